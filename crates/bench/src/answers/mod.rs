@@ -1,0 +1,205 @@
+//! `wharf-bench answers`: Wharf's answers to TPC-H's 22 queries are PostgreSQL's, character by character.
+//!
+//! Both servers hold the same generated rows. Values are compared as the text the servers send, rows in the order that ORDER BY
+//! gives them. Rows that ORDER BY does not tell apart are compared as a set; when such rows stand at the edge that LIMIT cuts,
+//! either choice among PostgreSQL's is right.
+
+mod difference;
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use crate::peers::postgres::Postgres;
+use crate::peers::wharf::{Launch, Wharf};
+use crate::workloads::tpch::{Files, QUERIES, Query, TABLES, cache_folder};
+use crate::workloads::wire::{Address, TextRow, Wire};
+use difference::{Verdict, compare};
+
+/// What `wharf-bench answers` accepts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// TPC-H's scale factor.
+    #[arg(long, default_value_t = 0.01)]
+    scale: f64,
+    /// Start this `wharf` on an empty folder. The default is the one beside this program.
+    #[arg(long, value_name = "PATH", conflicts_with = "url")]
+    wharf: Option<PathBuf>,
+    /// Load it by `wharf demo` instead of COPY.
+    #[arg(long, conflicts_with = "url")]
+    demo: bool,
+    /// Ask this server, as postgres://user@host:port/database: it holds TPC-H at this scale already.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Only these queries, such as q01,q15.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// Differences of one query that are printed.
+const SHOWN: usize = 5;
+
+/// Runs the command; the exit code is 1 when an answer differs.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    tokio::task::spawn_blocking(move || check(&arguments)).await?
+}
+
+/// The server under test, and what must live as long as it.
+struct Subject {
+    address: Address,
+    _server: Option<Wharf>,
+    _folder: Option<TempDir>,
+}
+
+fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let files = Files::prepare(&cache_folder().join("data"), arguments.scale, false)?;
+    let postgres = Postgres::start(&[
+        ("shared_buffers", "1GB"),
+        ("work_mem", "256MB"),
+        ("maintenance_work_mem", "512MB"),
+        ("max_wal_size", "16GB"),
+    ])?;
+    let postgres_address = Address::parse(&postgres.url())?;
+    eprintln!("loading PostgreSQL {}", postgres.installation().version);
+    load(&postgres_address, &files, true)?;
+    let subject = subject(arguments, &files)?;
+
+    let mut expected = Wire::connect(&postgres_address)?;
+    let mut actual = Wire::connect(&subject.address)?;
+    for table in &TABLES {
+        let sql = format!("SELECT count(*) FROM {}", table.name);
+        let (ours, theirs) = (actual.rows(&sql)?.1, expected.rows(&sql)?.1);
+        if ours != theirs {
+            bail!("{} has {ours:?} rows, PostgreSQL's has {theirs:?}: is this scale {}?", table.name, arguments.scale);
+        }
+    }
+    let mut wrong = 0;
+    let chosen = |query: &&Query| arguments.only.is_empty() || arguments.only.iter().any(|name| name == query.name);
+    for query in QUERIES.iter().filter(chosen) {
+        let (rows, problems) = differences(query, &mut actual, &mut expected)?;
+        if problems.is_empty() {
+            println!("{}  same, {rows} rows", query.name);
+            continue;
+        }
+        wrong += 1;
+        println!("{}  DIFFERENT", query.name);
+        for problem in problems.iter().take(SHOWN) {
+            println!("     {problem}");
+        }
+        if problems.len() > SHOWN {
+            println!("     and {} more", problems.len() - SHOWN);
+        }
+    }
+    println!("scale {}: {wrong} queries differ", arguments.scale);
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// PostgreSQL's number of rows, and what is different in the other answer.
+fn differences(query: &Query, actual: &mut Wire, expected: &mut Wire) -> anyhow::Result<(usize, Vec<String>)> {
+    let (expected_names, expected_rows) = expected.rows(query.sql)?;
+    let (actual_names, actual_rows) = match actual.rows(query.sql) {
+        Ok(answer) => answer,
+        Err(error) => return Ok((expected_rows.len(), vec![format!("{error:#}")])),
+    };
+    let mut problems = Vec::new();
+    if actual_names != expected_names {
+        problems.push(format!("columns {actual_names:?}, expected {expected_names:?}"));
+    }
+    match compare(&actual_rows, &expected_rows, query.order) {
+        Verdict::Same => {}
+        Verdict::Different(found) => problems.extend(found),
+        Verdict::OtherEdge(edge) => {
+            // Legitimate only when PostgreSQL has these rows, too, beyond its LIMIT.
+            let (_, all) = expected.rows(&without_limit(query.sql))?;
+            problems.extend(missing(edge, all).map(|row| format!("the row {row:?} is not among PostgreSQL's")));
+        }
+    }
+    Ok((expected_rows.len(), problems))
+}
+
+/// The rows that `all` does not hold as often as `edge` does.
+fn missing(edge: Vec<TextRow>, mut all: Vec<TextRow>) -> impl Iterator<Item = TextRow> {
+    edge.into_iter().filter(move |row| match all.iter().position(|candidate| candidate == row) {
+        Some(index) => {
+            all.swap_remove(index);
+            false
+        }
+        None => true,
+    })
+}
+
+fn without_limit(sql: &str) -> String {
+    sql.rsplit_once("\nlimit ").map_or(sql, |(query, _)| query).to_owned()
+}
+
+fn subject(arguments: &Arguments, files: &Files) -> anyhow::Result<Subject> {
+    if let Some(url) = &arguments.url {
+        return Ok(Subject { address: Address::parse(url)?, _server: None, _folder: None });
+    }
+    let binary = Wharf::binary(arguments.wharf.as_deref())?;
+    let folder = tempfile::Builder::new().prefix("wharf-answers-").tempdir()?;
+    let data = folder.path().join("data");
+    if arguments.demo {
+        demo(&binary, arguments.scale, &data)?;
+    }
+    let server = Launch::new(&binary).data(&data).start()?;
+    let address = Address::parse(&server.url())?;
+    if !arguments.demo {
+        eprintln!("loading Wharf");
+        load(&address, files, false)?;
+    }
+    Ok(Subject { address, _server: Some(server), _folder: Some(folder) })
+}
+
+fn demo(binary: &Path, scale: f64, data: &Path) -> anyhow::Result<()> {
+    let status = Command::new(binary)
+        .args(["demo", "--exit", "--listen", "127.0.0.1:0", "--scale", &scale.to_string(), "--data"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot start {}", binary.display()))?;
+    if !status.success() {
+        bail!("wharf demo failed ({status})");
+    }
+    Ok(())
+}
+
+fn load(address: &Address, files: &Files, with_indexes: bool) -> anyhow::Result<()> {
+    let mut wire = Wire::connect(address)?;
+    for table in &TABLES {
+        wire.simple(&table.create(None))?;
+        wire.copy_in(&format!("COPY {} FROM STDIN (FORMAT csv)", table.name), File::open(files.csv(table))?)?;
+        if with_indexes {
+            for index in table.indexes {
+                wire.simple(index)?;
+            }
+        }
+    }
+    if with_indexes {
+        wire.simple("ANALYZE")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_there_once_is_missing_the_second_time() {
+        let row = |text: &str| vec![Some(text.to_owned())];
+        let left: Vec<TextRow> = missing(vec![row("a"), row("a"), row("b")], vec![row("b"), row("a"), row("c")]).collect();
+        assert_eq!(left, [row("a")]);
+    }
+
+    #[test]
+    fn only_the_outer_limit_is_taken_away() {
+        assert_eq!(without_limit("select 1\norder by\n    a\nlimit 10;\n"), "select 1\norder by\n    a");
+        assert_eq!(without_limit("select 1;\n"), "select 1;\n");
+        let limited = QUERIES.iter().filter(|query| without_limit(query.sql) != query.sql).count();
+        assert_eq!(limited, 5);
+    }
+}

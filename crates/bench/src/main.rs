@@ -1,0 +1,50 @@
+//! `wharf-bench`: loads, clients and peers, measured and compared side by side.
+//!
+//! It is a client. It knows no crate of Wharf's: what it learns about the server it learns through a socket, as a user does.
+//! Each subcommand is a module; [`peers`] holds the servers that they start for themselves.
+
+mod answers;
+mod bad_input;
+mod compare;
+mod crash;
+mod peers;
+mod report;
+mod slt;
+mod workloads;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tests and measures Wharf from outside.
+#[derive(Debug, Parser)]
+#[command(name = "wharf-bench", version)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run sqllogictest files against Wharf or PostgreSQL.
+    Slt(slt::Arguments),
+    /// Measure Wharf and its peers on the same data, side by side.
+    Compare(compare::Arguments),
+    /// Hold Wharf's answers to TPC-H against PostgreSQL's, character by character.
+    Answers(answers::Arguments),
+    /// Kill a server that is being written to, and count what is there afterwards.
+    Crash(crash::Arguments),
+    /// Mistreat a server: garbage, damaged files, a full disk.
+    BadInput(bad_input::Arguments),
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<ExitCode> {
+    match CommandLine::parse().command {
+        Command::Slt(arguments) => slt::run(arguments).await,
+        Command::Compare(arguments) => compare::run(arguments).await,
+        Command::Answers(arguments) => answers::run(arguments).await,
+        Command::Crash(arguments) => crash::run(arguments).await,
+        Command::BadInput(arguments) => bad_input::run(arguments).await,
+    }
+}

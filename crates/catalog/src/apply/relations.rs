@@ -1,0 +1,435 @@
+//! Tables and views: making, renaming, and moving the heads of tables.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{Change, invalid, is_missing, wrong_type};
+use crate::command::{Command, Effect, RelationName, TableChange};
+use crate::error::CatalogError;
+use crate::model::{Column, Namespace, Relation, RelationKind, Table, View};
+
+/// PostgreSQL's `MaxHeapAttributeNumber`.
+const MAX_COLUMNS: usize = 1600;
+
+/// The parts that tables and views have in common, while one is changed.
+pub(super) struct Parts<'a> {
+    pub(super) name: &'a mut String,
+    pub(super) columns: &'a mut Vec<Column>,
+    pub(super) comment: &'a mut Option<String>,
+}
+
+impl Change {
+    /// Puts a changed copy of a relation in its place; returns its oid.
+    pub(super) fn update_relation(
+        &mut self,
+        relation: &Relation,
+        change: impl FnOnce(Parts<'_>),
+    ) -> u32 {
+        let changed = match relation {
+            Relation::Table(table) => {
+                let mut table = table.as_ref().clone();
+                let Table {
+                    name,
+                    columns,
+                    comment,
+                    ..
+                } = &mut table;
+                change(Parts {
+                    name,
+                    columns,
+                    comment,
+                });
+                Relation::Table(Arc::new(table))
+            }
+            Relation::View(view) => {
+                let mut view = view.as_ref().clone();
+                let View {
+                    name,
+                    columns,
+                    comment,
+                    ..
+                } = &mut view;
+                change(Parts {
+                    name,
+                    columns,
+                    comment,
+                });
+                Relation::View(Arc::new(view))
+            }
+        };
+        self.state.put_relation(changed);
+        relation.oid()
+    }
+
+    pub(super) fn create_table(&mut self, command: &Command) -> Result<Effect, CatalogError> {
+        let Command::CreateTable {
+            database,
+            id,
+            name,
+            columns,
+            metadata_location,
+            owner,
+            if_not_exists,
+        } = command
+        else {
+            return Err(invalid("not CREATE TABLE"));
+        };
+        let namespace = self.namespace_for_creation(*database, name)?;
+        self.check_owner(*owner)?;
+        if self.state.relation(namespace.oid, &name.name).is_some() {
+            let error = CatalogError::DuplicateRelation {
+                name: name.name.clone(),
+            };
+            if !*if_not_exists {
+                return Err(error);
+            }
+            self.skip(&error);
+            return Ok(Effect::Nothing);
+        }
+        check_columns(columns)?;
+        if self.state.table_by_id(*id).is_some() {
+            return Err(invalid(format!("table id {id} is taken")));
+        }
+        let oid = self.state.allocate_oid()?;
+        self.state.put_relation(Relation::Table(Arc::new(Table {
+            id: *id,
+            oid,
+            name: name.name.clone(),
+            namespace: namespace.oid,
+            owner: *owner,
+            columns: columns.clone(),
+            metadata_location: metadata_location.clone(),
+            version: 0,
+            comment: None,
+            created_ms: self.now_ms,
+            changed_ms: self.now_ms,
+        })));
+        Ok(Effect::Created { oid })
+    }
+
+    pub(super) fn create_view(&mut self, command: &Command) -> Result<Effect, CatalogError> {
+        let Command::CreateView {
+            database,
+            name,
+            columns,
+            definition,
+            depends_on,
+            owner,
+            or_replace,
+        } = command
+        else {
+            return Err(invalid("not CREATE VIEW"));
+        };
+        let namespace = self.namespace_for_creation(*database, name)?;
+        self.check_owner(*owner)?;
+        check_columns(columns)?;
+        let depends_on = depends_on.iter().copied().collect::<BTreeSet<_>>();
+        if let Some(missing) = depends_on
+            .iter()
+            .find(|oid| self.state.relation_by_oid(**oid).is_none())
+        {
+            return Err(CatalogError::UndefinedRelationOid { oid: *missing });
+        }
+        let mut view = View {
+            oid: 0,
+            name: name.name.clone(),
+            namespace: namespace.oid,
+            owner: *owner,
+            columns: columns.clone(),
+            definition: definition.clone(),
+            depends_on: depends_on.into_iter().collect(),
+            comment: None,
+            created_ms: self.now_ms,
+        };
+        match self.state.relation(namespace.oid, &name.name).cloned() {
+            None => view.oid = self.state.allocate_oid()?,
+            Some(_) if !*or_replace => {
+                return Err(CatalogError::DuplicateRelation {
+                    name: name.name.clone(),
+                });
+            }
+            Some(Relation::Table(_)) => return Err(wrong_type(&name.name, RelationKind::View)),
+            Some(Relation::View(old)) => {
+                check_replacement(&old.columns, &view.columns)?;
+                if self.reads(&view.depends_on, old.oid) {
+                    return Err(CatalogError::RecursiveView {
+                        name: name.name.clone(),
+                    });
+                }
+                // The view stays the object it was: only its query is new.
+                for (column, old) in view.columns.iter_mut().zip(&old.columns) {
+                    column.comment.clone_from(&old.comment);
+                }
+                view = View {
+                    oid: old.oid,
+                    owner: old.owner,
+                    comment: old.comment.clone(),
+                    created_ms: old.created_ms,
+                    ..view
+                };
+            }
+        }
+        let oid = view.oid;
+        self.state.put_relation(Relation::View(Arc::new(view)));
+        Ok(Effect::Created { oid })
+    }
+
+    /// Does any of these relations read the target, directly or through views?
+    fn reads(&self, relations: &[u32], target: u32) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open = relations.to_vec();
+        while let Some(oid) = open.pop() {
+            if oid == target {
+                return true;
+            }
+            if seen.insert(oid) {
+                open.extend(
+                    self.state
+                        .relation_by_oid(oid)
+                        .map(Relation::depends_on)
+                        .unwrap_or_default(),
+                );
+            }
+        }
+        false
+    }
+
+    pub(super) fn rename_relation(
+        &mut self,
+        database: u32,
+        kind: RelationKind,
+        name: &RelationName,
+        new_name: &str,
+        if_exists: bool,
+    ) -> Result<Effect, CatalogError> {
+        let relation = match self.relation(database, name) {
+            Err(error) if if_exists && is_missing(&error) => {
+                self.skip(&error);
+                return Ok(Effect::Nothing);
+            }
+            found => found?,
+        };
+        // ALTER TABLE is allowed for views in PostgreSQL, ALTER VIEW for nothing but views.
+        if kind == RelationKind::View && relation.kind() == RelationKind::Table {
+            return Err(wrong_type(&name.name, kind));
+        }
+        if self
+            .state
+            .relation(relation.namespace(), new_name)
+            .is_some()
+        {
+            return Err(CatalogError::DuplicateRelation {
+                name: new_name.to_owned(),
+            });
+        }
+        self.check_no_views(
+            &format!("{} {}", relation.kind().noun(), relation.name()),
+            [relation.oid()],
+        )?;
+        let oid = self.update_relation(&relation, |parts| *parts.name = new_name.to_owned());
+        Ok(Effect::Changed { oid })
+    }
+
+    pub(super) fn rename_column(&mut self, command: &Command) -> Result<Effect, CatalogError> {
+        let Command::RenameColumn {
+            database,
+            name,
+            column,
+            new_column,
+            change,
+            if_exists,
+        } = command
+        else {
+            return Err(invalid("not RENAME COLUMN"));
+        };
+        let relation = match self.relation(*database, name) {
+            Err(error) if *if_exists && is_missing(&error) => {
+                self.skip(&error);
+                return Ok(Effect::Nothing);
+            }
+            found => found?,
+        };
+        let position = relation
+            .columns()
+            .iter()
+            .position(|known| known.name == *column);
+        let position = position.ok_or_else(|| CatalogError::UndefinedColumn {
+            column: column.clone(),
+        })?;
+        if relation
+            .columns()
+            .iter()
+            .any(|known| known.name == *new_column)
+        {
+            return Err(CatalogError::ColumnExists {
+                column: new_column.clone(),
+                relation: name.name.clone(),
+            });
+        }
+        self.check_no_views(
+            &format!(
+                "column {column} of {} {}",
+                relation.kind().noun(),
+                name.name
+            ),
+            [relation.oid()],
+        )?;
+        let relation = match (&relation, change) {
+            (Relation::Table(table), Some(change)) if change.id == table.id => {
+                self.move_head(change)?;
+                // The head has just been moved, so this is the row to change.
+                self.relation(*database, name)?
+            }
+            (Relation::View(_), None) => relation,
+            _ => {
+                return Err(invalid(
+                    "a column rename has the change of its table, and none for a view",
+                ));
+            }
+        };
+        let oid = self.update_relation(&relation, |parts| {
+            parts.columns[position].name.clone_from(new_column)
+        });
+        Ok(Effect::Changed { oid })
+    }
+
+    /// The text of a view's query names what it reads, so nothing that a view reads can be renamed.
+    pub(super) fn check_no_views(
+        &self,
+        object: &str,
+        relations: impl IntoIterator<Item = u32>,
+    ) -> Result<(), CatalogError> {
+        let views = relations
+            .into_iter()
+            .flat_map(|oid| self.state.dependents(oid))
+            .collect::<BTreeSet<_>>();
+        if views.is_empty() {
+            return Ok(());
+        }
+        let views = views
+            .into_iter()
+            .filter_map(|oid| self.state.relation_by_oid(oid));
+        let views = views.map(|view| {
+            let schema = self
+                .state
+                .namespace(view.namespace())
+                .map(|namespace| namespace.name.as_str());
+            format!("{}.{}", schema.unwrap_or_default(), view.name())
+        });
+        Err(CatalogError::RenameBreaksViews {
+            object: object.to_owned(),
+            views: views.collect(),
+        })
+    }
+
+    pub(super) fn commit_tables(
+        &mut self,
+        changes: &[TableChange],
+    ) -> Result<Effect, CatalogError> {
+        let tables = changes
+            .iter()
+            .map(|change| change.id)
+            .collect::<BTreeSet<Uuid>>();
+        if tables.len() != changes.len() || changes.is_empty() {
+            return Err(invalid(
+                "a commit names each of its tables once, and at least one",
+            ));
+        }
+        let versions = changes
+            .iter()
+            .map(|change| self.move_head(change))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Effect::Committed { versions })
+    }
+
+    /// Compare-and-swap of one head; returns the new version.
+    fn move_head(&mut self, change: &TableChange) -> Result<u64, CatalogError> {
+        let table = self
+            .state
+            .table_by_id(change.id)
+            .ok_or(CatalogError::TableDropped { id: change.id })?;
+        if table.metadata_location != change.expected {
+            return Err(CatalogError::CommitConflict {
+                id: change.id,
+                table: table.name.clone(),
+                current: table.metadata_location.clone(),
+            });
+        }
+        if change.new == change.expected {
+            return Err(invalid("a commit has a new metadata file"));
+        }
+        let version = table.version + 1;
+        let moved = Table {
+            metadata_location: change.new.clone(),
+            version,
+            changed_ms: self.now_ms,
+            ..table.as_ref().clone()
+        };
+        self.state.put_relation(Relation::Table(Arc::new(moved)));
+        Ok(version)
+    }
+
+    /// The schema that a relation is made in.
+    fn namespace_for_creation(
+        &self,
+        database: u32,
+        name: &RelationName,
+    ) -> Result<Arc<Namespace>, CatalogError> {
+        let namespace = self.namespace(database, &name.schema)?;
+        if namespace.database == 0 {
+            let object = format!("{}.{}", name.schema, name.name);
+            return Err(CatalogError::SystemSchema {
+                action: "create".to_owned(),
+                object,
+            });
+        }
+        Ok(namespace)
+    }
+}
+
+/// What holds for the columns of any relation.
+fn check_columns(columns: &[Column]) -> Result<(), CatalogError> {
+    if columns.len() > MAX_COLUMNS {
+        return Err(CatalogError::TooManyColumns { limit: MAX_COLUMNS });
+    }
+    let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
+    for column in columns {
+        if !names.insert(&column.name) {
+            return Err(CatalogError::DuplicateColumn {
+                name: column.name.clone(),
+            });
+        }
+        if column.field_id < 1 || !ids.insert(column.field_id) {
+            return Err(invalid(format!(
+                "field id {} of column \"{}\"",
+                column.field_id, column.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// CREATE OR REPLACE VIEW keeps the columns there are and may add more after them.
+fn check_replacement(old: &[Column], new: &[Column]) -> Result<(), CatalogError> {
+    if new.len() < old.len() {
+        return Err(CatalogError::ViewDropsColumns);
+    }
+    for (old, new) in old.iter().zip(new) {
+        if old.name != new.name {
+            return Err(CatalogError::ViewRenamesColumn {
+                from: old.name.clone(),
+                to: new.name.clone(),
+            });
+        }
+        if old.ty != new.ty {
+            return Err(CatalogError::ViewRetypesColumn {
+                column: old.name.clone(),
+                from: old.ty.to_string(),
+                to: new.ty.to_string(),
+            });
+        }
+    }
+    Ok(())
+}

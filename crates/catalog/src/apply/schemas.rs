@@ -1,0 +1,79 @@
+//! Schemas: making and renaming. Dropping is in `drops`.
+
+use super::Change;
+use crate::command::Effect;
+use crate::error::CatalogError;
+use crate::model::{Namespace, Relation};
+
+impl Change {
+    pub(super) fn create_schema(
+        &mut self,
+        database: u32,
+        name: &str,
+        owner: u32,
+        if_not_exists: bool,
+    ) -> Result<Effect, CatalogError> {
+        if self.state.database(database).is_none() {
+            return Err(CatalogError::UndefinedDatabaseOid { oid: database });
+        }
+        self.check_owner(owner)?;
+        check_schema_name(name)?;
+        if self.state.namespace_by_name(database, name).is_some() {
+            let error = CatalogError::DuplicateSchema {
+                name: name.to_owned(),
+            };
+            if !if_not_exists {
+                return Err(error);
+            }
+            self.skip(&error);
+            return Ok(Effect::Nothing);
+        }
+        let oid = self.state.allocate_oid()?;
+        self.state.put_namespace(Namespace {
+            oid,
+            name: name.to_owned(),
+            database,
+            owner,
+            comment: None,
+        });
+        Ok(Effect::Created { oid })
+    }
+
+    pub(super) fn rename_schema(
+        &mut self,
+        database: u32,
+        name: &str,
+        new_name: &str,
+    ) -> Result<Effect, CatalogError> {
+        let namespace = self.namespace(database, name)?;
+        if self.state.namespace_by_name(database, new_name).is_some() {
+            return Err(CatalogError::DuplicateSchema {
+                name: new_name.to_owned(),
+            });
+        }
+        check_schema_name(new_name)?;
+        if namespace.database == 0 {
+            return Err(CatalogError::SystemSchema {
+                action: "rename".to_owned(),
+                object: name.to_owned(),
+            });
+        }
+        let relations = self.state.relations_in(namespace.oid).map(Relation::oid);
+        self.check_no_views(&format!("schema {name}"), relations)?;
+        let oid = namespace.oid;
+        self.state.put_namespace(Namespace {
+            name: new_name.to_owned(),
+            ..namespace.as_ref().clone()
+        });
+        Ok(Effect::Changed { oid })
+    }
+}
+
+fn check_schema_name(name: &str) -> Result<(), CatalogError> {
+    if name.starts_with("pg_") {
+        return Err(CatalogError::ReservedSchemaName {
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,308 @@
+//! What can be asked of the catalog, and what it answers.
+//!
+//! A command carries everything it needs: names already folded and resolved to a schema, ids and times already chosen. What it
+//! cannot carry is the truth of the state it meets; [`crate::apply`] checks that again and answers with a
+//! [`crate::CatalogError`]. Commands are stored in the log: see `encoding` for what may change here.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::{Column, RelationKind};
+
+/// A command with what makes a retry safe and a replay exact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Envelope {
+    /// Chosen once per request: the same id again gets the first answer again and changes nothing.
+    pub request_id: Uuid,
+    /// The proposer's wall clock, milliseconds since 1970: the only time that apply knows.
+    pub now_ms: i64,
+    /// What to do.
+    pub command: Command,
+}
+
+/// A relation by the name of its schema and its own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RelationName {
+    /// The schema's name.
+    pub schema: String,
+    /// The relation's name.
+    pub name: String,
+}
+
+impl RelationName {
+    /// Both names.
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        RelationName {
+            schema: schema.into(),
+            name: name.into(),
+        }
+    }
+}
+
+/// The move of one table's head from one Iceberg metadata file to the next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableChange {
+    /// The table.
+    pub id: Uuid,
+    /// The metadata location the change was built on: it must still be the head.
+    pub expected: String,
+    /// The new head.
+    pub new: String,
+}
+
+/// What a comment is on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommentTarget {
+    /// The database of this name.
+    Database(String),
+    /// The role of this name.
+    Role(String),
+    /// The schema of this name.
+    Schema(String),
+    /// A table or view.
+    Relation {
+        /// TABLE or VIEW, as the statement said.
+        kind: RelationKind,
+        /// Which.
+        name: RelationName,
+    },
+    /// A column of a table or view.
+    Column {
+        /// The relation.
+        relation: RelationName,
+        /// The column's name.
+        column: String,
+    },
+}
+
+/// A change of the catalog. `database` is the oid of the database that the names are in, `owner` the oid of a role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Makes an empty catalog into one with its first role (oid 10), its first database and schema `public`. Answered with
+    /// [`CatalogError::AlreadyBootstrapped`](crate::CatalogError::AlreadyBootstrapped) when that has been done.
+    Bootstrap {
+        /// The name of the first database.
+        database: String,
+        /// The name of the first role.
+        superuser: String,
+        /// Its SCRAM verifier; none: it has no password.
+        verifier: Option<String>,
+    },
+    /// CREATE SCHEMA
+    CreateSchema {
+        /// In this database.
+        database: u32,
+        /// The new schema's name.
+        name: String,
+        /// Its owner.
+        owner: u32,
+        /// An existing one is a notice, not an error.
+        if_not_exists: bool,
+    },
+    /// DROP SCHEMA
+    DropSchemas {
+        /// In this database.
+        database: u32,
+        /// All of them or none.
+        names: Vec<String>,
+        /// A missing one is a notice, not an error.
+        if_exists: bool,
+        /// With everything that is in them or depends on that.
+        cascade: bool,
+        /// The session's schemas: messages name what is found through them without its schema.
+        search_path: Vec<String>,
+    },
+    /// ALTER SCHEMA .. RENAME TO
+    RenameSchema {
+        /// In this database.
+        database: u32,
+        /// The name it has.
+        name: String,
+        /// The name it gets.
+        new_name: String,
+    },
+    /// CREATE TABLE, also AS: the metadata may have data already.
+    CreateTable {
+        /// In this database.
+        database: u32,
+        /// The table's identity, new.
+        id: Uuid,
+        /// Where, and its name.
+        name: RelationName,
+        /// Its columns with their field ids.
+        columns: Vec<Column>,
+        /// Its first Iceberg metadata file.
+        metadata_location: String,
+        /// Its owner.
+        owner: u32,
+        /// An existing relation of the name is a notice, not an error.
+        if_not_exists: bool,
+    },
+    /// CREATE VIEW
+    CreateView {
+        /// In this database.
+        database: u32,
+        /// Where, and its name.
+        name: RelationName,
+        /// Its columns.
+        columns: Vec<Column>,
+        /// The SQL text of the query.
+        definition: String,
+        /// The oids of the relations the query reads.
+        depends_on: Vec<u32>,
+        /// Its owner.
+        owner: u32,
+        /// An existing view of the name is replaced, when its columns stay and new ones come after them.
+        or_replace: bool,
+    },
+    /// DROP TABLE, DROP VIEW
+    DropRelations {
+        /// In this database.
+        database: u32,
+        /// TABLE or VIEW, as the statement said.
+        kind: RelationKind,
+        /// All of them or none.
+        names: Vec<RelationName>,
+        /// A missing one is a notice, not an error.
+        if_exists: bool,
+        /// With the views that depend on them.
+        cascade: bool,
+        /// The session's schemas: messages name what is found through them without its schema.
+        search_path: Vec<String>,
+    },
+    /// ALTER TABLE .. RENAME TO (which PostgreSQL also does for views), ALTER VIEW .. RENAME TO
+    RenameRelation {
+        /// In this database.
+        database: u32,
+        /// TABLE or VIEW, as the statement said.
+        kind: RelationKind,
+        /// The name it has.
+        name: RelationName,
+        /// The name it gets, in the same schema.
+        new_name: String,
+        /// A missing one is a notice, not an error.
+        if_exists: bool,
+    },
+    /// ALTER TABLE .. RENAME COLUMN .. TO, and of a view: as in PostgreSQL either statement does for both.
+    RenameColumn {
+        /// In this database.
+        database: u32,
+        /// The relation.
+        name: RelationName,
+        /// The name the column has.
+        column: String,
+        /// The name it gets.
+        new_column: String,
+        /// The metadata file in which the Iceberg schema has the new name: always for a table, never for a view.
+        change: Option<TableChange>,
+        /// A missing relation is a notice, not an error.
+        if_exists: bool,
+    },
+    /// COMMENT ON .. IS
+    Comment {
+        /// In this database.
+        database: u32,
+        /// On what.
+        on: CommentTarget,
+        /// The comment; none removes it.
+        text: Option<String>,
+    },
+    /// CREATE ROLE, CREATE USER
+    CreateRole {
+        /// Its name.
+        name: String,
+        /// May do everything.
+        superuser: bool,
+        /// May open a session.
+        login: bool,
+        /// Its SCRAM verifier; none: no password.
+        verifier: Option<String>,
+    },
+    /// ALTER ROLE .. PASSWORD
+    AlterRolePassword {
+        /// The role.
+        name: String,
+        /// The new SCRAM verifier; none removes the password.
+        verifier: Option<String>,
+    },
+    /// DROP ROLE
+    DropRoles {
+        /// All of them or none.
+        names: Vec<String>,
+        /// A missing one is a notice, not an error.
+        if_exists: bool,
+        /// The session's database: messages name its objects.
+        database: u32,
+        /// The session's schemas: messages name what is found through them without its schema.
+        search_path: Vec<String>,
+    },
+    /// The commit of writes: compare-and-swap of all heads at once, all or nothing.
+    CommitTables {
+        /// One for each table that was written.
+        changes: Vec<TableChange>,
+    },
+    /// Several commands as one: the first that fails undoes all. A batch has no batch inside.
+    Batch(Vec<Command>),
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The change.
+    pub effect: Effect,
+    /// What the client is to be told besides, in order.
+    pub notices: Vec<Notice>,
+}
+
+/// The change that a command made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Effect {
+    /// There was nothing to do; the notices say why (IF EXISTS, IF NOT EXISTS).
+    Nothing,
+    /// Bootstrap's objects, and any single object that was created or replaced.
+    Created {
+        /// The oid of the new object (of the database for bootstrap).
+        oid: u32,
+    },
+    /// An existing object was changed.
+    Changed {
+        /// Its oid.
+        oid: u32,
+    },
+    /// Objects are gone.
+    Dropped {
+        /// The relations, those that went by CASCADE included.
+        relations: Vec<DroppedRelation>,
+    },
+    /// The heads were moved.
+    Committed {
+        /// The new version of each table, in the order of the changes.
+        versions: Vec<u64>,
+    },
+    /// What each command of a batch answered (its notices are in the answer's own).
+    Batch(Vec<Effect>),
+}
+
+/// A relation that is gone, with what is needed to clean up after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedRelation {
+    /// Its oid.
+    pub oid: u32,
+    /// What it was.
+    pub kind: RelationKind,
+    /// Its name.
+    pub name: RelationName,
+    /// For a table: its id and its last metadata location.
+    pub table: Option<(Uuid, String)>,
+}
+
+/// A NOTICE in PostgreSQL's words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Its SQLSTATE: `00000`, or that of the error it stands for.
+    pub sqlstate: String,
+    /// The message.
+    pub message: String,
+    /// The detail.
+    pub detail: Option<String>,
+}

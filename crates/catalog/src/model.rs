@@ -1,0 +1,248 @@
+//! What the catalog holds: databases (tenants), roles, schemas, tables, views and their columns.
+//!
+//! These are the domain types. They also are what a command carries and a snapshot stores, so a field may be added here only with
+//! a serde default, and a change of meaning needs a new format version (see `encoding`). Nothing here refers to another
+//! object by name: references are oids, so that a rename touches one row.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::types::SqlType;
+
+/// Oids with a fixed meaning, PostgreSQL's own where it has one.
+pub mod oids {
+    /// The role that bootstrap creates.
+    pub const BOOTSTRAP_SUPERUSER: u32 = 10;
+    /// Schema `pg_catalog`, in every database.
+    pub const PG_CATALOG: u32 = 11;
+    /// Schema `public` of the first database.
+    pub const PUBLIC: u32 = 2200;
+    /// Schema `information_schema`, in every database.
+    pub const INFORMATION_SCHEMA: u32 = 13_207;
+    /// The first oid given to what users create.
+    pub const FIRST_USER: u32 = 16_384;
+}
+
+/// A database: one tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// Its oid.
+    pub oid: u32,
+    /// Its name, unique.
+    pub name: String,
+    /// The oid of the role that owns it.
+    pub owner: u32,
+    /// COMMENT ON DATABASE.
+    pub comment: Option<String>,
+}
+
+/// A role: who logs in, owns and may.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Its oid.
+    pub oid: u32,
+    /// Its name, unique.
+    pub name: String,
+    /// May do everything.
+    pub superuser: bool,
+    /// May open a session.
+    pub login: bool,
+    /// The SCRAM verifier as PostgreSQL stores it, `SCRAM-SHA-256$4096:salt$StoredKey:ServerKey`; none: no password.
+    pub password: Option<String>,
+    /// COMMENT ON ROLE.
+    pub comment: Option<String>,
+}
+
+/// A schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespace {
+    /// Its oid.
+    pub oid: u32,
+    /// Its name, unique inside the database.
+    pub name: String,
+    /// The database it is in; 0 for the built-in schemas, which are in all of them.
+    pub database: u32,
+    /// The oid of the role that owns it.
+    pub owner: u32,
+    /// COMMENT ON SCHEMA.
+    pub comment: Option<String>,
+}
+
+/// A column of a table or view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name, unique in the relation.
+    pub name: String,
+    /// Its type.
+    pub ty: SqlType,
+    /// May it be NULL?
+    pub nullable: bool,
+    /// The Iceberg field id: stable, from 1 up, never reused in the table. Views number their columns likewise.
+    pub field_id: i32,
+    /// COMMENT ON COLUMN.
+    pub comment: Option<String>,
+    /// The SQL text of its default.
+    pub default: Option<String>,
+}
+
+/// A table: its row in the catalog. The truth about its data is in the Iceberg metadata file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its identity in the object store and in Iceberg, for ever.
+    pub id: Uuid,
+    /// Its oid.
+    pub oid: u32,
+    /// Its name, unique among the relations of the schema.
+    pub name: String,
+    /// The oid of its schema.
+    pub namespace: u32,
+    /// The oid of the role that owns it.
+    pub owner: u32,
+    /// Its columns, in order.
+    pub columns: Vec<Column>,
+    /// The Iceberg metadata file that is the head now.
+    pub metadata_location: String,
+    /// How many times the head was moved; 0 for a new table.
+    pub version: u64,
+    /// COMMENT ON TABLE.
+    pub comment: Option<String>,
+    /// When it was created, milliseconds since 1970, by the proposer's clock.
+    pub created_ms: i64,
+    /// When the head was last moved, likewise.
+    pub changed_ms: i64,
+}
+
+/// A view: the text of its query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// Its oid.
+    pub oid: u32,
+    /// Its name, unique among the relations of the schema.
+    pub name: String,
+    /// The oid of its schema.
+    pub namespace: u32,
+    /// The oid of the role that owns it.
+    pub owner: u32,
+    /// Its columns, in order, with the types they had when it was made.
+    pub columns: Vec<Column>,
+    /// The SQL text of the query.
+    pub definition: String,
+    /// The oids of the relations its query reads, sorted, each once.
+    pub depends_on: Vec<u32>,
+    /// COMMENT ON VIEW.
+    pub comment: Option<String>,
+    /// When it was created, milliseconds since 1970, by the proposer's clock.
+    pub created_ms: i64,
+}
+
+/// A table or a view. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// A table.
+    Table(Arc<Table>),
+    /// A view.
+    View(Arc<View>),
+}
+
+/// What kind of relation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RelationKind {
+    /// A table.
+    Table,
+    /// A view.
+    View,
+}
+
+impl RelationKind {
+    /// The word in PostgreSQL's messages: `table`, `view`.
+    pub fn noun(self) -> &'static str {
+        match self {
+            RelationKind::Table => "table",
+            RelationKind::View => "view",
+        }
+    }
+}
+
+impl Relation {
+    /// Its oid.
+    pub fn oid(&self) -> u32 {
+        match self {
+            Relation::Table(table) => table.oid,
+            Relation::View(view) => view.oid,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        match self {
+            Relation::Table(table) => &table.name,
+            Relation::View(view) => &view.name,
+        }
+    }
+
+    /// The oid of its schema.
+    pub fn namespace(&self) -> u32 {
+        match self {
+            Relation::Table(table) => table.namespace,
+            Relation::View(view) => view.namespace,
+        }
+    }
+
+    /// The oid of the role that owns it.
+    pub fn owner(&self) -> u32 {
+        match self {
+            Relation::Table(table) => table.owner,
+            Relation::View(view) => view.owner,
+        }
+    }
+
+    /// Its columns, in order.
+    pub fn columns(&self) -> &[Column] {
+        match self {
+            Relation::Table(table) => &table.columns,
+            Relation::View(view) => &view.columns,
+        }
+    }
+
+    /// Its comment.
+    pub fn comment(&self) -> Option<&str> {
+        match self {
+            Relation::Table(table) => table.comment.as_deref(),
+            Relation::View(view) => view.comment.as_deref(),
+        }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> RelationKind {
+        match self {
+            Relation::Table(_) => RelationKind::Table,
+            Relation::View(_) => RelationKind::View,
+        }
+    }
+
+    /// The table, when it is one.
+    pub fn as_table(&self) -> Option<&Arc<Table>> {
+        match self {
+            Relation::Table(table) => Some(table),
+            Relation::View(_) => None,
+        }
+    }
+
+    /// The view, when it is one.
+    pub fn as_view(&self) -> Option<&Arc<View>> {
+        match self {
+            Relation::View(view) => Some(view),
+            Relation::Table(_) => None,
+        }
+    }
+
+    /// The relations it reads: none for a table.
+    pub fn depends_on(&self) -> &[u32] {
+        match self {
+            Relation::Table(_) => &[],
+            Relation::View(view) => &view.depends_on,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What can go wrong with a node, as against with a command (that is `wharf_catalog::CatalogError`).
+//!
+//! Every variant says in its hint what a person can do about it. The errors are `Clone`, since one failure is told to everyone who
+//! waits for the same thing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Why a group does not start, or a command or read was not answered.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// Another process has the folder.
+    #[error("data folder \"{}\" is in use by {}", .path.display(), match .pid {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    })]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// The process, if its lock file could be read.
+        pid: Option<u32>,
+    },
+    /// The folder was written by a newer version.
+    #[error("\"{}\": {what} has format version {found}, this version of wharf reads up to {supported}", .path.display())]
+    NewerVersion {
+        /// The folder or file.
+        path: PathBuf,
+        /// What has the version.
+        what: String,
+        /// The version found.
+        found: u64,
+        /// The newest this build reads.
+        supported: u64,
+    },
+    /// Bytes on the disk are not what was written there.
+    #[error("\"{}\" is damaged: {reason}", .path.display())]
+    Damaged {
+        /// The folder or file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The disk is full, or has too little room to take a command safely.
+    #[error("could not write to \"{}\": no space left on device", .path.display())]
+    DiskFull {
+        /// The folder.
+        path: PathBuf,
+        /// What must be free before commands are taken, bytes.
+        needed_bytes: u64,
+    },
+    /// A file could not be read or written.
+    #[error("could not access \"{}\": {reason}", .path.display())]
+    Io {
+        /// The folder or file.
+        path: PathBuf,
+        /// The system's words.
+        reason: String,
+    },
+    /// The command is too large for the log.
+    #[error("catalog command of {size_bytes} bytes exceeds the limit of {limit_bytes} bytes")]
+    CommandTooLarge {
+        /// Its size.
+        size_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// Too many commands wait already. This one was not taken.
+    #[error("too many catalog commands are waiting")]
+    Overloaded {
+        /// How many may wait.
+        limit: usize,
+    },
+    /// No answer in time. The command may still be applied; a retry with the same request id is safe.
+    #[error("catalog command was not confirmed within {} ms", .after.as_millis())]
+    Timeout {
+        /// The time that was waited.
+        after: Duration,
+    },
+    /// A read could not be confirmed in time.
+    #[error("catalog read was not confirmed within {} ms", .after.as_millis())]
+    ReadTimeout {
+        /// The time that was waited.
+        after: Duration,
+    },
+    /// This node does not lead the group.
+    #[error("this node does not lead the catalog's group")]
+    NotLeader,
+    /// The group was shut down.
+    #[error("catalog is shutting down")]
+    Stopped,
+    /// The group stopped itself after an error that it cannot go on from.
+    #[error("catalog has stopped: {reason}")]
+    Failed {
+        /// The error.
+        reason: String,
+    },
+}
+
+impl ConsensusError {
+    /// The SQLSTATE for a client.
+    pub fn sqlstate(&self) -> &'static str {
+        match self {
+            ConsensusError::Locked { .. } => "55006",
+            ConsensusError::NewerVersion { .. } => "58000",
+            ConsensusError::Damaged { .. } => "XX001",
+            ConsensusError::DiskFull { .. } => "53100",
+            ConsensusError::Io { .. } => "58030",
+            ConsensusError::CommandTooLarge { .. } => "54000",
+            ConsensusError::Overloaded { .. } => "53400",
+            ConsensusError::Timeout { .. } => "08007",
+            ConsensusError::ReadTimeout { .. } | ConsensusError::NotLeader => "57P03",
+            ConsensusError::Stopped => "57P01",
+            ConsensusError::Failed { .. } => "58000",
+        }
+    }
+
+    /// More about it.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            ConsensusError::DiskFull { needed_bytes, .. } => Some(format!(
+                "At least {needed_bytes} bytes must be free for the catalog's log and snapshots."
+            )),
+            ConsensusError::Timeout { .. } => Some("It may still be applied.".to_owned()),
+            ConsensusError::Overloaded { limit } => {
+                Some(format!("{limit} commands may wait at a time."))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            ConsensusError::Locked { .. } => {
+                "Stop the other process, or give this one a data folder of its own."
+            }
+            ConsensusError::NewerVersion { .. } => {
+                "Start the version of wharf that wrote it, or a newer one."
+            }
+            ConsensusError::Damaged { .. } => {
+                "Nothing was changed. Restore the folder from a copy, or move it away and start with an empty one: \
+                 the tables' data and metadata are in the object store and can be registered again."
+            }
+            ConsensusError::DiskFull { .. } => "Free some space.",
+            ConsensusError::Io { .. } => {
+                "Check that the folder exists and that this user may read and write it."
+            }
+            ConsensusError::Overloaded { .. } => "Try again.",
+            ConsensusError::Failed { .. } => {
+                "See the server's log; restart the server when the cause is removed."
+            }
+            ConsensusError::CommandTooLarge { .. }
+            | ConsensusError::Timeout { .. }
+            | ConsensusError::ReadTimeout { .. }
+            | ConsensusError::NotLeader
+            | ConsensusError::Stopped => return None,
+        };
+        Some(hint.to_owned())
+    }
+
+    /// An error of the file system; a full disk has its own variant.
+    pub(crate) fn io(path: &Path, error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ConsensusError::DiskFull {
+                path: path.to_owned(),
+                needed_bytes: 0,
+            },
+            _ => ConsensusError::Io {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            },
+        }
+    }
+
+    pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
+        ConsensusError::Damaged {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
+    }
+}

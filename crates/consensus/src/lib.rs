@@ -1,0 +1,57 @@
+//! Consensus: the catalog's commands in one order, on disk before anyone is told, the same on every node.
+//!
+//! [`Group`] is a Raft group (openraft) that replicates `wharf-catalog`. For now it is a group of one: everything that a group of
+//! several needs of a node (votes, a log, snapshots, read indexes) is here but the transport between nodes. What always holds:
+//! - **An answer means durable and applied.** A command is answered after its log entry is on the disk (fsync) and the state has it.
+//!   When the answer did not come (a crash, a timeout), the command is there whole or not at all, and a retry with
+//!   the same request id is safe.
+//! - **A read sees every command that was answered before it began.**
+//! - **A damaged disk is an error that says what to do**, at the start and never by guessing: entries that were acknowledged are
+//!   there, or the node does not start.
+//! - The state machine itself is kept in memory; on disk are the log and snapshots, and nothing but this crate writes there.
+//!
+//! What a folder holds:
+//! ```text
+//! LOCK          held by the process that uses the folder, with its pid
+//! FORMAT        the version of this layout
+//! log/          sled: vote, log, committed and purged ids
+//! FLUSHED       the highest log index that is known to be on the disk
+//! snapshots/    the latest two snapshots
+//! ```
+//!
+//! **Invariant:** only this crate knows Raft and sled.
+
+mod data_folder;
+mod error;
+mod files;
+mod flushed;
+mod group;
+mod health;
+mod log_record;
+mod log_storage;
+mod log_store;
+mod network;
+mod proposer;
+mod raft_types;
+mod read_index;
+mod sled_storage;
+mod snapshots;
+mod startup;
+mod state_machine;
+#[cfg(test)]
+mod storage_tests;
+
+pub use error::ConsensusError;
+pub use group::{Group, GroupOptions, GroupStatus};
+
+/// The points on a commit's way at which a test can stop the process (crate `fail`), in the order they are passed.
+pub const FAILPOINTS: &[&str] = &[
+    "consensus::before_append",
+    "consensus::after_append_before_flush",
+    "consensus::after_flush",
+    "consensus::before_apply",
+    "consensus::after_apply",
+    "consensus::snapshot_written_before_rename",
+    "consensus::snapshot_renamed",
+    "consensus::before_purge",
+];

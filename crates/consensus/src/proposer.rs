@@ -1,0 +1,187 @@
+//! The way of a command into the log: a bounded queue, and batches that share a flush.
+//!
+//! openraft flushes one log entry after the other. So there is one entry in flight, and the commands that come meanwhile wait and
+//! become the next entry together: the more come, the more share a flush. What always holds: a command that was refused here (too
+//! large, queue full, disk full) is not in the log; one that was not answered in time may be, and a retry with the same request
+//! id is safe.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::error::{ClientWriteError, RaftError};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use wharf_catalog::{Envelope, encode_envelope};
+
+use crate::error::ConsensusError;
+use crate::health::Health;
+use crate::raft_types::{CommandAnswer, Proposal, Raft};
+
+/// How many commands one entry has at most.
+const BATCH_COMMANDS: usize = 256;
+/// How many bytes one entry has at most, if it has more than one command.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Limits, from the options of the group.
+#[derive(Clone, Debug)]
+pub(crate) struct Limits {
+    pub(crate) waiting_commands: usize,
+    pub(crate) command_bytes: usize,
+    pub(crate) timeout: Duration,
+    /// What must be free on the disk for a command to be taken.
+    pub(crate) free_bytes: u64,
+}
+
+/// Takes commands.
+pub(crate) struct Proposer {
+    queue: mpsc::Sender<Waiting>,
+    limits: Limits,
+}
+
+/// A command and who waits for its answer.
+struct Waiting {
+    command: Vec<u8>,
+    answer: oneshot::Sender<Result<CommandAnswer, ConsensusError>>,
+}
+
+impl Proposer {
+    /// A proposer, and the task that has to run for it; the task ends when the proposer is dropped.
+    pub(crate) fn new(
+        raft: Raft,
+        health: Arc<Health>,
+        folder: PathBuf,
+        limits: Limits,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let (queue, waiting) = mpsc::channel(limits.waiting_commands);
+        let task = Batcher {
+            raft,
+            health,
+            folder,
+            free_bytes: limits.free_bytes,
+            waiting,
+            next: None,
+        };
+        (Proposer { queue, limits }, task.run())
+    }
+
+    /// Has a command applied, and returns what it was answered.
+    pub(crate) async fn propose(
+        &self,
+        envelope: &Envelope,
+    ) -> Result<CommandAnswer, ConsensusError> {
+        let command = encode_envelope(envelope);
+        let (size_bytes, limit_bytes) = (command.len(), self.limits.command_bytes);
+        if size_bytes > limit_bytes {
+            return Err(ConsensusError::CommandTooLarge {
+                size_bytes,
+                limit_bytes,
+            });
+        }
+        let after = self.limits.timeout;
+        let deadline = Instant::now() + after;
+        let (answer, answered) = oneshot::channel();
+        match tokio::time::timeout_at(deadline, self.queue.send(Waiting { command, answer })).await
+        {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(ConsensusError::Stopped),
+            Err(_) => {
+                return Err(ConsensusError::Overloaded {
+                    limit: self.limits.waiting_commands,
+                });
+            }
+        }
+        match tokio::time::timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            // The task was stopped with the group.
+            Ok(Err(_)) => Err(ConsensusError::Stopped),
+            Err(_) => Err(ConsensusError::Timeout { after }),
+        }
+    }
+}
+
+/// The task that makes entries of commands.
+struct Batcher {
+    raft: Raft,
+    health: Arc<Health>,
+    folder: PathBuf,
+    free_bytes: u64,
+    waiting: mpsc::Receiver<Waiting>,
+    /// What did not fit into the batch before.
+    next: Option<Waiting>,
+}
+
+impl Batcher {
+    async fn run(mut self) {
+        while let Some(batch) = self.batch().await {
+            let (commands, waiting): (Vec<_>, Vec<_>) = batch
+                .into_iter()
+                .map(|waiting| (waiting.command, waiting.answer))
+                .unzip();
+            let answers = match self.write(Proposal { commands }).await {
+                Ok(answers) => answers.into_iter().map(Ok).collect::<Vec<_>>(),
+                Err(error) => waiting.iter().map(|_| Err(error.clone())).collect(),
+            };
+            assert_eq!(
+                answers.len(),
+                waiting.len(),
+                "an entry answers each of its commands"
+            );
+            for (waiting, answer) in waiting.into_iter().zip(answers) {
+                // Who does not wait any more does not need to know.
+                drop(waiting.send(answer));
+            }
+        }
+    }
+
+    /// All that waits, up to the limits of an entry; at least one command. None at the end.
+    async fn batch(&mut self) -> Option<Vec<Waiting>> {
+        let first = match self.next.take() {
+            Some(next) => next,
+            None => self.waiting.recv().await?,
+        };
+        let mut bytes = first.command.len();
+        let mut batch = vec![first];
+        while batch.len() < BATCH_COMMANDS
+            && let Ok(waiting) = self.waiting.try_recv()
+        {
+            bytes += waiting.command.len();
+            if bytes > BATCH_BYTES {
+                self.next = Some(waiting);
+                break;
+            }
+            batch.push(waiting);
+        }
+        Some(batch)
+    }
+
+    async fn write(&self, proposal: Proposal) -> Result<Vec<CommandAnswer>, ConsensusError> {
+        self.check_space()?;
+        match self.raft.client_write(proposal).await {
+            Ok(response) => Ok(response.data),
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+                Err(ConsensusError::NotLeader)
+            }
+            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+                Err(ConsensusError::Failed {
+                    reason: error.to_string(),
+                })
+            }
+            Err(RaftError::Fatal(fatal)) => Err(self.health.failure_or(fatal)),
+        }
+    }
+
+    /// A disk that gets full in the midst of a write stops the node (see `log_store`). So commands are refused while there is still room
+    /// for the log and a snapshot, and taken again when there is more.
+    fn check_space(&self) -> Result<(), ConsensusError> {
+        let free = fs2::available_space(&self.folder)
+            .map_err(|error| ConsensusError::io(&self.folder, &error))?;
+        if free < self.free_bytes {
+            return Err(ConsensusError::DiskFull {
+                path: self.folder.clone(),
+                needed_bytes: self.free_bytes,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,784 @@
+//! Walks a plan from its leaves and resolves the types of every node: the step between SQL planning and DataFusion's
+//! own analyzer.
+//!
+//! What always holds: every node keeps the names of its columns; types may change (an integer literal is `integer` here,
+//! 64 bits in DataFusion's planner), so schemas are computed anew from the leaves up. `avg` of integers and numerics
+//! becomes a sum divided by a count, `sum(bigint)` a sum of numerics, and ranks become `bigint`, by a projection above.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, Cast, InSubquery, Placeholder, Sort as SortExpr, WindowFunction,
+};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Aggregate, Expr, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Projection,
+    RecursiveQuery, Sort, TableScan, Union, Values, Window, WindowFunctionDefinition,
+};
+use wharf_catalog::SqlType;
+use wharf_values::{SqlError, SqlState, mapping};
+
+use super::context::BindContext;
+use super::resolve::{Known, Resolver, common_type};
+use crate::cast::CastMode;
+use crate::error::to_datafusion;
+use crate::operators::{divide_numeric, interval_key};
+
+/// Resolves all types of a plan.
+pub(crate) fn analyze(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
+    let plan = match plan {
+        LogicalPlan::RecursiveQuery(query) => return recursive_query(query, context),
+        plan => plan,
+    };
+    let plan = plan.map_subqueries(|plan| analyze(plan, context).map(Transformed::yes))?.data;
+    let plan = plan.map_children(|plan| analyze(plan, context).map(Transformed::yes))?.data;
+    node(plan, context)
+}
+
+fn node(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
+    let schema = if plan.inputs().is_empty() { plan.schema().as_ref().clone() } else { merge_schema(&plan.inputs()) };
+    let resolver = Resolver { context, schema: &schema };
+    match plan {
+        LogicalPlan::Values(values) => self::values(values, &resolver),
+        LogicalPlan::Filter(filter) => {
+            let predicate = resolver.condition(subqueries(filter.predicate, &resolver)?, "WHERE")?;
+            Ok(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?))
+        }
+        LogicalPlan::Join(join) => self::join(join, &resolver),
+        LogicalPlan::Aggregate(aggregate) => self::aggregate(aggregate, &resolver),
+        LogicalPlan::Window(window) => self::window(window, &resolver),
+        LogicalPlan::Union(union) => self::union(union, context),
+        LogicalPlan::Sort(sort) => {
+            let expr = sort.expr.into_iter().map(|expr| sort_key(expr, &resolver)).collect::<DfResult<_>>()?;
+            Ok(LogicalPlan::Sort(Sort { expr, input: sort.input, fetch: sort.fetch }))
+        }
+        LogicalPlan::Limit(limit) => self::limit(limit, &resolver),
+        plan => {
+            let names = NamePreserver::new(&plan);
+            let plan = plan
+                .map_expressions(|expr| {
+                    let name = names.save(&expr);
+                    let expr = resolver.settle(resolver.resolve(subqueries(expr, &resolver)?)?)?;
+                    Ok(Transformed::yes(name.restore(expr)))
+                })?
+                .data;
+            plan.recompute_schema()
+        }
+    }
+}
+
+/// `x IN (SELECT ..)`: the two sides must be comparable.
+fn subqueries(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Expr> {
+    Ok(expr
+        .transform_up(|expr| match expr {
+            Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
+                let inner = resolver.resolve(*expr)?;
+                let field = subquery.subquery.schema().field(0).clone();
+                let of_subquery = mapping::sql_type(&field);
+                let inner = match resolver.known(&inner)? {
+                    Known::Unknown => resolver.coerce(inner, &of_subquery)?,
+                    known => {
+                        common_type(&[known.clone(), Known::Type(of_subquery.clone())], "IN").map_err(|_| {
+                            super::resolve::no_operator("=", &known, &Known::Type(of_subquery.clone()))
+                        })?;
+                        inner
+                    }
+                };
+                Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr: Box::new(inner), subquery, negated })))
+            }
+            other => Ok(Transformed::no(other)),
+        })?
+        .data)
+}
+
+fn sort_key(sort: SortExpr, resolver: &Resolver<'_>) -> DfResult<SortExpr> {
+    let expr = resolver.settle(resolver.resolve(sort.expr)?)?;
+    let expr = match resolver.known(&expr)? {
+        Known::Type(SqlType::Interval) => interval_key(expr),
+        Known::Type(SqlType::Json) => {
+            return Err(to_datafusion(
+                SqlError::new(SqlState::UNDEFINED_FUNCTION, "could not identify an ordering operator for type json")
+                    .with_hint("Use an explicit ordering operator or modify the query."),
+            ));
+        }
+        _ => expr,
+    };
+    Ok(SortExpr { expr, asc: sort.asc, nulls_first: sort.nulls_first })
+}
+
+/// LIMIT and OFFSET count in 64 bits.
+fn limit(limit: Limit, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
+    let count = |expr: Option<Box<Expr>>, clause: &str| -> DfResult<Option<Box<Expr>>> {
+        let Some(expr) = expr else { return Ok(None) };
+        Ok(Some(Box::new(match *expr {
+            Expr::Literal(ScalarValue::Int64(Some(value)), _) if value < 0 => {
+                let code = if clause == "LIMIT" {
+                    SqlState::INVALID_ROW_COUNT_IN_LIMIT_CLAUSE
+                } else {
+                    SqlState::INVALID_ROW_COUNT_IN_RESULT_OFFSET_CLAUSE
+                };
+                return Err(to_datafusion(SqlError::new(code, format!("{clause} must not be negative"))));
+            }
+            literal @ Expr::Literal(ScalarValue::Int64(_), _) => literal,
+            placeholder @ Expr::Placeholder(Placeholder { field: None, .. }) => {
+                resolver.coerce(placeholder, &SqlType::BigInt)?
+            }
+            other => {
+                let expr = resolver.resolve(other)?;
+                resolver.coerce(expr, &SqlType::BigInt)?
+            }
+        })))
+    };
+    Ok(LogicalPlan::Limit(Limit {
+        skip: count(limit.skip, "OFFSET")?,
+        fetch: count(limit.fetch, "LIMIT")?,
+        input: limit.input,
+    }))
+}
+
+/// Each column of a VALUES list has one type; a column of untyped literals is text.
+fn values(values: Values, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
+    let width = values.schema.fields().len();
+    let mut columns: Vec<Vec<Expr>> = vec![Vec::with_capacity(values.values.len()); width];
+    for row in values.values {
+        for (column, expr) in row.into_iter().enumerate() {
+            columns[column].push(resolver.resolve(without_casts(expr))?);
+        }
+    }
+    let mut fields = Vec::with_capacity(width);
+    for (index, column) in columns.iter_mut().enumerate() {
+        let unified = resolver.unify(std::mem::take(column), "VALUES")?;
+        let data_type = decimal_of_all(&unified, resolver)?;
+        let (qualifier, field) = values.schema.qualified_field(index);
+        let mut metadata = std::collections::HashMap::new();
+        let mut first = None;
+        for expr in unified {
+            let own = resolver.field(&expr)?;
+            first.get_or_insert_with(|| own.data_type().clone());
+            if metadata.is_empty() {
+                metadata.clone_from(own.metadata());
+            }
+            column.push(match &data_type {
+                Some(data_type) if own.data_type() != data_type => {
+                    Expr::Cast(Cast::new(Box::new(expr), data_type.clone()))
+                }
+                _ => expr,
+            });
+        }
+        let data_type = data_type.or(first).unwrap_or(DataType::Utf8View);
+        let field = Field::new(field.name(), data_type, true).with_metadata(metadata);
+        fields.push((qualifier.cloned(), Arc::new(field)));
+    }
+    let rows = columns.first().map_or(0, Vec::len);
+    let mut columns: Vec<_> = columns.into_iter().map(Vec::into_iter).collect();
+    let rows = (0..rows).map(|_| columns.iter_mut().filter_map(Iterator::next).collect()).collect();
+    let schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
+    Ok(LogicalPlan::Values(Values { schema, values: rows }))
+}
+
+/// DataFusion's planner casts the literals of a VALUES list to a common type of its own; the binder decides anew.
+fn without_casts(expr: Expr) -> Expr {
+    match expr {
+        Expr::Cast(cast)
+            if !cast.field.metadata().contains_key(mapping::TYPE_KEY)
+                && matches!(*cast.expr, Expr::Literal(..) | Expr::Placeholder(_)) =>
+        {
+            *cast.expr
+        }
+        other => other,
+    }
+}
+
+/// The decimal that holds all digits of a column of decimals, if it is one.
+fn decimal_of_all(exprs: &[Expr], resolver: &Resolver<'_>) -> DfResult<Option<DataType>> {
+    let mut whole = 0i16;
+    let mut scale = 0i8;
+    let mut any = false;
+    for expr in exprs {
+        match resolver.field(expr)?.data_type() {
+            DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
+                any = true;
+                whole = whole.max(i16::from(*p) - i16::from(*s));
+                scale = scale.max(*s);
+            }
+            DataType::Null => {}
+            _ => return Ok(None),
+        }
+    }
+    let precision = (whole + i16::from(scale)).clamp(1, 76) as u8;
+    Ok(any.then(|| {
+        if precision <= 38 { DataType::Decimal128(precision, scale) } else { DataType::Decimal256(precision, scale) }
+    }))
+}
+
+fn join(join: Join, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
+    let mut on = Vec::with_capacity(join.on.len());
+    for (left, right) in join.on {
+        let pair = resolver.resolve(left.eq(right))?;
+        match pair {
+            Expr::BinaryExpr(binary) => on.push((*binary.left, *binary.right)),
+            other => return Err(to_datafusion(SqlError::internal(format!("join key {other}")))),
+        }
+    }
+    let filter = join
+        .filter
+        .map(|filter| resolver.condition(subqueries(filter, resolver)?, "JOIN/ON"))
+        .transpose()?;
+    LogicalPlan::Join(Join { on, filter, ..join }).recompute_schema()
+}
+
+/// Branches at one type per column; the names are the first branch's.
+fn union(union: Union, context: &BindContext) -> DfResult<LogicalPlan> {
+    let width = union.inputs.first().map_or(0, |input| input.schema().fields().len());
+    let mut targets = Vec::with_capacity(width);
+    for column in 0..width {
+        let mut types = Vec::with_capacity(union.inputs.len());
+        for input in &union.inputs {
+            let resolver = Resolver { context, schema: input.schema() };
+            types.push(match top_expression(input, column) {
+                Some(expr) => {
+                    let below = input.inputs().first().map(|below| Arc::clone(below.schema()));
+                    match below {
+                        Some(schema) => Resolver { context, schema: &schema }.known(expr)?,
+                        None => Known::Type(mapping::sql_type(input.schema().field(column))),
+                    }
+                }
+                None => resolver.known(&Expr::Column(input.schema().columns()[column].clone()))?,
+            });
+        }
+        targets.push(common_type(&types, "UNION")?);
+    }
+    let inputs = union
+        .inputs
+        .into_iter()
+        .map(|input| coerce_columns(Arc::unwrap_or_clone(input), &targets, context).map(Arc::new))
+        .collect::<DfResult<Vec<_>>>()?;
+    Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
+}
+
+/// The expression behind an output column, where the plan is a projection.
+fn top_expression(plan: &LogicalPlan, column: usize) -> Option<&Expr> {
+    match plan {
+        LogicalPlan::Projection(projection) => projection.expr.get(column),
+        _ => None,
+    }
+}
+
+/// A plan whose output columns have the given types; untyped literals are read as those types.
+pub(crate) fn coerce_columns(plan: LogicalPlan, targets: &[SqlType], context: &BindContext) -> DfResult<LogicalPlan> {
+    if let LogicalPlan::Projection(projection) = plan {
+        let schema = Arc::clone(projection.input.schema());
+        let resolver = Resolver { context, schema: &schema };
+        let exprs = projection
+            .expr
+            .into_iter()
+            .zip(targets)
+            .map(|(expr, target)| {
+                let untyped = resolver.known(&expr)? == Known::Unknown;
+                let name = NamePreserver::new_for_projection().save(&expr);
+                match expr {
+                    Expr::Alias(alias) if untyped => {
+                        Ok(resolver.coerce(*alias.expr, target)?.alias_qualified(alias.relation, alias.name))
+                    }
+                    expr => Ok(name.restore(to_target(expr, target, &resolver)?)),
+                }
+            })
+            .collect::<DfResult<Vec<_>>>()?;
+        return Ok(LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?));
+    }
+    let schema = Arc::clone(plan.schema());
+    let same = schema.fields().iter().zip(targets).all(|(field, target)| mapping::sql_type(field) == *target);
+    if same {
+        return Ok(plan);
+    }
+    let resolver = Resolver { context, schema: &schema };
+    let exprs = schema
+        .iter()
+        .zip(targets)
+        .map(|((qualifier, field), target)| {
+            let column = Expr::from((qualifier, field));
+            let coerced = to_target(column.clone(), target, &resolver)?;
+            Ok(if coerced == column { column } else { coerced.alias_qualified(qualifier.cloned(), field.name()) })
+        })
+        .collect::<DfResult<Vec<_>>>()?;
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+fn to_target(expr: Expr, target: &SqlType, resolver: &Resolver<'_>) -> DfResult<Expr> {
+    match resolver.known(&expr)? {
+        Known::Type(ty) if ty.is_string() && target.is_string() => Ok(expr),
+        Known::Type(SqlType::Numeric(_)) if matches!(target, SqlType::Numeric(_)) => Ok(expr),
+        _ => resolver.coerce(expr, target),
+    }
+}
+
+/// `WITH RECURSIVE`: the columns have the types of the non-recursive term, which the self-reference must see too.
+fn recursive_query(query: RecursiveQuery, context: &BindContext) -> DfResult<LogicalPlan> {
+    let static_term = analyze(Arc::unwrap_or_clone(query.static_term), context)?;
+    let static_schema = Arc::clone(static_term.schema());
+    let types: Vec<SqlType> = static_schema
+        .fields()
+        .iter()
+        .map(|field| match mapping::sql_type(field) {
+            SqlType::Unknown => SqlType::Text,
+            ty => ty,
+        })
+        .collect();
+    let static_term = coerce_columns(static_term, &types, context)?;
+    let static_fields: Vec<_> = static_term.schema().fields().iter().cloned().collect();
+    let name = query.name.clone();
+    let recursive_term = Arc::unwrap_or_clone(query.recursive_term)
+        .transform_down_with_subqueries(|plan| match plan {
+            LogicalPlan::TableScan(scan) if is_work_table(&scan, &name) => {
+                let fields: Vec<_> = scan
+                    .source
+                    .schema()
+                    .fields()
+                    .iter()
+                    .zip(&static_fields)
+                    .map(|(old, new)| {
+                        Field::new(old.name(), new.data_type().clone(), true).with_metadata(new.metadata().clone())
+                    })
+                    .collect();
+                let table = CteWorkTable::new(&name, Arc::new(arrow::datatypes::Schema::new(fields)));
+                let scan = TableScan::try_new(
+                    scan.table_name,
+                    provider_as_source(Arc::new(table)),
+                    scan.projection,
+                    scan.filters,
+                    scan.fetch,
+                )?;
+                Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+            }
+            other => Ok(Transformed::no(other)),
+        })?
+        .data;
+    let recursive_term = analyze(recursive_term, context)?;
+    for (index, (ty, field)) in types.iter().zip(recursive_term.schema().fields()).enumerate() {
+        let recursive = mapping::sql_type(field);
+        let same = *ty == recursive
+            || recursive == SqlType::Unknown
+            || (ty.is_string() && recursive.is_string())
+            || matches!((ty, &recursive), (SqlType::Numeric(_), SqlType::Numeric(_)));
+        let widens = common_type(&[Known::Type(ty.clone()), Known::Type(recursive.clone())], "UNION")? == *ty;
+        if !same && !widens {
+            return Err(to_datafusion(
+                SqlError::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!(
+                        "recursive query \"{}\" column {} has type {ty} in non-recursive term but type {recursive} overall",
+                        query.name,
+                        index + 1
+                    ),
+                )
+                .with_hint("Cast the output of the non-recursive term to the correct type."),
+            ));
+        }
+    }
+    let recursive_term = coerce_columns(recursive_term, &types, context)?;
+    LogicalPlanBuilder::from(static_term).to_recursive_query(query.name, recursive_term, query.is_distinct)?.build()
+}
+
+fn is_work_table(scan: &TableScan, name: &str) -> bool {
+    scan.table_name.table() == name
+        && source_as_provider(&scan.source).is_ok_and(|provider| provider.downcast_ref::<CteWorkTable>().is_some())
+}
+
+// ----- aggregates and windows
+
+/// What an aggregate becomes: the calls that DataFusion computes, and what is made of them.
+enum Plan {
+    /// The call as it is.
+    Keep(Expr),
+    /// One call, converted afterwards.
+    Convert(Expr, SqlType),
+    /// A sum and a count, divided afterwards.
+    Divide { sum: Expr, count: Expr },
+}
+
+fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
+    let names = NamePreserver::new_for_projection();
+    let group = aggregate
+        .group_expr
+        .into_iter()
+        .map(|expr| {
+            let name = names.save(&expr);
+            let grouping = matches!(expr, Expr::GroupingSet(_));
+            let expr = resolver.settle(resolver.resolve(expr)?)?;
+            Ok(if grouping { expr } else { name.restore(expr) })
+        })
+        .collect::<DfResult<Vec<_>>>()?;
+    let mut calls: Vec<Expr> = Vec::new();
+    let mut outputs = Vec::new();
+    for expr in aggregate.aggr_expr {
+        let name = expr.schema_name().to_string();
+        let resolved = resolver.resolve(expr)?;
+        outputs.push((name, plan_aggregate(resolved, resolver)?));
+    }
+    let all_kept = outputs.iter().all(|(_, plan)| matches!(plan, Plan::Keep(_)));
+    let mut add = |expr: Expr| -> String {
+        let name = expr.schema_name().to_string();
+        if !calls.iter().any(|call| call.schema_name().to_string() == name) {
+            calls.push(expr);
+        }
+        name
+    };
+    let finished: Vec<(String, Finish)> = outputs
+        .into_iter()
+        .map(|(name, plan)| {
+            let finish = match plan {
+                Plan::Keep(expr) => {
+                    let own = expr.schema_name().to_string();
+                    if all_kept && own != name { Finish::Same(add(expr.alias(name.clone()))) } else { Finish::Same(add(expr)) }
+                }
+                Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),
+                Plan::Divide { sum, count } => Finish::Divide(add(sum), add(count)),
+            };
+            (name, finish)
+        })
+        .collect();
+    let call_count = calls.len();
+    let plan = LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, group, calls)?);
+    if all_kept {
+        return Ok(plan);
+    }
+    let kept = plan.schema().fields().len() - call_count;
+    finish(plan, kept, finished, resolver.context)
+}
+
+fn window(window: Window, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
+    let mut calls: Vec<Expr> = Vec::new();
+    let mut finished = Vec::new();
+    for expr in window.window_expr {
+        let name = expr.schema_name().to_string();
+        let resolved = resolver.resolve(expr)?;
+        let mut add = |expr: Expr| -> String {
+            let name = expr.schema_name().to_string();
+            if !calls.iter().any(|call| call.schema_name().to_string() == name) {
+                calls.push(expr);
+            }
+            name
+        };
+        let finish = match plan_window(resolved, resolver)? {
+            Plan::Keep(expr) => Finish::Same(add(expr)),
+            Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),
+            Plan::Divide { sum, count } => Finish::Divide(add(sum), add(count)),
+        };
+        finished.push((name, finish));
+    }
+    let kept = window.input.schema().fields().len();
+    let plan = LogicalPlan::Window(Window::try_new(calls, window.input)?);
+    finish(plan, kept, finished, resolver.context)
+}
+
+/// How an output column is made from the computed ones, by their names.
+enum Finish {
+    Same(String),
+    Convert(String, SqlType),
+    Divide(String, String),
+}
+
+/// A projection that makes the wanted columns from the computed ones; the first `kept` columns pass through.
+fn finish(
+    plan: LogicalPlan,
+    kept: usize,
+    columns: Vec<(String, Finish)>,
+    context: &BindContext,
+) -> DfResult<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let resolver = Resolver { context, schema: &schema };
+    let mut exprs: Vec<Expr> = schema.iter().take(kept).map(Expr::from).collect();
+    let column = |name: &str| Expr::Column(datafusion::common::Column::new_unqualified(name));
+    for (name, finish) in columns {
+        exprs.push(match finish {
+            Finish::Same(computed) if computed == name => column(&name),
+            Finish::Same(computed) => column(&computed).alias(name),
+            Finish::Convert(computed, ty) => {
+                let expr = column(&computed);
+                let from = resolver.field(&expr)?;
+                let expr = if matches!(from.data_type(), DataType::UInt64) {
+                    Expr::Cast(Cast::new(Box::new(expr), mapping::arrow_type(&ty)))
+                } else {
+                    resolver.coerce(expr, &ty)?
+                };
+                expr.alias(name)
+            }
+            Finish::Divide(sum, count) => {
+                let numeric = |name: &str| resolver.coerce(column(name), &SqlType::Numeric(None));
+                divide_numeric(numeric(&sum)?, numeric(&count)?).alias(name)
+            }
+        });
+    }
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
+}
+
+fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
+    match expr {
+        Expr::Alias(alias) => plan_aggregate(*alias.expr, resolver),
+        Expr::AggregateFunction(AggregateFunction { func, params }) => {
+            let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
+            let (args, plan) = aggregate_arguments(func.name(), args, resolver)?;
+            let filter = filter.map(|f| resolver.condition(*f, "FILTER").map(Box::new)).transpose()?;
+            let order_by = order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<Vec<_>>>()?;
+            let call = |name: &str, args: Vec<Expr>| -> DfResult<Expr> {
+                let func = if name == func.name() { Arc::clone(&func) } else { aggregate_function(resolver, name)? };
+                let params = AggregateFunctionParams {
+                    args,
+                    distinct,
+                    filter: filter.clone(),
+                    order_by: order_by.clone(),
+                    null_treatment,
+                };
+                Ok(Expr::AggregateFunction(AggregateFunction { func, params }))
+            };
+            arrange(plan, func.name(), args, call)
+        }
+        other => Ok(Plan::Keep(other)),
+    }
+}
+
+fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
+    match expr {
+        Expr::Alias(alias) => plan_window(*alias.expr, resolver),
+        Expr::WindowFunction(window) => {
+            let WindowFunction { fun, params } = *window;
+            let mut params = params;
+            params.order_by = params.order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<_>>()?;
+            match &fun {
+                WindowFunctionDefinition::AggregateUDF(func) => {
+                    let (args, plan) = aggregate_arguments(func.name(), std::mem::take(&mut params.args), resolver)?;
+                    let call = |name: &str, args: Vec<Expr>| -> DfResult<Expr> {
+                        let fun = if name == func.name() {
+                            fun.clone()
+                        } else {
+                            WindowFunctionDefinition::AggregateUDF(aggregate_function(resolver, name)?)
+                        };
+                        let mut params = params.clone();
+                        params.args = args;
+                        Ok(Expr::WindowFunction(Box::new(WindowFunction { fun, params })))
+                    };
+                    arrange(plan, func.name(), args, call)
+                }
+                WindowFunctionDefinition::WindowUDF(func) => {
+                    let name = func.name().to_owned();
+                    let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
+                    Ok(match name.as_str() {
+                        "row_number" | "rank" | "dense_rank" => Plan::Convert(expr, SqlType::BigInt),
+                        "ntile" => Plan::Convert(expr, SqlType::Integer),
+                        _ => Plan::Keep(expr),
+                    })
+                }
+            }
+        }
+        other => Ok(Plan::Keep(other)),
+    }
+}
+
+fn aggregate_function(
+    resolver: &Resolver<'_>,
+    name: &str,
+) -> DfResult<Arc<datafusion::logical_expr::AggregateUDF>> {
+    resolver
+        .context
+        .session
+        .aggregate_functions()
+        .get(name)
+        .cloned()
+        .ok_or_else(|| to_datafusion(SqlError::internal(format!("aggregate {name} is not registered"))))
+}
+
+/// How the result of an aggregate over arguments of these types is made.
+enum Shape {
+    Same,
+    Convert(SqlType),
+    Average,
+}
+
+fn arrange(
+    shape: Shape,
+    name: &str,
+    args: Vec<Expr>,
+    call: impl Fn(&str, Vec<Expr>) -> DfResult<Expr>,
+) -> DfResult<Plan> {
+    Ok(match shape {
+        Shape::Same => Plan::Keep(call(name, args)?),
+        Shape::Convert(ty) => Plan::Convert(call(name, args)?, ty),
+        Shape::Average => Plan::Divide { sum: call("sum", args.clone())?, count: call("count", args)? },
+    })
+}
+
+/// The arguments at the types DataFusion's aggregate needs to compute what PostgreSQL's does.
+fn aggregate_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> DfResult<(Vec<Expr>, Shape)> {
+    let Some(first) = args.first() else { return Ok((args, Shape::Same)) };
+    let known = resolver.known(first)?;
+    let undefined = || {
+        to_datafusion(
+            SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name}({known}) does not exist")).with_hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            ),
+        )
+    };
+    let cast_first = |args: Vec<Expr>, data_type: DataType| -> Vec<Expr> {
+        args.into_iter()
+            .enumerate()
+            .map(|(i, a)| if i == 0 { Expr::Cast(Cast::new(Box::new(a), data_type.clone())) } else { a })
+            .collect()
+    };
+    match name {
+        "sum" => match &known {
+            Known::Type(SqlType::SmallInt | SqlType::Integer) => Ok((cast_first(args, DataType::Int64), Shape::Same)),
+            Known::Type(SqlType::BigInt) => Ok((cast_first(args, DataType::Decimal128(19, 0)), Shape::Same)),
+            Known::Type(SqlType::Real) => {
+                Ok((cast_first(args, DataType::Float64), Shape::Convert(SqlType::Real)))
+            }
+            Known::Type(SqlType::Double) => Ok((args, Shape::Same)),
+            Known::Type(SqlType::Numeric(_)) => Ok((wide_decimal(args, resolver)?, Shape::Same)),
+            Known::Type(SqlType::Interval) => Err(to_datafusion(
+                SqlError::unsupported("sum(interval) is not supported")
+                    .with_hint("Sum extract(epoch from x) and multiply by interval '1 second'."),
+            )),
+            _ => Err(undefined()),
+        },
+        "avg" => match &known {
+            Known::Type(SqlType::SmallInt | SqlType::Integer) => {
+                Ok((cast_first(args, DataType::Int64), Shape::Average))
+            }
+            Known::Type(SqlType::BigInt) => Ok((cast_first(args, DataType::Decimal128(19, 0)), Shape::Average)),
+            Known::Type(SqlType::Numeric(_)) => Ok((wide_decimal(args, resolver)?, Shape::Average)),
+            Known::Type(SqlType::Real) => Ok((cast_first(args, DataType::Float64), Shape::Same)),
+            Known::Type(SqlType::Double) => Ok((args, Shape::Same)),
+            Known::Type(SqlType::Interval) => Err(to_datafusion(
+                SqlError::unsupported("avg(interval) is not supported")
+                    .with_hint("Average extract(epoch from x) and multiply by interval '1 second'."),
+            )),
+            _ => Err(undefined()),
+        },
+        "stddev_samp" | "stddev_pop" | "var_samp" | "var_pop" | "corr" | "covar_samp" | "covar_pop" | "regr_slope"
+        | "regr_intercept" | "regr_r2" | "regr_avgx" | "regr_avgy" | "regr_sxx" | "regr_syy" | "regr_sxy" => {
+            if !known.is_number() {
+                return Err(undefined());
+            }
+            let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Double)).collect::<DfResult<_>>()?;
+            Ok((args, Shape::Same))
+        }
+        "bool_and" | "bool_or" => {
+            let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Boolean)).collect::<DfResult<_>>()?;
+            Ok((args, Shape::Same))
+        }
+        "min" | "max" => match known {
+            Known::Unknown => {
+                let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Text)).collect::<DfResult<_>>()?;
+                Ok((args, Shape::Same))
+            }
+            Known::Type(SqlType::Boolean | SqlType::Json | SqlType::Jsonb | SqlType::Uuid) => Err(undefined()),
+            Known::Type(_) => Ok((args, Shape::Same)),
+        },
+        _ => Ok((args, Shape::Same)),
+    }
+}
+
+impl Known {
+    fn is_number(&self) -> bool {
+        matches!(self, Known::Type(ty) if ty.is_number())
+    }
+}
+
+/// Decimals that leave less than ten digits of room for a sum are summed in 256 bits, where DataFusion cannot wrap.
+fn wide_decimal(args: Vec<Expr>, resolver: &Resolver<'_>) -> DfResult<Vec<Expr>> {
+    args.into_iter()
+        .map(|arg| {
+            Ok(match resolver.field(&arg)?.data_type() {
+                DataType::Decimal128(precision, scale) if *precision > 28 => {
+                    let data_type = DataType::Decimal256(66, *scale);
+                    Expr::Cast(Cast::new(Box::new(arg), data_type))
+                }
+                _ => arg,
+            })
+        })
+        .collect()
+}
+
+// ----- assignment
+
+/// A plan whose columns are stored in the given columns of a table. Strings of a constant source are read as the
+/// columns' types; a column of text in a query is not.
+///
+/// # Errors
+/// `42804` where PostgreSQL has no assignment cast.
+pub(crate) fn assign_columns(
+    plan: LogicalPlan,
+    columns: &[&wharf_catalog::Column],
+    constant: bool,
+    context: &BindContext,
+) -> DfResult<LogicalPlan> {
+    let assign = |expr: Expr, column: &wharf_catalog::Column, resolver: &Resolver<'_>| -> DfResult<Expr> {
+        let known = resolver.known(&expr)?;
+        if let Known::Type(from) = &known
+            && !assignable(from, &column.ty, constant)
+        {
+            return Err(to_datafusion(
+                SqlError::new(
+                    SqlState::DATATYPE_MISMATCH,
+                    format!("column \"{}\" is of type {} but expression is of type {from}", column.name, column.ty),
+                )
+                .with_hint("You will need to rewrite or cast the expression."),
+            ));
+        }
+        resolver.convert(expr, &column.ty, CastMode::Assignment)
+    };
+    if let LogicalPlan::Projection(projection) = plan {
+        let schema = Arc::clone(projection.input.schema());
+        let resolver = Resolver { context, schema: &schema };
+        let exprs = projection
+            .expr
+            .into_iter()
+            .zip(columns)
+            .enumerate()
+            .map(|(index, (expr, column))| {
+                let inner = match expr {
+                    Expr::Alias(alias) => *alias.expr,
+                    other => other,
+                };
+                Ok(assign(inner, column, &resolver)?.alias(format!("column{}", index + 1)))
+            })
+            .collect::<DfResult<Vec<_>>>()?;
+        return Ok(LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?));
+    }
+    let schema = Arc::clone(plan.schema());
+    let resolver = Resolver { context, schema: &schema };
+    let exprs = schema
+        .iter()
+        .zip(columns)
+        .enumerate()
+        .map(|(index, (field, column))| {
+            Ok(assign(Expr::from(field), column, &resolver)?.alias(format!("column{}", index + 1)))
+        })
+        .collect::<DfResult<Vec<_>>>()?;
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
+}
+
+/// PostgreSQL's assignment casts.
+fn assignable(from: &SqlType, to: &SqlType, constant: bool) -> bool {
+    use SqlType as T;
+    match (from, to) {
+        (from, to) if from == to => true,
+        (from, to) if from.is_number() && to.is_number() => true,
+        // Everything has an assignment cast to the string types.
+        (_, to) if to.is_string() => true,
+        (from, _) if from.is_string() => constant,
+        (T::Date, T::Timestamp | T::TimestampTz) => true,
+        (T::Timestamp, T::Date | T::Time | T::TimestampTz) => true,
+        (T::TimestampTz, T::Date | T::Time | T::Timestamp) => true,
+        (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => true,
+        (T::Oid, T::Integer | T::BigInt) | (T::Integer | T::BigInt, T::Oid) => true,
+        (T::Array(a), T::Array(b)) => assignable(a, b, constant),
+        _ => false,
+    }
+}

@@ -1,0 +1,139 @@
+//! What binding one statement needs to know, and what it finds out: the types of parameters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::error::Result as DfResult;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
+use datafusion::logical_expr::{Expr, ScalarUDF};
+use parking_lot::Mutex;
+use wharf_catalog::State;
+use wharf_catalog::SqlType;
+use wharf_values::{SqlError, SqlState, TextFormat, mapping};
+
+use super::resolve::{Known, Resolver};
+use crate::error::to_datafusion;
+use crate::search_path::SearchPath;
+
+/// The surroundings of one statement.
+pub(crate) struct BindContext {
+    /// The catalog at the statement's instant.
+    pub(crate) catalog: Arc<State>,
+    /// The session's database.
+    pub(crate) database: u32,
+    /// Where unqualified names are looked up.
+    pub(crate) search_path: SearchPath,
+    /// The session's formats.
+    pub(crate) format: TextFormat,
+    /// DataFusion's session: functions and options.
+    pub(crate) session: Arc<SessionState>,
+    /// The types of `$1`, `$2`, ... found so far, by number.
+    pub(crate) parameters: Mutex<BTreeMap<usize, SqlType>>,
+}
+
+/// The most parameters a statement can have: what the protocol can count.
+const MAX_PARAMETERS: usize = 65_535;
+
+impl BindContext {
+    /// Gives a parameter the type its surroundings ask for. The first use decides, later ones convert.
+    pub(super) fn parameter(&self, id: String, to: &SqlType) -> DfResult<Expr> {
+        let number = parameter_number(&id).map_err(to_datafusion)?;
+        let mut parameters = self.parameters.lock();
+        let ty = parameters.entry(number).or_insert_with(|| to.clone()).clone();
+        let field = Arc::new(mapping::field(&id, &ty, true));
+        let placeholder = Expr::Placeholder(Placeholder { id, field: Some(field) });
+        if ty == *to {
+            return Ok(placeholder);
+        }
+        Ok(Expr::Cast(Cast::new_from_field(Box::new(placeholder), Arc::new(super::types::cast_field(to)))))
+    }
+
+    /// The parameters' types in order; those the statement does not use are text.
+    pub(crate) fn parameter_types(&self) -> Vec<SqlType> {
+        let parameters = self.parameters.lock();
+        let count = parameters.keys().next_back().copied().unwrap_or(0);
+        (1..=count).map(|number| parameters.get(&number).cloned().unwrap_or(SqlType::Text)).collect()
+    }
+
+    /// A call of a scalar function by name.
+    pub(super) fn call(&self, name: &str, args: Vec<Expr>) -> DfResult<Expr> {
+        Ok(Expr::ScalarFunction(ScalarFunction { func: self.scalar_function(name)?, args }))
+    }
+
+    fn scalar_function(&self, name: &str) -> DfResult<Arc<ScalarUDF>> {
+        self.session.scalar_functions().get(name).cloned().ok_or_else(|| {
+            to_datafusion(
+                SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")).with_hint(
+                    "No function matches the given name and argument types. You might need to add explicit type casts.",
+                ),
+            )
+        })
+    }
+
+    /// The function behind an operator of json and jsonb.
+    pub(super) fn json_operator(&self, symbol: &str) -> Option<&'static str> {
+        Some(match symbol {
+            "->" => "json_get",
+            "->>" => "json_get_text",
+            "#>" => "json_get_path",
+            "#>>" => "json_get_path_text",
+            "@>" => "jsonb_contains",
+            "<@" => "jsonb_contained",
+            "?" => "jsonb_exists",
+            "?|" => "jsonb_exists_any",
+            "?&" => "jsonb_exists_all",
+            "#-" => "jsonb_delete_path",
+            _ => return None,
+        })
+    }
+
+    /// A function call with resolved arguments: gives parameters without a type one.
+    pub(super) fn finish_call(&self, resolver: &Resolver<'_>, func: Arc<ScalarUDF>, args: Vec<Expr>) -> DfResult<Expr> {
+        let assumed = match func.name() {
+            "abs" | "round" | "ceil" | "floor" | "sqrt" | "power" | "exp" | "ln" | "log" | "sign" | "trunc" => {
+                SqlType::Double
+            }
+            "generate_series" | "make_date" | "chr" | "repeat" => SqlType::Integer,
+            _ => SqlType::Text,
+        };
+        let args = args
+            .into_iter()
+            .map(|arg| match (&arg, resolver.known(&arg)?) {
+                (Expr::Placeholder(_), Known::Unknown) => resolver.coerce(arg, &assumed),
+                _ => Ok(arg),
+            })
+            .collect::<DfResult<Vec<_>>>()?;
+        Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
+    }
+
+    /// `'name'::regclass`: the oid of a relation.
+    pub(super) fn regclass(&self, text: &str) -> DfResult<Expr> {
+        if let Ok(oid) = text.parse::<u32>() {
+            return Ok(self.oid_literal(oid, &SqlType::Regclass));
+        }
+        let oid = crate::pg_catalog::relation_oid(&self.catalog, self.database, &self.search_path, text).map_err(to_datafusion)?;
+        Ok(self.oid_literal(oid, &SqlType::Regclass))
+    }
+
+    /// `'name'::regtype`: the oid of a type.
+    pub(super) fn regtype(&self, text: &str) -> DfResult<Expr> {
+        let ty: SqlType = text.parse().map_err(|_| {
+            to_datafusion(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{text}\" does not exist")))
+        })?;
+        Ok(self.oid_literal(ty.oid(), &SqlType::Regtype))
+    }
+
+    fn oid_literal(&self, oid: u32, ty: &SqlType) -> Expr {
+        Expr::Literal(ScalarValue::UInt32(Some(oid)), Some(mapping::metadata(ty).into()))
+    }
+}
+
+/// `$7` is 7.
+pub(crate) fn parameter_number(id: &str) -> Result<usize, SqlError> {
+    match id.trim_start_matches('$').parse() {
+        Ok(number) if (1..=MAX_PARAMETERS).contains(&number) => Ok(number),
+        _ => Err(SqlError::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {id}"))),
+    }
+}

@@ -1,0 +1,17 @@
+//! From SQL text's syntax tree to a typed DataFusion plan.
+//!
+//! The way of a query: [`normalize`] says in plain SQL what is special syntax, [`planner`] finds the tables and views
+//! and lets DataFusion's `SqlToRel` build a plan, in which operators are still open (`crate::operators`), [`analyze`]
+//! gives every expression PostgreSQL's type. What comes out is ready for DataFusion's own analyzer and optimizer. No
+//! rows are read here.
+
+mod analyze;
+mod context;
+pub(crate) mod names;
+pub(crate) mod normalize;
+pub(crate) mod planner;
+mod resolve;
+pub(crate) mod types;
+
+pub(crate) use analyze::{analyze, assign_columns, coerce_columns};
+pub(crate) use context::{BindContext, parameter_number};

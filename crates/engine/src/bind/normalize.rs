@@ -1,0 +1,321 @@
+//! A pass over the parsed query that says in plain SQL what DataFusion's planner does not read as PostgreSQL does.
+//!
+//! Special syntax becomes function calls (`EXTRACT(f FROM x)` is `extract('f', x)`), `INTERVAL '1' DAY` a cast, unnamed
+//! select items get PostgreSQL's names, and set-returning functions in a select list become `unnest`. What Wharf cannot
+//! do right is refused here, before anything is planned.
+
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Distinct, Expr, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, SetExpr, Statement, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut,
+};
+use wharf_values::{SqlError, SqlState};
+
+use super::names;
+
+/// Normalizes a statement in place.
+///
+/// # Errors
+/// `0A000` for syntax that has no right plan yet, `42601` for syntax PostgreSQL refuses too.
+pub(crate) fn normalize(statement: &mut Statement) -> Result<(), SqlError> {
+    match VisitMut::visit(statement, &mut Normalizer) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
+}
+
+struct Normalizer;
+
+impl VisitorMut for Normalizer {
+    type Break = Box<SqlError>;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        if !query.locks.is_empty() {
+            return refuse("SELECT .. FOR UPDATE is not supported", "Wharf's reads take no locks; leave FOR UPDATE out.");
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        if let Some(Distinct::On(_)) = &select.distinct
+            && select.projection.iter().any(|item| matches!(item, SelectItem::ExprWithAliases { .. }))
+        {
+            return refuse("this form of DISTINCT ON is not supported", "Name each column once.");
+        }
+        names::name_select_items(select);
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                unnest_series(expr);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
+        // A function in FROM without column names: its one column has the function's or the alias's name.
+        if let TableFactor::Table { name, args: Some(_), alias, .. } = factor
+            && matches!(names::last_part(name).as_str(), "generate_series")
+        {
+            let column = alias.as_ref().map_or_else(|| names::last_part(name), |alias| names::fold(&alias.name));
+            let alias = alias.get_or_insert_with(|| sqlparser::ast::TableAlias {
+                explicit: true,
+                name: Ident::with_quote('"', column.clone()),
+                columns: Vec::new(),
+                at: None,
+            });
+            if alias.columns.is_empty() {
+                alias.columns.push(sqlparser::ast::TableAliasColumnDef::from_name(column));
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        // `INTERVAL '1' DAY` must be seen before its inner literal is.
+        if let Expr::Interval(interval) = expr {
+            let text = match interval.value.as_ref() {
+                Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => text.clone(),
+                Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => text.clone(),
+                _ => return refuse("this form of INTERVAL is not supported", "Write INTERVAL 'n unit'."),
+            };
+            if interval.leading_precision.is_some() || interval.fractional_seconds_precision.is_some() {
+                return refuse("INTERVAL with precision is not supported", "Write INTERVAL 'n unit'.");
+            }
+            let has_unit = text.bytes().any(|byte| byte.is_ascii_alphabetic());
+            let text = match (&interval.leading_field, &interval.last_field) {
+                (Some(field), None) if !has_unit && !text.contains(':') => format!("{text} {field}"),
+                (None, None) => text,
+                _ => return refuse("INTERVAL with fields is not supported", "Write INTERVAL 'n unit'."),
+            };
+            *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        let taken = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
+        match rewrite(taken) {
+            Ok(rewritten) => {
+                *expr = rewritten;
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(Box::new(error)),
+        }
+    }
+}
+
+fn refuse(message: &str, hint: &str) -> ControlFlow<Box<SqlError>> {
+    ControlFlow::Break(Box::new(SqlError::unsupported(message).with_hint(hint)))
+}
+
+/// One expression whose parts are normalized.
+fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
+    Ok(match expr {
+        Expr::Extract { field, expr, .. } => call("extract", vec![string(field_name(&field)), *expr]),
+        Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => call("ceil", vec![*expr]),
+        Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+            call("floor", vec![*expr])
+        }
+        Expr::Position { expr, r#in } => call("position", vec![*r#in, *expr]),
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
+            let mut arguments = vec![*expr];
+            match (substring_from, substring_for) {
+                (Some(from), Some(length)) => arguments.extend([*from, *length]),
+                (Some(from), None) => arguments.push(*from),
+                (None, Some(length)) => arguments.extend([number("1"), *length]),
+                (None, None) => {}
+            }
+            call("substring", arguments)
+        }
+        Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+            let mut arguments = vec![*expr, *overlay_what, *overlay_from];
+            arguments.extend(overlay_for.map(|length| *length));
+            call("overlay", arguments)
+        }
+        Expr::Trim { trim_where, trim_what, expr, trim_characters } => {
+            let name = match trim_where {
+                Some(TrimWhereField::Leading) => "ltrim",
+                Some(TrimWhereField::Trailing) => "rtrim",
+                Some(TrimWhereField::Both) | None => "btrim",
+            };
+            let mut arguments = vec![*expr];
+            arguments.extend(trim_what.map(|what| *what));
+            arguments.extend(trim_characters.into_iter().flatten());
+            call(name, arguments)
+        }
+        Expr::AtTimeZone { timestamp, time_zone } => call("timezone", vec![*time_zone, *timestamp]),
+        Expr::SimilarTo { negated, expr, pattern, escape_char } => {
+            let mut arguments = vec![*pattern];
+            if let Some(escape) = escape_char {
+                arguments.push(Expr::Value(escape));
+            }
+            Expr::BinaryOp {
+                left: expr,
+                op: if negated { BinaryOperator::PGRegexNotMatch } else { BinaryOperator::PGRegexMatch },
+                right: Box::new(call("similar_to_escape", arguments)),
+            }
+        }
+        Expr::Collate { expr, collation } => match names::last_part(&collation).as_str() {
+            // Wharf compares text by its bytes, which is what these collations say.
+            "C" | "POSIX" | "default" | "ucs_basic" => *expr,
+            other => {
+                return Err(SqlError::unsupported(format!("collation \"{other}\" is not supported"))
+                    .with_hint("Wharf compares text by its bytes, as collation \"C\" does."));
+            }
+        },
+        Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![*expr]),
+        Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![*expr]),
+        Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![*expr]),
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => call("bitwise_not", vec![*expr]),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => negate(expr),
+        // `OPERATOR(pg_catalog.~)`, as psql writes them.
+        Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(parts), right } => {
+            match parts.last().and_then(|symbol| named_operator(symbol)) {
+                Some(op) => Expr::BinaryOp { left, op, right },
+                None => {
+                    return Err(SqlError::unsupported(format!("operator {} is not supported", parts.join("."))));
+                }
+            }
+        }
+        Expr::IsNormalized { .. } => return Err(SqlError::unsupported("IS NORMALIZED is not supported")),
+        Expr::Between { expr, negated, low, high } => Expr::Between { expr, negated, low, high },
+        Expr::Value(ValueWithSpan { value: Value::NationalStringLiteral(text), span }) => {
+            Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span })
+        }
+        Expr::Function(function) => rewrite_function(function)?,
+        Expr::CompoundFieldAccess { root, access_chain } => {
+            if access_chain.iter().any(|access| matches!(access, AccessExpr::Dot(_))) {
+                return Err(SqlError::unsupported("fields of composite values are not supported"));
+            }
+            Expr::CompoundFieldAccess { root, access_chain }
+        }
+        other => other,
+    })
+}
+
+/// The smallest integers have no positive counterpart, so the sign belongs to the literal.
+fn negate(expr: Box<Expr>) -> Expr {
+    Expr::UnaryOp { op: UnaryOperator::Minus, expr }
+}
+
+fn named_operator(symbol: &str) -> Option<BinaryOperator> {
+    Some(match symbol {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        "=" => BinaryOperator::Eq,
+        "<>" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        "<=" => BinaryOperator::LtEq,
+        ">" => BinaryOperator::Gt,
+        ">=" => BinaryOperator::GtEq,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        "*" => BinaryOperator::Multiply,
+        "/" => BinaryOperator::Divide,
+        "||" => BinaryOperator::StringConcat,
+        _ => return None,
+    })
+}
+
+/// Function calls by their unqualified name; `pg_catalog.` in front of a function is dropped.
+fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
+    if function.name.0.len() > 1 {
+        let schema = function.name.0[0].as_ident().map(names::fold).unwrap_or_default();
+        if schema != "pg_catalog" && schema != "information_schema" && schema != "wharf" {
+            return Err(SqlError::new(
+                SqlState::UNDEFINED_FUNCTION,
+                format!("function {} does not exist", function.name.to_string().to_lowercase()),
+            ));
+        }
+        let name = names::last_part(&function.name);
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
+    }
+    let renamed = match names::last_part(&function.name).as_str() {
+        // Names DataFusion gives to the same thing.
+        "every" => Some("bool_and"),
+        "char_length" | "character_length" => Some("length"),
+        "substr" => Some("substring"),
+        "pow" => Some("power"),
+        "ceiling" => Some("ceil"),
+        "stddev" => Some("stddev_samp"),
+        "variance" => Some("var_samp"),
+        "percentile_cont" => Some("percentile_cont"),
+        _ => None,
+    };
+    if let Some(name) = renamed {
+        function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
+    }
+    Ok(Expr::Function(function))
+}
+
+/// `SELECT generate_series(1, 3)` makes rows: the list version of the function, unnested.
+fn unnest_series(expr: &mut Expr) {
+    if let Expr::Function(function) = expr
+        && names::last_part(&function.name) == "generate_series"
+        && function.over.is_none()
+    {
+        let inner = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
+        *expr = call("unnest", vec![inner]);
+    }
+}
+
+fn field_name(field: &DateTimeField) -> String {
+    match field {
+        DateTimeField::Custom(ident) => ident.value.to_lowercase(),
+        other => other.to_string().to_lowercase(),
+    }
+    .trim_matches(['\'', '"'])
+    .to_owned()
+}
+
+/// A string literal.
+pub(crate) fn string(text: impl Into<String>) -> Expr {
+    Expr::Value(Value::SingleQuotedString(text.into()).with_empty_span())
+}
+
+fn number(text: &str) -> Expr {
+    Expr::Value(Value::Number(text.to_owned(), false).with_empty_span())
+}
+
+fn cast(expr: Expr, data_type: DataType) -> Expr {
+    Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None }
+}
+
+/// A plain function call.
+pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    Expr::Function(Function {
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: arguments
+                .into_iter()
+                .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
+                .collect(),
+            clauses: Vec::new(),
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}
+
+/// Is this a query of constants only: VALUES, or a SELECT without FROM? PostgreSQL types an INSERT's constants by the
+/// columns they go to.
+pub(crate) fn is_constant_source(query: &Query) -> bool {
+    match query.body.as_ref() {
+        SetExpr::Values(_) => true,
+        SetExpr::Select(select) => select.from.is_empty(),
+        SetExpr::Query(inner) => is_constant_source(inner),
+        _ => false,
+    }
+}

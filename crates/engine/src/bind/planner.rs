@@ -1,0 +1,273 @@
+//! Finds what a query reads and lets DataFusion's SQL planner make a plan of it.
+//!
+//! What always holds: relations are looked up in one snapshot of the catalog, tables are opened before planning begins
+//! (planning itself is not asynchronous), and a view stands for its query, planned with its own names.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::config::ConfigOptions;
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::error::Result as DfResult;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::sql::TableReference;
+use datafusion::sql::parser::Statement as DfStatement;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::resolve::resolve_table_references;
+use futures::future::BoxFuture;
+use sqlparser::ast::{Query, Statement};
+use wharf_catalog::{Relation, SqlType};
+use wharf_values::{SqlError, SqlState, mapping};
+
+use super::context::BindContext;
+use super::normalize::normalize;
+use crate::error::{from_datafusion, from_lake, to_datafusion};
+use crate::operators::UnresolvedOperator;
+use crate::table_reader::TableReader;
+
+/// How deep views may refer to views.
+const MAX_VIEW_DEPTH: usize = 64;
+
+/// A planned query and the relations it reads.
+pub(crate) struct PlannedQuery {
+    /// Not analyzed yet.
+    pub(crate) plan: LogicalPlan,
+    /// The oids of the tables and views named in the query itself (not inside of views).
+    pub(crate) reads: Vec<u32>,
+}
+
+/// Plans a query with parameters of the given types (none: open).
+///
+/// # Errors
+/// `42P01` for a relation that does not exist, and all that planning refuses.
+pub(crate) async fn plan_query(
+    query: &Query,
+    parameters: &[Option<SqlType>],
+    context: &BindContext,
+    reader: &TableReader,
+) -> Result<PlannedQuery, SqlError> {
+    let mut statement = Statement::Query(Box::new(query.clone()));
+    normalize(&mut statement)?;
+    plan_statement(statement, parameters, context, reader, 0).await
+}
+
+fn plan_statement<'a>(
+    statement: Statement,
+    parameters: &'a [Option<SqlType>],
+    context: &'a BindContext,
+    reader: &'a TableReader,
+    depth: usize,
+) -> BoxFuture<'a, Result<PlannedQuery, SqlError>> {
+    Box::pin(async move {
+        if depth > MAX_VIEW_DEPTH {
+            return Err(SqlError::new(SqlState::STATEMENT_TOO_COMPLEX, "views refer to views too deeply")
+                .with_hint(format!("At most {MAX_VIEW_DEPTH} levels are allowed.")));
+        }
+        let wrapped = DfStatement::Statement(Box::new(statement.clone()));
+        let (references, _ctes) = resolve_table_references(&wrapped, true).map_err(from_datafusion)?;
+        let mut tables = HashMap::new();
+        let mut reads = Vec::new();
+        for reference in references {
+            let opened = open(&reference, context, reader, depth).await?;
+            reads.extend(opened.oid);
+            tables.insert(reference, opened.source);
+        }
+        let provider = Provider { session: &context.session, tables };
+        let options = ParserOptions::from(&context.session.config_options().sql_parser);
+        let fields: Vec<Option<FieldRef>> = parameters
+            .iter()
+            .enumerate()
+            .map(|(index, ty)| {
+                ty.as_ref().map(|ty| Arc::new(mapping::field(format!("${}", index + 1), ty, true)))
+            })
+            .collect();
+        let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields);
+        let plan = SqlToRel::new_with_options(&provider, options)
+            .sql_statement_to_plan_with_context(statement, &mut planner_context)
+            .map_err(from_datafusion)?;
+        Ok(PlannedQuery { plan, reads })
+    })
+}
+
+struct Opened {
+    source: Arc<dyn TableSource>,
+    oid: Option<u32>,
+}
+
+async fn open(
+    reference: &TableReference,
+    context: &BindContext,
+    reader: &TableReader,
+    depth: usize,
+) -> Result<Opened, SqlError> {
+    let (schema, name) = match reference {
+        TableReference::Bare { table } => (None, table.as_ref()),
+        TableReference::Partial { schema, table } => (Some(schema.as_ref()), table.as_ref()),
+        TableReference::Full { catalog, schema, table } => {
+            let current = context.catalog.database(context.database).map(|database| database.name.as_str());
+            if current != Some(catalog.as_ref()) {
+                return Err(SqlError::unsupported(format!(
+                    "cross-database references are not implemented: \"{catalog}.{schema}.{table}\""
+                )));
+            }
+            (Some(schema.as_ref()), table.as_ref())
+        }
+    };
+    let system = |schema: &str| {
+        crate::pg_catalog::table(schema, name, &context.catalog, context.database)
+            .map(|provider| Opened { source: provider_as_source(provider), oid: None })
+    };
+    match schema {
+        None => {
+            if let Some(opened) = system("pg_catalog") {
+                return Ok(opened);
+            }
+            if let Some(relation) = context.search_path.find(&context.catalog, context.database, name) {
+                return open_relation(&relation, context, reader, depth).await;
+            }
+            for schema in context.search_path.schemas() {
+                if let Some(opened) = system(schema) {
+                    return Ok(opened);
+                }
+            }
+        }
+        Some(schema) => {
+            if let Some(opened) = system(schema) {
+                return Ok(opened);
+            }
+            let relation = context
+                .catalog
+                .namespace_by_name(context.database, schema)
+                .and_then(|namespace| context.catalog.relation(namespace.oid, name).cloned());
+            if let Some(relation) = relation {
+                return open_relation(&relation, context, reader, depth).await;
+            }
+        }
+    }
+    let written = match schema {
+        Some(schema) => format!("{schema}.{name}"),
+        None => name.to_owned(),
+    };
+    Err(SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{written}\" does not exist")))
+}
+
+async fn open_relation(
+    relation: &Relation,
+    context: &BindContext,
+    reader: &TableReader,
+    depth: usize,
+) -> Result<Opened, SqlError> {
+    let oid = Some(relation.oid());
+    match relation {
+        Relation::Table(table) => {
+            let table = reader.open(table).await.map_err(|error| from_lake(&error))?;
+            let provider: Arc<dyn TableProvider> = table.provider().await.map_err(|error| from_lake(&error))?;
+            Ok(Opened { source: provider_as_source(provider), oid })
+        }
+        Relation::View(view) => {
+            let mut statements = crate::statement::parse(&view.definition)?;
+            let Some(mut statement) = statements.pop() else {
+                return Err(SqlError::internal(format!("view \"{}\" has no definition", view.name)));
+            };
+            normalize(&mut statement)?;
+            let planned = plan_statement(statement, &[], context, reader, depth + 1).await?;
+            let plan = with_column_names(planned.plan, &view.columns)?;
+            let provider = ViewTable::new(plan, Some(view.definition.clone()));
+            Ok(Opened { source: provider_as_source(Arc::new(provider)), oid })
+        }
+    }
+}
+
+/// A view's columns keep the names they had when it was made.
+fn with_column_names(plan: LogicalPlan, columns: &[wharf_catalog::Column]) -> Result<LogicalPlan, SqlError> {
+    let exprs: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .zip(columns)
+        .map(|((qualifier, field), column)| Expr::from((qualifier, field)).alias(&column.name))
+        .collect();
+    datafusion::logical_expr::LogicalPlanBuilder::from(plan)
+        .project(exprs)
+        .and_then(|builder| builder.build())
+        .map_err(from_datafusion)
+}
+
+/// What DataFusion's planner asks for, answered from what was opened and from the session's functions.
+struct Provider<'a> {
+    session: &'a SessionState,
+    tables: HashMap<TableReference, Arc<dyn TableSource>>,
+}
+
+impl ContextProvider for Provider<'_> {
+    fn get_table_source(&self, name: TableReference) -> DfResult<Arc<dyn TableSource>> {
+        self.tables.get(&name).cloned().ok_or_else(|| {
+            to_datafusion(SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")))
+        })
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.session.expr_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::new(super::types::PostgresTypes))
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DfResult<Arc<dyn TableSource>> {
+        crate::table_functions::source(name, args, self.session)
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> DfResult<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(name, schema))))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if name == "bitwise_not" {
+            return Some(UnresolvedOperator::function("~"));
+        }
+        self.session.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.session.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.session.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.session.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.session.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.session.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.session.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.session.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.session.window_functions().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,849 @@
+//! Types of expressions, by PostgreSQL's rules: literals without a type take the type their surroundings ask for,
+//! operators are chosen by the types of their operands, and what PostgreSQL has no operator for is refused.
+//!
+//! What always holds: after resolution an expression has the type PostgreSQL gives it (the differences are listed in
+//! docs/postgres-compatibility.md), and every conversion in it is explicit. A string literal that is still without a type
+//! is an Arrow `Utf8` literal; one that has become `text` is `Utf8View`. Nothing here looks at rows.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, Cast, InList, Like, Placeholder, ScalarFunction};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
+use wharf_catalog::SqlType;
+use wharf_values::{ColumnBuilder, SqlError, SqlState, mapping};
+
+use super::context::BindContext;
+use super::types::cast_field;
+use crate::cast::{CastFunction, CastMode, arrow_agrees, result_field};
+use crate::error::to_datafusion;
+use crate::operators::{
+    Arithmetic, UnresolvedOperator, divide_numeric, float_operator, integer_operator, interval_key,
+};
+
+/// Resolves the expressions of one plan node, whose inputs have `schema`.
+pub(super) struct Resolver<'a> {
+    pub(super) context: &'a BindContext,
+    pub(super) schema: &'a DFSchema,
+}
+
+/// What is known of an expression's type.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Known {
+    /// A literal or parameter without a type.
+    Unknown,
+    Type(SqlType),
+}
+
+impl Known {
+    fn sql_type(&self) -> Option<&SqlType> {
+        match self {
+            Known::Unknown => None,
+            Known::Type(ty) => Some(ty),
+        }
+    }
+}
+
+impl std::fmt::Display for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Known::Unknown => f.write_str("unknown"),
+            Known::Type(ty) => match ty {
+                SqlType::Numeric(_) => f.write_str("numeric"),
+                SqlType::Varchar(_) => f.write_str("character varying"),
+                SqlType::Char(_) => f.write_str("character"),
+                other => write!(f, "{other}"),
+            },
+        }
+    }
+}
+
+impl Resolver<'_> {
+    /// Resolves an expression, leaves first.
+    pub(super) fn resolve(&self, expr: Expr) -> DfResult<Expr> {
+        Ok(expr.transform_up(|expr| self.resolve_node(expr).map(Transformed::yes))?.data)
+    }
+
+    /// Resolves an expression that must be boolean.
+    pub(super) fn condition(&self, expr: Expr, clause: &str) -> DfResult<Expr> {
+        let expr = self.resolve(expr)?;
+        self.boolean(expr, clause)
+    }
+
+    fn boolean(&self, expr: Expr, clause: &str) -> DfResult<Expr> {
+        match self.known(&expr)? {
+            Known::Unknown => self.coerce(expr, &SqlType::Boolean),
+            Known::Type(SqlType::Boolean) => Ok(expr),
+            Known::Type(other) => Err(to_datafusion(SqlError::new(
+                SqlState::DATATYPE_MISMATCH,
+                format!("argument of {clause} must be type boolean, not type {other}"),
+            ))),
+        }
+    }
+
+    fn resolve_node(&self, expr: Expr) -> DfResult<Expr> {
+        match expr {
+            Expr::Literal(ScalarValue::Int64(Some(value)), None) => Ok(match i32::try_from(value) {
+                Ok(narrow) => Expr::Literal(ScalarValue::Int32(Some(narrow)), None),
+                Err(_) => Expr::Literal(ScalarValue::Int64(Some(value)), None),
+            }),
+            Expr::Literal(ScalarValue::UInt64(Some(value)), None) => Ok(Expr::Literal(
+                ScalarValue::Decimal128(Some(i128::from(value)), 20, 0),
+                None,
+            )),
+            Expr::BinaryExpr(binary) => self.binary(binary),
+            Expr::ScalarFunction(function) => self.function(function),
+            Expr::Cast(cast) => self.cast(cast),
+            Expr::Case(case) => self.case(case),
+            Expr::InList(list) => self.in_list(list),
+            Expr::Between(between) => self.between(between),
+            Expr::Like(like) => self.like(like).map(Expr::Like),
+            Expr::SimilarTo(like) => self.like(like).map(Expr::SimilarTo),
+            Expr::Not(inner) => Ok(Expr::Not(Box::new(self.boolean(*inner, "NOT")?))),
+            Expr::Negative(inner) => self.negative(*inner),
+            Expr::IsTrue(inner) => Ok(Expr::IsTrue(Box::new(self.boolean(*inner, "IS TRUE")?))),
+            Expr::IsFalse(inner) => Ok(Expr::IsFalse(Box::new(self.boolean(*inner, "IS FALSE")?))),
+            Expr::IsNotTrue(inner) => Ok(Expr::IsNotTrue(Box::new(self.boolean(*inner, "IS NOT TRUE")?))),
+            Expr::IsNotFalse(inner) => Ok(Expr::IsNotFalse(Box::new(self.boolean(*inner, "IS NOT FALSE")?))),
+            other => Ok(other),
+        }
+    }
+
+    /// What is known of the type of an expression whose parts are resolved.
+    pub(super) fn known(&self, expr: &Expr) -> DfResult<Known> {
+        Ok(match expr {
+            Expr::Literal(ScalarValue::Utf8(_) | ScalarValue::Null, _) => Known::Unknown,
+            Expr::Placeholder(Placeholder { field: None, .. }) => Known::Unknown,
+            Expr::Alias(alias) => self.known(&alias.expr)?,
+            _ => match mapping::sql_type(&*self.field(expr)?) {
+                SqlType::Unknown => Known::Unknown,
+                ty => Known::Type(ty),
+            },
+        })
+    }
+
+    pub(super) fn field(&self, expr: &Expr) -> DfResult<FieldRef> {
+        Ok(expr.to_field(self.schema)?.1)
+    }
+
+    /// Converts an expression to a type, as PostgreSQL does by itself.
+    pub(super) fn coerce(&self, expr: Expr, to: &SqlType) -> DfResult<Expr> {
+        self.convert(expr, to, CastMode::Explicit)
+    }
+
+    /// Converts an expression to a type.
+    pub(super) fn convert(&self, expr: Expr, to: &SqlType, mode: CastMode) -> DfResult<Expr> {
+        match expr {
+            Expr::Literal(ScalarValue::Null, metadata) => {
+                Ok(Expr::Literal(ScalarValue::try_from(&mapping::arrow_type(to))?, metadata))
+            }
+            Expr::Literal(ScalarValue::Utf8(None), _) => {
+                Ok(Expr::Literal(ScalarValue::try_from(&mapping::arrow_type(to))?, None))
+            }
+            Expr::Literal(ScalarValue::Utf8(Some(text)), _) => self.literal(&text, to, mode),
+            Expr::Placeholder(Placeholder { id, field: None }) => self.context.parameter(id, to),
+            expr => {
+                let from = self.field(&expr)?;
+                let from_type = mapping::sql_type(&from);
+                let limited = matches!(to, SqlType::Varchar(Some(_)) | SqlType::Char(_) | SqlType::Name);
+                if from_type == *to && !limited {
+                    return Ok(expr);
+                }
+                if *to == SqlType::Numeric(None) && from.data_type().is_decimal() {
+                    return Ok(expr);
+                }
+                let target = result_field(&from, to);
+                let same_kind = limited
+                    || matches!((&from_type, to), (SqlType::Json, SqlType::Jsonb))
+                    || matches!(to, SqlType::Uuid | SqlType::Json | SqlType::Jsonb)
+                    || matches!(from_type, SqlType::Date if *to == SqlType::TimestampTz);
+                if !same_kind && arrow_agrees(from.data_type(), target.data_type()) {
+                    if from.data_type() == target.data_type() && mapping::sql_type(&target) == from_type {
+                        return Ok(expr);
+                    }
+                    let field = if target.metadata().is_empty() { target } else { cast_field(to) };
+                    return Ok(Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::new(field))));
+                }
+                if !castable(&from_type, to) {
+                    return Err(to_datafusion(crate::cast::cannot_cast(&from_type, to)));
+                }
+                Ok(CastFunction::call(expr, to.clone(), mode))
+            }
+        }
+    }
+
+    /// A string literal read as a value of a type, by that type's input rules.
+    fn literal(&self, text: &str, to: &SqlType, mode: CastMode) -> DfResult<Expr> {
+        let value = match to {
+            SqlType::Text | SqlType::Unknown => ScalarValue::Utf8View(Some(text.to_owned())),
+            SqlType::Numeric(None) => numeric_literal(text)?,
+            SqlType::Regclass => return self.context.regclass(text),
+            SqlType::Regtype => return self.context.regtype(text),
+            SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name => {
+                let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
+                return Ok(CastFunction::call(text, to.clone(), mode));
+            }
+            to => {
+                let mut builder = ColumnBuilder::new(to, &self.context.format).map_err(to_datafusion)?;
+                builder.push_text(text.as_bytes()).map_err(to_datafusion)?;
+                ScalarValue::try_from_array(&builder.finish().map_err(to_datafusion)?, 0)?
+            }
+        };
+        let metadata = mapping::metadata(to);
+        let metadata = (!metadata.is_empty()).then(|| metadata.into());
+        Ok(Expr::Literal(value, metadata))
+    }
+
+    /// Gives an expression that is still without a type the type text.
+    pub(super) fn settle(&self, expr: Expr) -> DfResult<Expr> {
+        match expr {
+            Expr::Placeholder(Placeholder { field: None, .. }) => self.coerce(expr, &SqlType::Text),
+            other => Ok(other),
+        }
+    }
+
+    fn cast(&self, cast: Cast) -> DfResult<Expr> {
+        let to = mapping::sql_type(&cast.field);
+        if !cast.field.metadata().contains_key(mapping::TYPE_KEY) {
+            // A cast that DataFusion's own planner made.
+            return Ok(Expr::Cast(cast));
+        }
+        self.convert(*cast.expr, &to, CastMode::Explicit)
+    }
+
+    // ----- operators
+
+    fn binary(&self, binary: BinaryExpr) -> DfResult<Expr> {
+        let BinaryExpr { left, op, right } = binary;
+        let (left, right) = match op {
+            Operator::And | Operator::Or => {
+                let clause = if op == Operator::And { "AND" } else { "OR" };
+                (self.boolean(*left, clause)?, self.boolean(*right, clause)?)
+            }
+            Operator::Eq
+            | Operator::NotEq
+            | Operator::Lt
+            | Operator::LtEq
+            | Operator::Gt
+            | Operator::GtEq
+            | Operator::IsDistinctFrom
+            | Operator::IsNotDistinctFrom => self.comparable(*left, *right, &op.to_string())?,
+            Operator::RegexMatch
+            | Operator::RegexIMatch
+            | Operator::RegexNotMatch
+            | Operator::RegexNotIMatch
+            | Operator::LikeMatch
+            | Operator::ILikeMatch
+            | Operator::NotLikeMatch
+            | Operator::NotILikeMatch => {
+                (self.text_operand(*left, &op.to_string())?, self.text_operand(*right, &op.to_string())?)
+            }
+            _ => (*left, *right),
+        };
+        Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
+    }
+
+    /// Both sides of a comparison at one type.
+    fn comparable(&self, left: Expr, right: Expr, symbol: &str) -> DfResult<(Expr, Expr)> {
+        let (l, r) = (self.known(&left)?, self.known(&right)?);
+        let common = match (&l, &r) {
+            (Known::Unknown, Known::Unknown) => SqlType::Text,
+            (Known::Unknown, Known::Type(ty)) | (Known::Type(ty), Known::Unknown) => widest(ty),
+            (Known::Type(a), Known::Type(b)) => match comparison_type(a, b) {
+                Some(common) => common,
+                None => return Err(no_operator(symbol, &l, &r)),
+            },
+        };
+        if common == SqlType::Json {
+            return Err(no_operator(symbol, &l, &r));
+        }
+        let (left, right) = (self.to_common(left, &common)?, self.to_common(right, &common)?);
+        if common == SqlType::Interval {
+            return Ok((interval_key(left), interval_key(right)));
+        }
+        Ok((left, right))
+    }
+
+    /// Like [`Self::coerce`], but leaves numerics at their own precision: DataFusion aligns decimals itself.
+    fn to_common(&self, expr: Expr, common: &SqlType) -> DfResult<Expr> {
+        if matches!(common, SqlType::Numeric(_)) {
+            return self.to_numeric(expr);
+        }
+        if common.is_string() && self.known(&expr)?.sql_type().is_some_and(SqlType::is_string) {
+            return Ok(expr);
+        }
+        self.coerce(expr, common)
+    }
+
+    /// An expression as a decimal of its natural precision.
+    fn to_numeric(&self, expr: Expr) -> DfResult<Expr> {
+        match &expr {
+            Expr::Literal(ScalarValue::Int16(Some(value)), _) => Ok(integer_as_numeric(i128::from(*value))),
+            Expr::Literal(ScalarValue::Int32(Some(value)), _) => Ok(integer_as_numeric(i128::from(*value))),
+            Expr::Literal(ScalarValue::Int64(Some(value)), _) => Ok(integer_as_numeric(i128::from(*value))),
+            _ => self.coerce(expr, &SqlType::Numeric(None)),
+        }
+    }
+
+    fn text_operand(&self, expr: Expr, symbol: &str) -> DfResult<Expr> {
+        match self.known(&expr)? {
+            Known::Unknown => self.coerce(expr, &SqlType::Text),
+            Known::Type(ty) if ty.is_string() => Ok(expr),
+            other => Err(no_operator(symbol, &other, &Known::Unknown)),
+        }
+    }
+
+    /// An operator that SQL planning left open.
+    fn operator(&self, symbol: &str, mut arguments: Vec<Expr>) -> DfResult<Expr> {
+        if arguments.len() == 1 {
+            return self.unary(symbol, arguments.remove(0));
+        }
+        let (Some(right), Some(left)) = (arguments.pop(), arguments.pop()) else {
+            return Err(to_datafusion(SqlError::internal(format!("operator {symbol} without operands"))));
+        };
+        if symbol == "||" {
+            return self.concatenate(left, right);
+        }
+        if matches!(symbol, "->" | "->>" | "#>" | "#>>" | "@>" | "<@" | "?" | "?|" | "?&" | "#-" | "&&" | "^@") {
+            return self.container(symbol, left, right);
+        }
+        if matches!(symbol, "&" | "|" | "#" | "<<" | ">>") {
+            return self.bits(symbol, left, right);
+        }
+        let (l, r) = (self.known(&left)?, self.known(&right)?);
+        let Some(arithmetic) = Arithmetic::of(symbol) else { return self.power(left, right) };
+        match (&l, &r) {
+            (Known::Unknown, Known::Unknown) => Err(to_datafusion(
+                SqlError::new(
+                    SqlState::AMBIGUOUS_FUNCTION,
+                    format!("operator is not unique: unknown {symbol} unknown"),
+                )
+                .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts."),
+            )),
+            (Known::Unknown, Known::Type(ty)) => {
+                let assumed = untyped_operand(arithmetic, ty, false);
+                let left = self.coerce(left, &assumed)?;
+                self.arithmetic(arithmetic, left, &assumed, right, ty)
+            }
+            (Known::Type(ty), Known::Unknown) => {
+                let assumed = untyped_operand(arithmetic, ty, true);
+                let right = self.coerce(right, &assumed)?;
+                self.arithmetic(arithmetic, left, ty, right, &assumed)
+            }
+            (Known::Type(a), Known::Type(b)) => self.arithmetic(arithmetic, left, a, right, b),
+        }
+    }
+
+    fn arithmetic(&self, op: Arithmetic, left: Expr, l: &SqlType, right: Expr, r: &SqlType) -> DfResult<Expr> {
+        if let Some(common) = number_type(l, r) {
+            return self.number_arithmetic(op, left, right, &common);
+        }
+        match temporal_function(op, l, r) {
+            Some((name, swap)) => {
+                let arguments = if swap { vec![right, left] } else { vec![left, right] };
+                self.context.call(name, arguments)
+            }
+            None => Err(no_operator(op.symbol(), &Known::Type(l.clone()), &Known::Type(r.clone()))),
+        }
+    }
+
+    fn number_arithmetic(&self, op: Arithmetic, left: Expr, right: Expr, common: &SqlType) -> DfResult<Expr> {
+        match common {
+            SqlType::Real | SqlType::Double => {
+                if op == Arithmetic::Modulo {
+                    return Err(no_operator("%", &Known::Type(common.clone()), &Known::Type(common.clone())));
+                }
+                Ok(float_operator(op, self.coerce(left, common)?, self.coerce(right, common)?))
+            }
+            SqlType::Numeric(_) => {
+                let (left, right) = (self.to_numeric(left)?, self.to_numeric(right)?);
+                let operator = match op {
+                    Arithmetic::Add => Operator::Plus,
+                    Arithmetic::Subtract => Operator::Minus,
+                    Arithmetic::Multiply => Operator::Multiply,
+                    Arithmetic::Modulo => Operator::Modulo,
+                    Arithmetic::Divide => return Ok(divide_numeric(left, right)),
+                };
+                let (left, right) = self.room_for_product(op, left, right)?;
+                Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right))))
+            }
+            integer => Ok(integer_operator(op, self.coerce(left, integer)?, self.coerce(right, integer)?)),
+        }
+    }
+
+    /// A product whose scale would pass 38 digits is computed in 256 bits.
+    fn room_for_product(&self, op: Arithmetic, left: Expr, right: Expr) -> DfResult<(Expr, Expr)> {
+        let (a, b) = (self.field(&left)?, self.field(&right)?);
+        let (DataType::Decimal128(_, s1), DataType::Decimal128(_, s2)) = (a.data_type(), b.data_type()) else {
+            return Ok((left, right));
+        };
+        if op != Arithmetic::Multiply || i16::from(*s1) + i16::from(*s2) <= 38 {
+            return Ok((left, right));
+        }
+        let wide = |expr, scale| {
+            let field = Field::new("cast", DataType::Decimal256(76, scale), true);
+            Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::new(field)))
+        };
+        Ok((wide(left, *s1), wide(right, *s2)))
+    }
+
+    fn power(&self, left: Expr, right: Expr) -> DfResult<Expr> {
+        self.context.call("power", vec![left, right])
+    }
+
+    fn unary(&self, symbol: &str, operand: Expr) -> DfResult<Expr> {
+        match symbol {
+            "~" => match self.known(&operand)? {
+                Known::Type(ty @ (SqlType::SmallInt | SqlType::Integer | SqlType::BigInt)) => {
+                    let all_ones = self.coerce(Expr::Literal(ScalarValue::Int32(Some(-1)), None), &ty)?;
+                    Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(operand), Operator::BitwiseXor, Box::new(all_ones))))
+                }
+                other => Err(no_operator("~", &Known::Unknown, &other)),
+            },
+            other => Err(to_datafusion(SqlError::unsupported(format!("operator {other} is not supported")))),
+        }
+    }
+
+    fn bits(&self, symbol: &str, left: Expr, right: Expr) -> DfResult<Expr> {
+        let (l, r) = (self.known(&left)?, self.known(&right)?);
+        let integer = |ty: &SqlType| matches!(ty, SqlType::SmallInt | SqlType::Integer | SqlType::BigInt);
+        let common = match (l.sql_type(), r.sql_type()) {
+            (Some(a), Some(b)) if integer(a) && integer(b) => {
+                if symbol.len() == 2 { a.clone() } else { number_type(a, b).unwrap_or_else(|| a.clone()) }
+            }
+            (Some(a), None) | (None, Some(a)) if integer(a) => a.clone(),
+            _ => return Err(no_operator(symbol, &l, &r)),
+        };
+        let operator = match symbol {
+            "&" => Operator::BitwiseAnd,
+            "|" => Operator::BitwiseOr,
+            "#" => Operator::BitwiseXor,
+            "<<" => Operator::BitwiseShiftLeft,
+            _ => Operator::BitwiseShiftRight,
+        };
+        let (left, right) = (self.coerce(left, &common)?, self.coerce(right, &common)?);
+        Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right))))
+    }
+
+    fn concatenate(&self, left: Expr, right: Expr) -> DfResult<Expr> {
+        let (l, r) = (self.known(&left)?, self.known(&right)?);
+        let array = |known: &Known| matches!(known.sql_type(), Some(SqlType::Array(_)));
+        let jsonb = |known: &Known| matches!(known.sql_type(), Some(SqlType::Jsonb));
+        let text = |known: &Known| known.sql_type().is_none_or(SqlType::is_string);
+        if array(&l) || array(&r) {
+            return match (&l, &r) {
+                (Known::Type(SqlType::Array(a)), Known::Type(SqlType::Array(_)) | Known::Unknown) => {
+                    let ty = SqlType::Array(a.clone());
+                    let right = self.coerce(right, &ty)?;
+                    self.context.call("array_cat", vec![left, right])
+                }
+                (Known::Unknown, Known::Type(ty @ SqlType::Array(_))) => {
+                    let left = self.coerce(left, ty)?;
+                    self.context.call("array_cat", vec![left, right])
+                }
+                (Known::Type(SqlType::Array(item)), _) => {
+                    let right = self.coerce(right, item)?;
+                    self.context.call("array_append", vec![left, right])
+                }
+                (_, Known::Type(SqlType::Array(item))) => {
+                    let left = self.coerce(left, item)?;
+                    self.context.call("array_prepend", vec![left, right])
+                }
+                _ => Err(no_operator("||", &l, &r)),
+            };
+        }
+        if jsonb(&l) || jsonb(&r) {
+            let (left, right) = (self.coerce(left, &SqlType::Jsonb)?, self.coerce(right, &SqlType::Jsonb)?);
+            return self.context.call("jsonb_concat", vec![left, right]);
+        }
+        if matches!((&l, &r), (Known::Type(SqlType::Bytea), Known::Type(SqlType::Bytea) | Known::Unknown)) {
+            let right = self.coerce(right, &SqlType::Bytea)?;
+            return self.context.call("byteacat", vec![left, right]);
+        }
+        if !text(&l) && !text(&r) {
+            return Err(no_operator("||", &l, &r));
+        }
+        let (left, right) = (self.coerce(left, &SqlType::Text)?, self.coerce(right, &SqlType::Text)?);
+        Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), Operator::StringConcat, Box::new(right))))
+    }
+
+    /// Operators of json, jsonb and arrays: functions of the chapter that knows them.
+    fn container(&self, symbol: &str, left: Expr, right: Expr) -> DfResult<Expr> {
+        let (l, r) = (self.known(&left)?, self.known(&right)?);
+        match l.sql_type().or(r.sql_type()) {
+            Some(ty @ SqlType::Array(_)) => {
+                let (left, right) = (self.coerce(left, ty)?, self.coerce(right, ty)?);
+                match symbol {
+                    "@>" => self.context.call("array_has_all", vec![left, right]),
+                    "<@" => self.context.call("array_has_all", vec![right, left]),
+                    "&&" => self.context.call("array_has_any", vec![left, right]),
+                    _ => Err(no_operator(symbol, &l, &r)),
+                }
+            }
+            Some(ty) if symbol == "^@" && ty.is_string() => self.context.call("starts_with", vec![left, right]),
+            Some(SqlType::Json | SqlType::Jsonb) => match self.context.json_operator(symbol) {
+                Some(name) => self.context.call(name, vec![left, right]),
+                None => Err(no_operator(symbol, &l, &r)),
+            },
+            _ => Err(no_operator(symbol, &l, &r)),
+        }
+    }
+
+    fn negative(&self, inner: Expr) -> DfResult<Expr> {
+        match self.known(&inner)? {
+            Known::Type(ty @ (SqlType::SmallInt | SqlType::Integer | SqlType::BigInt)) => {
+                let zero = self.coerce(Expr::Literal(ScalarValue::Int16(Some(0)), None), &ty)?;
+                Ok(integer_operator(Arithmetic::Subtract, zero, inner))
+            }
+            Known::Type(SqlType::Real | SqlType::Double | SqlType::Numeric(_) | SqlType::Interval) => {
+                Ok(Expr::Negative(Box::new(inner)))
+            }
+            Known::Unknown => Ok(Expr::Negative(Box::new(self.coerce(inner, &SqlType::Double)?))),
+            other => Err(to_datafusion(
+                SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: - {other}")).with_hint(
+                    "No operator matches the given name and argument type. You might need to add an explicit type cast.",
+                ),
+            )),
+        }
+    }
+
+    // ----- conditions
+
+    fn in_list(&self, list: InList) -> DfResult<Expr> {
+        let InList { expr, list, negated } = list;
+        let mut all: Vec<Expr> = vec![*expr];
+        all.extend(list);
+        let mut common: Option<SqlType> = None;
+        for item in &all {
+            if let Known::Type(ty) = self.known(item)? {
+                common = Some(match common {
+                    None => widest(&ty),
+                    Some(so_far) => match comparison_type(&so_far, &ty) {
+                        Some(common) => common,
+                        None => {
+                            return Err(no_operator("=", &Known::Type(so_far), &Known::Type(ty)));
+                        }
+                    },
+                });
+            }
+        }
+        let common = common.unwrap_or(SqlType::Text);
+        let mut all = all
+            .into_iter()
+            .map(|item| {
+                let item = self.to_common(item, &common)?;
+                Ok(if common == SqlType::Interval { interval_key(item) } else { item })
+            })
+            .collect::<DfResult<Vec<_>>>()?;
+        let expr = all.remove(0);
+        Ok(Expr::InList(InList::new(Box::new(expr), all, negated)))
+    }
+
+    fn between(&self, between: Between) -> DfResult<Expr> {
+        let Between { expr, negated, low, high } = between;
+        let (low_expr, low) = self.comparable((*expr).clone(), *low, if negated { "<" } else { ">=" })?;
+        let (high_expr, high) = self.comparable(*expr, *high, if negated { ">" } else { "<=" })?;
+        if low_expr == high_expr {
+            return Ok(Expr::Between(Between::new(Box::new(low_expr), negated, Box::new(low), Box::new(high))));
+        }
+        let inside = low_expr.gt_eq(low).and(high_expr.lt_eq(high));
+        Ok(if negated { Expr::Not(Box::new(inside)) } else { inside })
+    }
+
+    fn like(&self, like: Like) -> DfResult<Like> {
+        let symbol = match (like.case_insensitive, like.negated) {
+            (false, false) => "~~",
+            (false, true) => "!~~",
+            (true, false) => "~~*",
+            (true, true) => "!~~*",
+        };
+        let Like { negated, expr, pattern, escape_char, case_insensitive } = like;
+        let expr = self.text_operand(*expr, symbol)?;
+        let pattern = self.text_operand(*pattern, symbol)?;
+        Ok(Like::new(negated, Box::new(expr), Box::new(pattern), escape_char, case_insensitive))
+    }
+
+    fn case(&self, case: Case) -> DfResult<Expr> {
+        let Case { expr: operand, when_then_expr, else_expr } = case;
+        let mut whens = Vec::with_capacity(when_then_expr.len());
+        let mut results = Vec::with_capacity(when_then_expr.len() + 1);
+        let mut operand_out = None;
+        for (when, then) in when_then_expr {
+            let when = match &operand {
+                Some(operand) => {
+                    let (operand, when) = self.comparable((**operand).clone(), *when, "=")?;
+                    match &operand_out {
+                        None => operand_out = Some(operand),
+                        Some(first) if *first == operand => {}
+                        Some(_) => {
+                            return Err(to_datafusion(SqlError::unsupported(
+                                "CASE with WHEN values of different types is not supported",
+                            )
+                            .with_hint("Cast the WHEN values to the type of the CASE expression.")));
+                        }
+                    }
+                    when
+                }
+                None => self.boolean(*when, "CASE/WHEN")?,
+            };
+            whens.push(when);
+            results.push(*then);
+        }
+        let has_else = else_expr.is_some();
+        results.extend(else_expr.map(|expr| *expr));
+        let mut results = self.unify(results, "CASE")?;
+        let else_out = if has_else { results.pop() } else { None };
+        let pairs = whens.into_iter().zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
+        Ok(Expr::Case(Case::new(operand_out.map(Box::new), pairs, else_out.map(Box::new))))
+    }
+
+    /// All expressions at the one type that PostgreSQL's `select_common_type` finds for them.
+    pub(super) fn unify(&self, exprs: Vec<Expr>, clause: &str) -> DfResult<Vec<Expr>> {
+        let mut types = Vec::with_capacity(exprs.len());
+        for expr in &exprs {
+            types.push(self.known(expr)?);
+        }
+        let common = common_type(&types, clause)?;
+        exprs.into_iter().map(|expr| self.to_common(expr, &common)).collect()
+    }
+
+    fn function(&self, function: ScalarFunction) -> DfResult<Expr> {
+        let ScalarFunction { func, args } = function;
+        if let Some(operator) = func.inner().downcast_ref::<UnresolvedOperator>() {
+            let symbol = operator.symbol().to_owned();
+            return self.operator(&symbol, args);
+        }
+        let args = match func.name() {
+            "coalesce" => self.unify(args, "COALESCE")?,
+            "greatest" => self.unify(args, "GREATEST")?,
+            "least" => self.unify(args, "LEAST")?,
+            "make_array" => self.unify(args, "ARRAY")?,
+            "nullif" => {
+                let mut args = args;
+                match (args.pop(), args.pop(), args.is_empty()) {
+                    (Some(right), Some(left), true) => {
+                        let left = self.settle_literal(left)?;
+                        let (a, b) = self.comparable(left, right, "=")?;
+                        vec![a, b]
+                    }
+                    _ => {
+                        return Err(to_datafusion(SqlError::new(
+                            SqlState::SYNTAX_ERROR,
+                            "NULLIF takes two arguments",
+                        )));
+                    }
+                }
+            }
+            _ => args,
+        };
+        self.context.finish_call(self, func, args)
+    }
+
+    fn settle_literal(&self, expr: Expr) -> DfResult<Expr> {
+        match self.known(&expr)? {
+            Known::Unknown if matches!(expr, Expr::Literal(ScalarValue::Utf8(_), _)) => {
+                self.coerce(expr, &SqlType::Text)
+            }
+            _ => Ok(expr),
+        }
+    }
+}
+
+fn integer_as_numeric(value: i128) -> Expr {
+    let digits = value.unsigned_abs().checked_ilog10().map_or(1, |log| log + 1);
+    Expr::Literal(ScalarValue::Decimal128(Some(value), digits as u8, 0), None)
+}
+
+/// A numeric literal at the precision and scale in which it is written.
+fn numeric_literal(text: &str) -> DfResult<ScalarValue> {
+    let trimmed = text.trim();
+    let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let plain = !(whole.is_empty() && fraction.is_empty())
+        && whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+    let written = whole.trim_start_matches('0').len() + fraction.len();
+    if plain && written <= 38 {
+        let mut value: i128 = 0;
+        for byte in whole.bytes().chain(fraction.bytes()) {
+            value = value * 10 + i128::from(byte - b'0');
+        }
+        if trimmed.starts_with('-') {
+            value = -value;
+        }
+        return Ok(ScalarValue::Decimal128(Some(value), (written.max(1)) as u8, fraction.len() as i8));
+    }
+    let format = wharf_values::TextFormat::default();
+    let mut builder = ColumnBuilder::new(&SqlType::Numeric(None), &format).map_err(to_datafusion)?;
+    builder.push_text(text.as_bytes()).map_err(to_datafusion)?;
+    ScalarValue::try_from_array(&builder.finish().map_err(to_datafusion)?, 0)
+}
+
+/// Types in which all values of `ty` and a literal are compared: without the limits of a column.
+fn widest(ty: &SqlType) -> SqlType {
+    match ty {
+        SqlType::Varchar(_) | SqlType::Name | SqlType::QChar => SqlType::Text,
+        SqlType::Char(_) => SqlType::Char(0),
+        SqlType::Numeric(_) => SqlType::Numeric(None),
+        other => other.clone(),
+    }
+    .normalize_char()
+}
+
+trait NormalizeChar {
+    fn normalize_char(self) -> Self;
+}
+
+impl NormalizeChar for SqlType {
+    /// `char(n)` is held without its blanks, so a literal beside it is compared as text.
+    fn normalize_char(self) -> Self {
+        if matches!(self, SqlType::Char(_)) { SqlType::Text } else { self }
+    }
+}
+
+/// The number type two operands are brought to; none when one is no number.
+fn number_type(a: &SqlType, b: &SqlType) -> Option<SqlType> {
+    use SqlType as T;
+    if !a.is_number() || !b.is_number() {
+        return None;
+    }
+    Some(match (a, b) {
+        (T::Real, T::Real) => T::Real,
+        (T::Real | T::Double, _) | (_, T::Real | T::Double) => T::Double,
+        (T::Numeric(_), _) | (_, T::Numeric(_)) => T::Numeric(None),
+        (T::BigInt, _) | (_, T::BigInt) => T::BigInt,
+        (T::Integer, _) | (_, T::Integer) => T::Integer,
+        _ => T::SmallInt,
+    })
+}
+
+/// The type in which two typed operands are compared; none when PostgreSQL has no such operator.
+fn comparison_type(a: &SqlType, b: &SqlType) -> Option<SqlType> {
+    use SqlType as T;
+    if let Some(number) = number_type(a, b) {
+        return Some(number);
+    }
+    let oid = |ty: &T| matches!(ty, T::Oid | T::Regclass | T::Regtype);
+    let whole = |ty: &T| matches!(ty, T::SmallInt | T::Integer | T::BigInt);
+    match (a, b) {
+        (a, b) if a.is_string() && b.is_string() => Some(T::Text),
+        (T::QChar, b) if b.is_string() || *b == T::QChar => Some(T::Text),
+        (a, T::QChar) if a.is_string() => Some(T::Text),
+        (a, b) if (oid(a) && (oid(b) || whole(b))) || (whole(a) && oid(b)) => Some(T::BigInt),
+        (T::Date, T::Timestamp) | (T::Timestamp, T::Date) => Some(T::Timestamp),
+        (T::Date | T::Timestamp, T::TimestampTz) | (T::TimestampTz, T::Date | T::Timestamp) => Some(T::TimestampTz),
+        (T::Time, T::Interval) | (T::Interval, T::Time) => Some(T::Interval),
+        (T::Array(x), T::Array(y)) => comparison_type(x, y).map(|item| T::Array(Box::new(item))),
+        (a, b) if a == b => Some(a.clone()),
+        _ => None,
+    }
+}
+
+/// `select_common_type` of PostgreSQL: the first type that all others convert to by themselves.
+pub(super) fn common_type(types: &[Known], clause: &str) -> DfResult<SqlType> {
+    let mut common: Option<SqlType> = None;
+    for ty in types.iter().filter_map(Known::sql_type) {
+        common = Some(match common {
+            None => ty.clone(),
+            Some(so_far) if so_far == *ty => so_far,
+            Some(so_far) => {
+                let merged = if so_far.is_string() && ty.is_string() {
+                    Some(SqlType::Text)
+                } else {
+                    comparison_type(&so_far, ty)
+                };
+                match merged {
+                    Some(merged) => merged,
+                    None => {
+                        return Err(to_datafusion(SqlError::new(
+                            SqlState::DATATYPE_MISMATCH,
+                            format!("{clause} types {so_far} and {ty} cannot be matched"),
+                        )));
+                    }
+                }
+            }
+        });
+    }
+    Ok(common.unwrap_or(SqlType::Text))
+}
+
+/// The type PostgreSQL assumes for an untyped operand beside one of type `ty`.
+fn untyped_operand(op: Arithmetic, ty: &SqlType, untyped_is_right: bool) -> SqlType {
+    use SqlType as T;
+    match (op, ty) {
+        (Arithmetic::Add, T::Timestamp | T::TimestampTz | T::Time) => T::Interval,
+        (Arithmetic::Add, T::Date) => T::Integer,
+        (Arithmetic::Subtract, T::Date | T::Timestamp | T::TimestampTz | T::Time) => ty.clone(),
+        (Arithmetic::Multiply | Arithmetic::Divide, T::Interval) if untyped_is_right => T::Double,
+        (Arithmetic::Multiply, T::Interval) => T::Double,
+        (_, T::Numeric(_)) => T::Numeric(None),
+        _ => ty.clone(),
+    }
+}
+
+/// The function behind an operator on dates, times and intervals, and whether its operands change places.
+fn temporal_function(op: Arithmetic, l: &SqlType, r: &SqlType) -> Option<(&'static str, bool)> {
+    use Arithmetic::{Add, Divide, Multiply, Subtract};
+    use SqlType as T;
+    let integer = |ty: &T| matches!(ty, T::SmallInt | T::Integer);
+    Some(match (op, l, r) {
+        (Add, T::Date, r) if integer(r) => ("date_pli", false),
+        (Add, l, T::Date) if integer(l) => ("date_pli", true),
+        (Subtract, T::Date, r) if integer(r) => ("date_mii", false),
+        (Subtract, T::Date, T::Date) => ("date_mi", false),
+        (Add, T::Date, T::Interval) => ("date_pl_interval", false),
+        (Add, T::Interval, T::Date) => ("date_pl_interval", true),
+        (Subtract, T::Date, T::Interval) => ("date_mi_interval", false),
+        (Add, T::Date, T::Time) => ("datetime_pl", false),
+        (Add, T::Time, T::Date) => ("datetime_pl", true),
+        (Add, T::Timestamp, T::Interval) => ("timestamp_pl_interval", false),
+        (Add, T::Interval, T::Timestamp) => ("timestamp_pl_interval", true),
+        (Subtract, T::Timestamp, T::Interval) => ("timestamp_mi_interval", false),
+        (Add, T::TimestampTz, T::Interval) => ("timestamptz_pl_interval", false),
+        (Add, T::Interval, T::TimestampTz) => ("timestamptz_pl_interval", true),
+        (Subtract, T::TimestampTz, T::Interval) => ("timestamptz_mi_interval", false),
+        (Subtract, T::Timestamp | T::Date, T::Timestamp | T::Date) => ("timestamp_mi", false),
+        (Subtract, T::TimestampTz | T::Timestamp | T::Date, T::TimestampTz | T::Timestamp | T::Date) => {
+            ("timestamptz_mi", false)
+        }
+        (Subtract, T::Time, T::Time) => ("time_mi_time", false),
+        (Add, T::Time, T::Interval) => ("time_pl_interval", false),
+        (Add, T::Interval, T::Time) => ("time_pl_interval", true),
+        (Subtract, T::Time, T::Interval) => ("time_mi_interval", false),
+        (Add, T::Interval, T::Interval) => ("interval_pl", false),
+        (Subtract, T::Interval, T::Interval) => ("interval_mi", false),
+        (Multiply, T::Interval, r) if r.is_number() => ("interval_mul", false),
+        (Multiply, l, T::Interval) if l.is_number() => ("interval_mul", true),
+        (Divide, T::Interval, r) if r.is_number() => ("interval_div", false),
+        _ => return None,
+    })
+}
+
+/// Is there a cast at all, by anybody's rules?
+fn castable(from: &SqlType, to: &SqlType) -> bool {
+    use SqlType as T;
+    let text = |ty: &T| ty.is_string() || matches!(ty, T::QChar | T::Unknown);
+    let number = |ty: &T| ty.is_number() || matches!(ty, T::Oid | T::Regclass | T::Regtype);
+    match (from, to) {
+        (from, to) if text(from) || text(to) || from == to => true,
+        (from, to) if number(from) && number(to) => true,
+        (T::Boolean, T::Integer) | (T::Integer, T::Boolean) => true,
+        (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => true,
+        (T::Date, T::Timestamp | T::TimestampTz) => true,
+        (T::Timestamp, T::Date | T::Time | T::TimestampTz) => true,
+        (T::TimestampTz, T::Date | T::Time | T::Timestamp) => true,
+        (T::Array(a), T::Array(b)) => castable(a, b),
+        _ => false,
+    }
+}
+
+pub(super) fn no_operator(symbol: &str, left: &Known, right: &Known) -> datafusion::error::DataFusionError {
+    to_datafusion(
+        SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {left} {symbol} {right}"))
+            .with_hint(
+                "No operator matches the given name and argument types. You might need to add explicit type casts.",
+            ),
+    )
+}

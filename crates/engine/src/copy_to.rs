@@ -1,0 +1,99 @@
+//! COPY TO STDOUT: a table or a query as text, CSV or binary.
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use sqlparser::ast::{self, Statement as Ast};
+use wharf_values::{SqlError, SqlState};
+
+use crate::bind::names::display_name;
+use crate::copy::{CopyEncoder, CopyFormat, CopyOptions};
+use crate::error::from_datafusion;
+use crate::session::{CopyOut, Outcome, Session};
+
+/// Starts a COPY TO.
+///
+/// # Errors
+/// What binding the table or query refuses, and what the options can be refused with.
+pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outcome, SqlError> {
+    let Ast::Copy { source, target, options, legacy_options, .. } = statement else {
+        return Err(SqlError::internal("not COPY"));
+    };
+    let query = match source {
+        ast::CopySource::Query(query) => query.as_ref().clone(),
+        ast::CopySource::Table { table_name, columns } => table_query(table_name, columns)?,
+    };
+    let catalog = session.catalog().await?;
+    let context = session.bind_context(catalog);
+    if let ast::CopySource::Table { table_name, .. } = source
+        && let Ok(wharf_catalog::Relation::View(view)) = crate::names::find_relation(table_name, &context)
+    {
+        return Err(SqlError::new(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("cannot copy from view \"{}\"", view.name),
+        )
+        .with_hint("Try the COPY (SELECT ...) TO variant."));
+    }
+    let plan = session.plan_query(&query, &[], &context).await?;
+    if let ast::CopyTarget::File { filename } = target {
+        return crate::copy_files::unload(session, plan, filename, options, &context).await;
+    }
+    if !matches!(target, ast::CopyTarget::Stdout) {
+        return Err(SqlError::unsupported("COPY TO PROGRAM is not supported"));
+    }
+    let options = CopyOptions::new(options, legacy_options, true)?;
+    let columns: Vec<_> = plan
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| (display_name(field.name()).to_owned(), std::sync::Arc::clone(field)))
+        .collect();
+    let count = columns.len();
+    let mut encoder = CopyEncoder::new(&options, columns, &context.format)?;
+    let state = &context.session;
+    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
+    let physical =
+        state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)?;
+    let stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    let batches = session.limits().guard(stream);
+    let mut header = Vec::new();
+    encoder.header(&mut header);
+    let start = (!header.is_empty()).then(|| Ok((Bytes::from(header), 0)));
+    let chunks = futures::stream::iter(start).chain(
+        batches
+            .map(Some)
+            .chain(futures::stream::once(async { None }))
+            .scan(encoder, |encoder, batch: Option<Result<RecordBatch, SqlError>>| {
+                let mut out = Vec::new();
+                let chunk = match batch {
+                    Some(Ok(batch)) => {
+                        encoder.encode(&batch, &mut out).map(|()| (Bytes::from(out), batch.num_rows() as u64))
+                    }
+                    Some(Err(error)) => Err(error),
+                    None => {
+                        encoder.trailer(&mut out);
+                        Ok((Bytes::from(out), 0))
+                    }
+                };
+                futures::future::ready(Some(chunk))
+            }),
+    );
+    Ok(Outcome::CopyOut(CopyOut {
+        binary: options.format == CopyFormat::Binary,
+        columns: count,
+        chunks: chunks.boxed(),
+    }))
+}
+
+/// `SELECT columns FROM table`.
+fn table_query(name: &ast::ObjectName, columns: &[ast::Ident]) -> Result<ast::Query, SqlError> {
+    let list = match columns {
+        [] => "*".to_owned(),
+        columns => columns.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    };
+    match crate::statement::parse(&format!("SELECT {list} FROM {name}"))?.pop() {
+        Some(Ast::Query(query)) => Ok(*query),
+        _ => Err(SqlError::internal("a query for COPY did not parse")),
+    }
+}

@@ -1,0 +1,312 @@
+//! CREATE TABLE and CREATE TABLE AS.
+
+use std::sync::Arc;
+
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use sqlparser::ast::{self, ColumnOption, TableConstraint};
+use uuid::Uuid;
+use wharf_catalog::{Column, Command, RelationName, SqlType, Table};
+use wharf_lake::{NewTable, commit};
+use wharf_values::{SqlError, SqlState, mapping};
+
+use super::{propose, unsupported_clause};
+use crate::bind::BindContext;
+use crate::bind::names::{display_name, fold};
+use crate::bind::types::sql_type_of_ast;
+use crate::dml::write::Target;
+use crate::error::{from_datafusion, from_lake};
+use crate::names::new_relation_name;
+use crate::session::Session;
+
+/// CREATE TABLE.
+pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> Result<(), SqlError> {
+    refuse_clauses(create)?;
+    let catalog = session.catalog().await?;
+    let context = session.bind_context(catalog);
+    let name = new_relation_name(&create.name, &context)?;
+    let mut columns = match &create.like {
+        Some(like) => columns_like(like, &context)?,
+        None => create.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?,
+    };
+    for constraint in &create.constraints {
+        match constraint {
+            TableConstraint::PrimaryKey(key) => {
+                for part in &key.columns {
+                    let key_name = part.column.expr.to_string();
+                    for column in columns.iter_mut().filter(|column| column.name == key_name.trim_matches('"')) {
+                        column.nullable = false;
+                    }
+                }
+            }
+            TableConstraint::Unique(_) | TableConstraint::ForeignKey(_) => {}
+            other => return Err(unsupported_clause("CREATE TABLE", &format!("constraint {other}"))),
+        }
+    }
+    if create.constraints.iter().any(|c| !matches!(c, TableConstraint::Check(_))) || has_key(create) {
+        session.notice(
+            "NOTICE",
+            SqlError::new(SqlState::SUCCESSFUL_COMPLETION, "keys are not enforced")
+                .with_detail("NOT NULL of a primary key is; uniqueness and references are not checked."),
+        );
+    }
+    check_defaults(session, &columns, &context).await?;
+    number(&mut columns);
+    if exists(&name, create.if_not_exists, session, &context)? {
+        return Ok(());
+    }
+    let (id, metadata_location) = new_metadata(session, &name, &columns).await?;
+    let command = Command::CreateTable {
+        database: session.identity.database,
+        id,
+        name,
+        columns,
+        metadata_location,
+        owner: session.identity.role_oid,
+        if_not_exists: create.if_not_exists,
+    };
+    propose(session, command).await.map(drop)
+}
+
+fn has_key(create: &ast::CreateTable) -> bool {
+    create.columns.iter().flat_map(|column| &column.options).any(|option| {
+        matches!(option.option, ColumnOption::PrimaryKey(_) | ColumnOption::Unique(_) | ColumnOption::ForeignKey(_))
+    })
+}
+
+/// Looks before files are written; the catalog checks again.
+fn exists(
+    name: &RelationName,
+    if_not_exists: bool,
+    session: &mut Session,
+    context: &BindContext,
+) -> Result<bool, SqlError> {
+    let Some(namespace) = context.catalog.namespace_by_name(context.database, &name.schema) else {
+        return Err(SqlError::new(
+            SqlState::UNDEFINED_SCHEMA,
+            format!("schema \"{}\" does not exist", name.schema),
+        ));
+    };
+    if context.catalog.relation(namespace.oid, &name.name).is_none() {
+        return Ok(false);
+    }
+    let message = format!("relation \"{}\" already exists", name.name);
+    if !if_not_exists {
+        return Err(SqlError::new(SqlState::DUPLICATE_TABLE, message));
+    }
+    session.notice("NOTICE", SqlError::new(SqlState::DUPLICATE_TABLE, format!("{message}, skipping")));
+    Ok(true)
+}
+
+fn refuse_clauses(create: &ast::CreateTable) -> Result<(), SqlError> {
+    let refuse = |clause: &str| Err(unsupported_clause("CREATE TABLE", clause));
+    if create.temporary {
+        return refuse("TEMPORARY");
+    }
+    if create.external {
+        return refuse("EXTERNAL");
+    }
+    if create.or_replace {
+        return refuse("OR REPLACE");
+    }
+    if create.partition_by.is_some() || create.order_by.is_some() || create.cluster_by.is_some() {
+        return refuse("PARTITION BY or CLUSTER BY");
+    }
+    if create.inherits.is_some() || create.partition_of.is_some() {
+        return refuse("INHERITS or PARTITION OF");
+    }
+    if create.clone.is_some() || create.version.is_some() {
+        return refuse("CLONE");
+    }
+    if create.on_commit.is_some() {
+        return refuse("ON COMMIT");
+    }
+    if !matches!(create.table_options, ast::CreateTableOptions::None) {
+        return refuse("WITH");
+    }
+    Ok(())
+}
+
+fn columns_like(like: &ast::CreateTableLikeKind, context: &BindContext) -> Result<Vec<Column>, SqlError> {
+    let (ast::CreateTableLikeKind::Plain(like) | ast::CreateTableLikeKind::Parenthesized(like)) = like;
+    Ok(crate::names::find_relation(&like.name, context)?
+        .columns()
+        .iter()
+        .map(|column| Column { comment: None, default: None, ..column.clone() })
+        .collect())
+}
+
+/// A column definition; its field id comes later.
+fn column(definition: &ast::ColumnDef) -> Result<Column, SqlError> {
+    let ty = sql_type_of_ast(&definition.data_type)?;
+    let mut column = Column {
+        name: fold(&definition.name),
+        ty,
+        nullable: true,
+        field_id: 0,
+        comment: None,
+        default: None,
+    };
+    check_storable(&column)?;
+    for option in &definition.options {
+        match &option.option {
+            ColumnOption::Null | ColumnOption::Unique(_) | ColumnOption::ForeignKey(_) => {}
+            ColumnOption::NotNull | ColumnOption::PrimaryKey(_) => column.nullable = false,
+            ColumnOption::Default(expr) => column.default = Some(expr.to_string()),
+            ColumnOption::Collation(name) if matches!(crate::bind::names::last_part(name).as_str(), "C" | "default") => {}
+            other => return Err(unsupported_clause("CREATE TABLE", &other.to_string())),
+        }
+    }
+    Ok(column)
+}
+
+fn check_storable(column: &Column) -> Result<(), SqlError> {
+    wharf_lake::schema::check_storable(&column.ty).map_err(|_| {
+        SqlError::unsupported(format!("column \"{}\" cannot be of type {}", column.name, column.ty))
+            .with_hint("Iceberg tables cannot store this type; use it in expressions, and store text or numbers.")
+    })
+}
+
+/// A default that cannot be evaluated, or is not of the column's type, is refused now rather than at the first INSERT.
+async fn check_defaults(session: &Session, columns: &[Column], context: &BindContext) -> Result<(), SqlError> {
+    for column in columns {
+        if let Some(text) = &column.default {
+            crate::dml::constants::evaluate(session, text, std::slice::from_ref(&column.ty), context).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives each column its Iceberg field id; the elements of arrays take theirs after all columns.
+fn number(columns: &mut [Column]) {
+    for (index, column) in columns.iter_mut().enumerate() {
+        column.field_id = index as i32 + 1;
+    }
+}
+
+async fn new_metadata(
+    session: &Session,
+    name: &RelationName,
+    columns: &[Column],
+) -> Result<(Uuid, String), SqlError> {
+    let id = Uuid::now_v7();
+    let catalog = session.engine.group.local();
+    let database = catalog.database(session.identity.database).map_or("", |database| database.name.as_str());
+    let location = session
+        .engine
+        .warehouse
+        .create_table(NewTable {
+            id,
+            database,
+            namespace: &name.schema,
+            name: &name.name,
+            columns,
+            properties: Default::default(),
+        })
+        .await
+        .map_err(|error| from_lake(&error))?;
+    Ok((id, location))
+}
+
+/// CREATE TABLE AS: the rows are written before the table exists, and one command makes both visible.
+pub(super) async fn create_as(session: &mut Session, create: &ast::CreateTable) -> Result<u64, SqlError> {
+    refuse_clauses(create)?;
+    let Some(query) = &create.query else { return Err(SqlError::internal("CREATE TABLE AS without a query")) };
+    let catalog = session.catalog().await?;
+    let context = session.bind_context(Arc::clone(&catalog));
+    let name = new_relation_name(&create.name, &context)?;
+    if exists(&name, create.if_not_exists, session, &context)? {
+        return Ok(0);
+    }
+    let plan = session.plan_query(query, &[], &context).await?;
+    let mut columns = Vec::new();
+    for (index, field) in plan.schema().fields().iter().enumerate() {
+        let ty = match mapping::sql_type(field) {
+            SqlType::Unknown => SqlType::Text,
+            ty => ty,
+        };
+        let given = create.columns.get(index).map(|column| fold(&column.name));
+        let column = Column {
+            name: given.unwrap_or_else(|| display_name(field.name()).to_owned()),
+            ty: storable_numeric(ty),
+            nullable: true,
+            field_id: 0,
+            comment: None,
+            default: None,
+        };
+        if columns.iter().any(|other: &Column| other.name == column.name) {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{}\" specified more than once", column.name),
+            ));
+        }
+        check_storable(&column)?;
+        columns.push(column);
+    }
+    if create.columns.len() > columns.len() {
+        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "too many column names were specified"));
+    }
+    number(&mut columns);
+    let targets: Vec<&Column> = columns.iter().collect();
+    let plan = crate::bind::assign_columns(plan, &targets, true, &context).map_err(from_datafusion)?;
+    let (id, location) = new_metadata(session, &name, &columns).await?;
+    let state = &context.session;
+    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
+    let physical =
+        state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)?;
+    let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    let table = Arc::new(Table {
+        id,
+        oid: 0,
+        name: name.name.clone(),
+        namespace: 0,
+        owner: session.identity.role_oid,
+        columns: columns.clone(),
+        metadata_location: location.clone(),
+        version: 0,
+        comment: None,
+        created_ms: 0,
+        changed_ms: 0,
+    });
+    let mut target = Target::open(session, &table).await?;
+    let written: Result<(), SqlError> = async {
+        while let Some(batch) = stream.next().await {
+            target.write(batch.map_err(from_datafusion)?.columns().to_vec()).await?;
+        }
+        Ok(())
+    }
+    .await;
+    if let Err(error) = written {
+        target.abort().await;
+        return Err(error);
+    }
+    let (rows, files) = target.into_files().await?;
+    let location = if files.is_empty() {
+        location
+    } else {
+        let warehouse = &session.engine.warehouse;
+        let base = warehouse.load(&location).await.map_err(|error| from_lake(&error))?;
+        commit::append(warehouse, &base, files).await.map_err(|error| from_lake(&error))?
+    };
+    let command = Command::CreateTable {
+        database: session.identity.database,
+        id,
+        name,
+        columns,
+        metadata_location: location,
+        owner: session.identity.role_oid,
+        if_not_exists: create.if_not_exists,
+    };
+    propose(session, command).await?;
+    Ok(rows)
+}
+
+/// Computed numerics can be wider than Iceberg's decimal; their column keeps 38 digits, and what does not fit raises.
+fn storable_numeric(ty: SqlType) -> SqlType {
+    match ty {
+        SqlType::Numeric(Some((precision, scale))) if precision > 38 => {
+            SqlType::Numeric(Some((38, scale.clamp(0, 20))))
+        }
+        ty => ty,
+    }
+}

@@ -1,0 +1,6 @@
+//! Statements that change rows: INSERT, TRUNCATE, and the write path they share with COPY.
+
+pub(crate) mod constants;
+pub(crate) mod insert;
+pub(crate) mod truncate;
+pub(crate) mod write;

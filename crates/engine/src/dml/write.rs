@@ -1,0 +1,120 @@
+//! The one way rows get into a table: checked, encoded into data files, and given to the transaction.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
+use wharf_catalog::Table;
+use wharf_lake::{TableWriter, WriteOptions, WrittenFile};
+use wharf_values::{ErrorObject, SqlError, SqlState};
+
+use crate::error::from_lake;
+use crate::session::{Session, Transaction};
+
+/// A table that rows are being written to.
+pub(crate) struct Target {
+    pub(crate) table: Arc<Table>,
+    schema: SchemaRef,
+    /// Made when the first row comes, so that an empty write leaves nothing behind.
+    writer: Option<TableWriter>,
+    make: Box<dyn Fn() -> TableWriter + Send + Sync>,
+    rows: u64,
+}
+
+impl Target {
+    /// Opens a table for writing, as the session's transaction sees it.
+    pub(crate) async fn open(session: &Session, table: &Arc<Table>) -> Result<Target, SqlError> {
+        let lake_table = session.reader().open(table).await.map_err(|error| from_lake(&error))?;
+        let warehouse = Arc::clone(&session.engine.warehouse);
+        let schema = lake_table.schema();
+        let make = Box::new(move || TableWriter::new(&warehouse, &lake_table, WriteOptions::default()));
+        Ok(Target { table: Arc::clone(table), schema, writer: None, make, rows: 0 })
+    }
+
+    /// Writes rows whose columns are at the table's types, in the table's order.
+    ///
+    /// # Errors
+    /// `23502`, and what the lake says.
+    pub(crate) async fn write(&mut self, columns: Vec<ArrayRef>) -> Result<(), SqlError> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        if rows == 0 {
+            return Ok(());
+        }
+        let mut arrays = Vec::with_capacity(columns.len());
+        for ((column, field), definition) in columns.into_iter().zip(self.schema.fields()).zip(&self.table.columns) {
+            if !definition.nullable && column.null_count() > 0 {
+                return Err(not_null(&self.table, &definition.name));
+            }
+            arrays.push(if column.data_type() == field.data_type() {
+                column
+            } else {
+                cast(&column, field.data_type()).map_err(|error| SqlError::internal(error.to_string()))?
+            });
+        }
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+            .map_err(|error| SqlError::internal(error.to_string()))?;
+        let writer = self.writer.get_or_insert_with(|| (self.make)());
+        writer.write(batch).await.map_err(|error| from_lake(&error))?;
+        self.rows += rows as u64;
+        Ok(())
+    }
+
+    /// The rows written and their files, for a table that is not in the catalog yet.
+    pub(crate) async fn into_files(self) -> Result<(u64, Vec<WrittenFile>), SqlError> {
+        let files = match self.writer {
+            Some(writer) => writer.finish().await.map_err(|error| from_lake(&error))?,
+            None => Vec::new(),
+        };
+        Ok((self.rows, files))
+    }
+
+    /// Gives up: what was written is removed.
+    pub(crate) async fn abort(self) {
+        if let Some(writer) = self.writer {
+            writer.abort().await;
+        }
+    }
+}
+
+/// `23502`, in PostgreSQL's words.
+fn not_null(table: &Table, column: &str) -> SqlError {
+    SqlError::new(
+        SqlState::NOT_NULL_VIOLATION,
+        format!("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", table.name),
+    )
+    .with_object(ErrorObject {
+        table: Some(table.name.clone()),
+        column: Some(column.to_owned()),
+        ..ErrorObject::default()
+    })
+}
+
+/// Makes what was written count: at once outside of a transaction, else with it. Gives the number of rows.
+pub(crate) async fn finish(
+    session: &mut Session,
+    target: Target,
+    written: Result<(), SqlError>,
+) -> Result<u64, SqlError> {
+    if let Err(error) = written {
+        target.abort().await;
+        return Err(error);
+    }
+    let Target { table, writer, rows, .. } = target;
+    let Some(writer) = writer else { return Ok(0) };
+    let files = writer.finish().await.map_err(|error| from_lake(&error))?;
+    let engine = Arc::clone(&session.engine);
+    match &mut session.transaction {
+        Some(transaction) => transaction.append(&engine, table.id, &table.metadata_location, files).await?,
+        None => {
+            // The head may have moved while the rows were being written; that costs less than losing the race.
+            let catalog = engine.catalog().await?;
+            let head = catalog.table_by_id(table.id).map(|table| table.metadata_location.clone());
+            let location = head.unwrap_or_else(|| table.metadata_location.clone());
+            let mut transaction = Transaction::new(false);
+            transaction.append(&engine, table.id, &location, files).await?;
+            transaction.commit(&engine).await?;
+        }
+    }
+    Ok(rows)
+}

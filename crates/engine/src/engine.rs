@@ -1,0 +1,197 @@
+//! What all sessions share: the catalog's group, the warehouse, DataFusion's functions and memory.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::FairSpillPool;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::prelude::SessionConfig;
+use wharf_catalog::{Answer, Command, Envelope, State};
+use wharf_consensus::Group;
+use wharf_lake::Warehouse;
+use wharf_values::{SqlError, SqlState};
+
+use crate::error::{from_catalog, from_consensus, from_datafusion};
+use crate::operators::OperatorPlanner;
+use crate::session::{Session, Startup};
+
+/// The limits of the engine.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Memory for what queries keep (hash tables, sorts), in bytes; past it they spill or fail with `53200`.
+    pub memory_limit_bytes: usize,
+    /// Where queries spill to.
+    pub spill_directory: PathBuf,
+    /// How much may be spilled at once, in bytes.
+    pub spill_limit_bytes: u64,
+    /// Into how many partitions a query is divided; 0 is one for each core.
+    pub target_partitions: usize,
+    /// Rows in a batch.
+    pub batch_rows: usize,
+    /// How often a write that lost a race against another is tried again.
+    pub commit_attempts: usize,
+    /// How many statements a session keeps the plans of.
+    pub plan_cache_entries: usize,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        EngineOptions {
+            memory_limit_bytes: 4 << 30,
+            spill_directory: std::env::temp_dir(),
+            spill_limit_bytes: 50 << 30,
+            target_partitions: 0,
+            batch_rows: 8192,
+            commit_attempts: 100,
+            plan_cache_entries: 256,
+        }
+    }
+}
+
+/// The engine of one node. Cheap to share; sessions hold it.
+pub struct Engine {
+    pub(crate) group: Arc<Group>,
+    pub(crate) warehouse: Arc<Warehouse>,
+    pub(crate) options: EngineOptions,
+    /// Functions, planners and memory, copied into every session with its own settings.
+    pub(crate) base: SessionState,
+    next_process: AtomicU32,
+}
+
+impl Engine {
+    /// Builds the engine over a catalog and a warehouse.
+    ///
+    /// # Errors
+    /// What DataFusion says of the spill directory.
+    pub async fn open(
+        group: Arc<Group>,
+        warehouse: Arc<Warehouse>,
+        options: EngineOptions,
+    ) -> Result<Arc<Engine>, SqlError> {
+        let runtime = runtime(&warehouse, &options)?;
+        let base = base_state(runtime, &options);
+        Ok(Arc::new(Engine { group, warehouse, options, base, next_process: AtomicU32::new(1) }))
+    }
+
+    /// What is kept of a role's password, in PostgreSQL's form; none when the role does not exist or has none.
+    pub fn scram_verifier(&self, role: &str) -> Option<String> {
+        self.group.local().role_by_name(role)?.password.clone()
+    }
+
+    /// Opens a session for a client that has proven who it is.
+    ///
+    /// # Errors
+    /// `28000` for an unknown role, `3D000` for an unknown database, and what a setting can be refused with.
+    pub fn open_session(self: &Arc<Self>, startup: Startup) -> Result<Session, SqlError> {
+        let state = self.group.local();
+        let role = state
+            .role_by_name(&startup.user)
+            .ok_or_else(|| {
+                SqlError::new(
+                    SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                    format!("role \"{}\" does not exist", startup.user),
+                )
+            })?
+            .clone();
+        if !role.login {
+            return Err(SqlError::new(
+                SqlState::INVALID_AUTHORIZATION_SPECIFICATION,
+                format!("role \"{}\" is not permitted to log in", startup.user),
+            ));
+        }
+        let database = state
+            .database_by_name(&startup.database)
+            .ok_or_else(|| {
+                SqlError::new(
+                    SqlState::INVALID_CATALOG_NAME,
+                    format!("database \"{}\" does not exist", startup.database),
+                )
+            })?
+            .oid;
+        let process = match startup.process {
+            0 => self.next_process.fetch_add(1, Ordering::Relaxed),
+            process => process.unsigned_abs(),
+        };
+        Session::new(Arc::clone(self), &role, database, process, startup)
+    }
+
+    /// Proposes a command and waits for its answer.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Answer, SqlError> {
+        self.try_propose(command).await?.map_err(|error| from_catalog(&error))
+    }
+
+    /// Like [`Self::propose`], with the catalog's refusal apart, for callers that act on it.
+    pub(crate) async fn try_propose(
+        &self,
+        command: Command,
+    ) -> Result<Result<Answer, wharf_catalog::CatalogError>, SqlError> {
+        let envelope = Envelope { request_id: uuid::Uuid::new_v4(), now_ms: now_us() / 1000, command };
+        self.group.propose(envelope).await.map_err(|error| from_consensus(&error))
+    }
+
+    /// The catalog as of now, linearizable.
+    pub(crate) async fn catalog(&self) -> Result<Arc<State>, SqlError> {
+        self.group.read().await.map_err(|error| from_consensus(&error))
+    }
+}
+
+/// The wall clock, in microseconds since 1970.
+pub(crate) fn now_us() -> i64 {
+    chrono::Utc::now().timestamp_micros()
+}
+
+fn runtime(warehouse: &Warehouse, options: &EngineOptions) -> Result<Arc<RuntimeEnv>, SqlError> {
+    let disk = DiskManagerBuilder::default()
+        .with_mode(DiskManagerMode::Directories(vec![options.spill_directory.clone()]))
+        .with_max_temp_directory_size(options.spill_limit_bytes);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_limit_bytes)))
+        .with_disk_manager_builder(disk)
+        .with_metadata_cache_limit(METADATA_CACHE_BYTES)
+        .build_arc()
+        .map_err(from_datafusion)?;
+    let (url, store) = warehouse.object_store();
+    runtime.register_object_store(url.as_ref(), store);
+    Ok(runtime)
+}
+
+/// Parsed Parquet footers kept in memory.
+const METADATA_CACHE_BYTES: usize = 256 << 20;
+
+fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> SessionState {
+    let mut config = SessionConfig::new().with_information_schema(false).with_batch_size(options.batch_rows);
+    if options.target_partitions > 0 {
+        config = config.with_target_partitions(options.target_partitions);
+    }
+    let settings = config.options_mut();
+    settings.sql_parser.parse_float_as_decimal = true;
+    settings.sql_parser.map_string_types_to_utf8view = true;
+    settings.sql_parser.default_null_ordering = "nulls_max".to_owned();
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(OperatorPlanner)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    let mut state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .with_expr_planners(planners)
+        .build();
+    register_functions(&mut state);
+    state
+}
+
+/// PostgreSQL's functions take the place of DataFusion's of the same name.
+fn register_functions(state: &mut SessionState) {
+    use datafusion::execution::FunctionRegistry;
+    for function in crate::functions::scalar_functions().into_iter().chain(crate::pg_catalog::functions()) {
+        // Registering over an existing name gives the old function back, which is what is wanted gone.
+        let _replaced = state.register_udf(function);
+    }
+    for (name, function) in crate::functions::table_functions() {
+        state.register_udtf(&name, function);
+    }
+}

@@ -1,0 +1,343 @@
+//! From the errors of the layers below to what the client is told: one place that knows which SQLSTATE each has.
+//!
+//! What always holds: an error that the client can cause has a SQLSTATE of its own; `XX000` means a bug of ours.
+
+use arrow::error::ArrowError;
+use datafusion::common::{DataFusionError, SchemaError};
+use wharf_catalog::CatalogError;
+use wharf_lake::LakeError;
+use wharf_values::{SqlError, SqlState};
+
+use crate::bind::names::{DUPLICATE_MARK, display_name};
+
+/// Carries an [`SqlError`] through DataFusion, to be taken out again by [`from_datafusion`].
+pub(crate) fn to_datafusion(error: SqlError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// What the client is told of a failed plan or execution.
+pub(crate) fn from_datafusion(error: DataFusionError) -> SqlError {
+    match error {
+        DataFusionError::External(inner) => from_external(inner),
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
+        DataFusionError::Shared(inner) => from_shared(&inner),
+        DataFusionError::Collection(errors) => match errors.into_iter().next() {
+            Some(first) => from_datafusion(first),
+            None => SqlError::internal("an empty list of errors"),
+        },
+        DataFusionError::ArrowError(inner, _) => from_arrow(*inner),
+        DataFusionError::ParquetError(inner) => {
+            SqlError::new(SqlState::DATA_CORRUPTED, format!("cannot read a data file: {inner}"))
+        }
+        DataFusionError::ObjectStore(inner) => from_object_store(&inner),
+        DataFusionError::IoError(inner) => from_io(&inner),
+        DataFusionError::SchemaError(inner, _) => from_schema(*inner),
+        DataFusionError::NotImplemented(message) => SqlError::unsupported(first_line(&message)),
+        DataFusionError::SQL(inner, _) => syntax(&inner.to_string()),
+        DataFusionError::Plan(message) => from_plan(&message),
+        DataFusionError::ResourcesExhausted(message) => {
+            SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(sentence(&first_line(&message)))
+                .with_hint("Raise memory_limit_bytes in the configuration, or reduce what the query keeps at once.")
+        }
+        DataFusionError::Execution(message) => from_execution(&message),
+        DataFusionError::ExecutionJoin(join) if join.is_cancelled() => canceled(),
+        DataFusionError::Configuration(message) => {
+            SqlError::new(SqlState::INVALID_PARAMETER_VALUE, first_line(&message))
+        }
+        other => SqlError::internal(first_line(&other.strip_backtrace())),
+    }
+}
+
+/// `57014`, in PostgreSQL's words.
+pub(crate) fn canceled() -> SqlError {
+    SqlError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
+}
+
+fn from_external(error: Box<dyn std::error::Error + Send + Sync>) -> SqlError {
+    let error = match error.downcast::<SqlError>() {
+        Ok(sql) => return *sql,
+        Err(other) => other,
+    };
+    let error = match error.downcast::<DataFusionError>() {
+        Ok(inner) => return from_datafusion(*inner),
+        Err(other) => other,
+    };
+    match error.downcast::<LakeError>() {
+        Ok(lake) => from_lake(&lake),
+        Err(other) => SqlError::internal(other.to_string()),
+    }
+}
+
+/// Errors that several consumers of one stream share cannot be moved out.
+fn from_shared(error: &DataFusionError) -> SqlError {
+    match error {
+        DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
+            Some(sql) => sql.clone(),
+            None => match inner.downcast_ref::<LakeError>() {
+                Some(lake) => from_lake(lake),
+                None => SqlError::internal(inner.to_string()),
+            },
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_shared(inner),
+        DataFusionError::Shared(inner) => from_shared(inner),
+        DataFusionError::ArrowError(inner, _) => from_arrow_ref(inner),
+        DataFusionError::ParquetError(inner) => {
+            SqlError::new(SqlState::DATA_CORRUPTED, format!("cannot read a data file: {inner}"))
+        }
+        DataFusionError::ObjectStore(inner) => from_object_store(inner),
+        DataFusionError::IoError(inner) => from_io(inner),
+        DataFusionError::NotImplemented(message) => SqlError::unsupported(first_line(message)),
+        DataFusionError::Plan(message) => from_plan(message),
+        DataFusionError::Execution(message) => from_execution(message),
+        DataFusionError::ResourcesExhausted(message) => {
+            SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(sentence(&first_line(message)))
+        }
+        other => SqlError::internal(first_line(&other.strip_backtrace())),
+    }
+}
+
+fn from_arrow(error: ArrowError) -> SqlError {
+    match error {
+        ArrowError::ExternalError(inner) => from_external(inner),
+        other => from_arrow_ref(&other),
+    }
+}
+
+fn from_arrow_ref(error: &ArrowError) -> SqlError {
+    match error {
+        ArrowError::DivideByZero => SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero"),
+        ArrowError::ArithmeticOverflow(_) => SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range"),
+        ArrowError::CastError(message) if message.contains("overflow") || message.contains("Can't cast") => {
+            SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range")
+                .with_detail(sentence(&first_line(message)))
+        }
+        ArrowError::CastError(message) => {
+            SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, first_line(message))
+        }
+        ArrowError::ParquetError(message) => {
+            SqlError::new(SqlState::DATA_CORRUPTED, format!("cannot read a data file: {}", first_line(message)))
+        }
+        ArrowError::IoError(_, inner) => from_io(inner),
+        ArrowError::ExternalError(inner) => match inner.downcast_ref::<SqlError>() {
+            Some(sql) => sql.clone(),
+            None => SqlError::internal(inner.to_string()),
+        },
+        ArrowError::InvalidArgumentError(message) if message.contains("too large to store in a Decimal") => {
+            SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow")
+        }
+        ArrowError::NotYetImplemented(message) => SqlError::unsupported(first_line(message)),
+        other => SqlError::internal(first_line(&other.to_string())),
+    }
+}
+
+fn from_object_store(error: &object_store::Error) -> SqlError {
+    match error {
+        object_store::Error::NotFound { path, .. } => {
+            SqlError::new(SqlState::UNDEFINED_FILE, format!("file \"{path}\" does not exist in the object store"))
+        }
+        other => SqlError::new(SqlState::IO_ERROR, format!("object store error: {other}")),
+    }
+}
+
+fn from_io(error: &std::io::Error) -> SqlError {
+    if error.kind() == std::io::ErrorKind::StorageFull {
+        return disk_full();
+    }
+    SqlError::new(SqlState::IO_ERROR, format!("input/output error: {error}"))
+}
+
+fn disk_full() -> SqlError {
+    SqlError::new(SqlState::DISK_FULL, "no space left on the device")
+        .with_hint("Free some space and run the statement again; nothing of it was kept.")
+}
+
+/// Errors of the table layer.
+pub(crate) fn from_lake(error: &LakeError) -> SqlError {
+    let with = |code| SqlError::new(code, error.to_string());
+    match error {
+        LakeError::DiskFull { .. } => disk_full(),
+        LakeError::Corrupt { .. } => with(SqlState::DATA_CORRUPTED),
+        LakeError::DataFile { source, .. } if from_shared(source).code == SqlState::DISK_FULL => disk_full(),
+        LakeError::DataFile { .. } => with(SqlState::DATA_CORRUPTED),
+        LakeError::NotFound { .. } | LakeError::ForeignLocation { .. } => with(SqlState::UNDEFINED_FILE),
+        LakeError::InvalidUrl { .. } => with(SqlState::INVALID_PARAMETER_VALUE),
+        LakeError::Store { .. } | LakeError::Failpoint(_) => with(SqlState::IO_ERROR),
+        LakeError::Plan(source) => from_shared(source),
+        LakeError::Unsupported(_) => SqlError::unsupported(error.to_string()),
+        LakeError::Encode { .. }
+        | LakeError::Batch(_)
+        | LakeError::Metadata { .. }
+        | LakeError::WriterFailed { .. }
+        | LakeError::Task(_) => SqlError::internal(error.to_string()),
+    }
+}
+
+/// An answer of the catalog that says no.
+pub(crate) fn from_catalog(error: &CatalogError) -> SqlError {
+    let code = SqlState::from_code(error.sqlstate()).unwrap_or(SqlState::INTERNAL_ERROR);
+    let mut sql = SqlError::new(code, error.to_string());
+    sql.detail = error.detail();
+    sql.hint = error.hint();
+    sql
+}
+
+/// The catalog's group could not take or answer a command.
+pub(crate) fn from_consensus(error: &wharf_consensus::ConsensusError) -> SqlError {
+    if error.is_disk_full() {
+        return disk_full();
+    }
+    SqlError::new(SqlState::CANNOT_CONNECT_NOW, format!("the catalog is not available: {error}"))
+        .with_hint("Run the statement again; whether it took effect can be seen in the tables.")
+}
+
+fn from_schema(error: SchemaError) -> SqlError {
+    match error {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let marked = format!("{}{DUPLICATE_MARK}", field.name);
+            if valid_fields.iter().any(|valid| valid.name.starts_with(&marked)) {
+                return ambiguous(&field.name);
+            }
+            let name = match &field.relation {
+                Some(relation) => {
+                    let known = valid_fields.iter().any(|valid| {
+                        valid.relation.as_ref().is_some_and(|r| r.table() == relation.table())
+                    });
+                    if !known {
+                        return SqlError::new(
+                            SqlState::UNDEFINED_TABLE,
+                            format!("missing FROM-clause entry for table \"{}\"", relation.table()),
+                        );
+                    }
+                    format!("column {}.{} does not exist", relation.table(), field.name)
+                }
+                None => format!("column \"{}\" does not exist", display_name(&field.name)),
+            };
+            let error = SqlError::new(SqlState::UNDEFINED_COLUMN, name);
+            match similar(&field.name, valid_fields.iter().map(|valid| valid.name.as_str())) {
+                Some(near) => error.with_hint(format!("Perhaps you meant to reference the column \"{near}\".")),
+                None => error,
+            }
+        }
+        SchemaError::AmbiguousReference { field } => ambiguous(&field.name),
+        SchemaError::DuplicateUnqualifiedField { name } | SchemaError::DuplicateQualifiedField { name, .. } => {
+            SqlError::new(
+                SqlState::DUPLICATE_COLUMN,
+                format!("column \"{}\" specified more than once", display_name(&name)),
+            )
+        }
+    }
+}
+
+fn ambiguous(name: &str) -> SqlError {
+    SqlError::new(SqlState::AMBIGUOUS_COLUMN, format!("column reference \"{}\" is ambiguous", display_name(name)))
+}
+
+/// The one name within a third of its length in edits, if there is one.
+fn similar<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    candidates
+        .map(|candidate| (edit_distance(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance > 0 && distance * 3 <= candidate.chars().count().max(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Levenshtein's distance, one row at a time.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let substitute = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = substitute.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// DataFusion words planning errors as text; these are the ones a client can cause.
+fn from_plan(message: &str) -> SqlError {
+    let line = first_line(message);
+    let has = |needle: &str| line.contains(needle);
+    if has("Invalid function '") {
+        let name = line.split('\'').nth(1).unwrap_or_default();
+        return SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
+            .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    if has("must appear in the GROUP BY clause") || has("could not be resolved from available columns") {
+        return SqlError::new(SqlState::GROUPING_ERROR, lower_first(&line));
+    }
+    if has("Correlated scalar subquery must be aggregated") {
+        return SqlError::unsupported("a correlated scalar subquery must return one row by an aggregate or LIMIT 1")
+            .with_hint("Use an aggregate such as max() in the subquery, or a join.");
+    }
+    if has("Failed to coerce arguments") || has("does not support zero arguments") || has("No function matches") || has("coercion from") {
+        return SqlError::new(SqlState::UNDEFINED_FUNCTION, lower_first(&line))
+            .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    if has("Cannot infer common argument type") || has("Cannot coerce arithmetic") {
+        return SqlError::new(SqlState::UNDEFINED_FUNCTION, lower_first(&line))
+            .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.");
+    }
+    if has("queries have different number of columns") || has("must have the same number of columns") {
+        return SqlError::new(SqlState::SYNTAX_ERROR, "each UNION query must have the same number of columns");
+    }
+    if has("Inconsistent data length across values list") || has("Inconsistent data type across values list") {
+        return SqlError::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length");
+    }
+    if has("Projections require unique expression names") {
+        return SqlError::new(SqlState::DUPLICATE_COLUMN, "two columns of a subquery have the same name")
+            .with_detail(sentence(&line))
+            .with_hint("Give the columns different names with AS.");
+    }
+    if has("subquery should only return one column") || has("Too many columns") {
+        return SqlError::new(SqlState::SYNTAX_ERROR, "subquery must return only one column");
+    }
+    SqlError::new(SqlState::SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION, lower_first(&line))
+}
+
+fn from_execution(message: &str) -> SqlError {
+    let line = first_line(message);
+    if line.contains("more than one row") {
+        return SqlError::new(
+            SqlState::CARDINALITY_VIOLATION,
+            "more than one row returned by a subquery used as an expression",
+        );
+    }
+    if line.contains("Divide by zero") {
+        return SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero");
+    }
+    if line.contains("verflow") {
+        return SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range");
+    }
+    SqlError::new(SqlState::DATA_EXCEPTION, lower_first(&line))
+}
+
+/// A parser's message as a PostgreSQL syntax error, with the position when the message names line and column.
+pub(crate) fn syntax(message: &str) -> SqlError {
+    let message = message.trim_start_matches("SQL error: ").trim_start_matches("sql parser error: ");
+    let text = message.split(" at Line:").next().unwrap_or(message);
+    SqlError::new(SqlState::SYNTAX_ERROR, format!("syntax error: {}", lower_first(text)))
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().trim_end_matches('.').to_owned()
+}
+
+fn lower_first(message: &str) -> String {
+    let mut characters = message.chars();
+    match characters.next() {
+        Some(first) if characters.as_str().starts_with(|c: char| c.is_lowercase() || c == ' ') => {
+            first.to_lowercase().chain(characters).collect()
+        }
+        _ => message.to_owned(),
+    }
+}
+
+fn sentence(message: &str) -> String {
+    let mut text = message.trim_end_matches('.').to_owned();
+    text.push('.');
+    text
+}

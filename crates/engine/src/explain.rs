@@ -1,0 +1,113 @@
+//! EXPLAIN and EXPLAIN ANALYZE: DataFusion's physical plan as lines of text, the way PostgreSQL sends its own.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{ArrayRef, StringViewArray};
+use datafusion::physical_plan::display::DisplayableExecutionPlan;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use sqlparser::ast::{Statement as Ast, UtilityOption};
+use wharf_catalog::SqlType;
+use wharf_values::{SqlError, SqlState};
+
+use crate::dml::insert::InsertPlan;
+use crate::error::from_datafusion;
+use crate::session::{Outcome, Session, text_columns, text_rows, with_values};
+
+/// What EXPLAIN was asked for.
+#[derive(Default)]
+struct Options {
+    analyze: bool,
+    verbose: bool,
+}
+
+/// Runs EXPLAIN.
+///
+/// # Errors
+/// `0A000` for formats other than text; with ANALYZE whatever the query raises.
+pub(crate) async fn run(
+    session: &mut Session,
+    explain: &Ast,
+    values: Vec<Option<ArrayRef>>,
+    types: &[SqlType],
+) -> Result<Outcome, SqlError> {
+    let Ast::Explain { analyze, verbose, statement, format, options, .. } = explain else {
+        return Err(SqlError::internal("not EXPLAIN"));
+    };
+    if format.is_some() {
+        return Err(SqlError::unsupported("EXPLAIN formats other than text are not supported"));
+    }
+    let mut wanted = Options { analyze: *analyze, verbose: *verbose };
+    for option in options.iter().flatten() {
+        apply(&mut wanted, option)?;
+    }
+    let catalog = session.catalog().await?;
+    let context = session.bind_context(catalog);
+    let plan = match statement.as_ref() {
+        Ast::Query(query) => session.plan_query(query, &[], &context).await?,
+        Ast::Insert(_) if wanted.analyze => {
+            return Err(SqlError::unsupported("EXPLAIN ANALYZE of INSERT is not supported")
+                .with_hint("Explain its query."));
+        }
+        Ast::Insert(insert) => InsertPlan::new(session, insert, &[], &context).await?.plan,
+        other => {
+            let word = other.to_string().split_whitespace().next().unwrap_or_default().to_owned();
+            return Err(SqlError::unsupported(format!("EXPLAIN {word} is not supported")));
+        }
+    };
+    let plan = with_values(plan, values, types)?;
+    let state = &context.session;
+    let started = Instant::now();
+    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
+    let physical =
+        state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)?;
+    let planning = started.elapsed();
+    let mut lines = Vec::new();
+    if wanted.analyze {
+        let started = Instant::now();
+        let limits = session.limits();
+        let stream = execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(from_datafusion)?;
+        let mut batches = limits.guard(stream);
+        let mut rows = 0;
+        while let Some(batch) = batches.next().await {
+            rows += batch?.num_rows();
+        }
+        let execution = started.elapsed();
+        push(&mut lines, DisplayableExecutionPlan::with_metrics(physical.as_ref()), wanted.verbose);
+        lines.push(format!("Rows: {rows}"));
+        lines.push(format!("Planning Time: {:.3} ms", planning.as_secs_f64() * 1000.0));
+        lines.push(format!("Execution Time: {:.3} ms", execution.as_secs_f64() * 1000.0));
+    } else {
+        if wanted.verbose {
+            lines.extend(optimized.display_indent().to_string().lines().map(str::to_owned));
+        }
+        push(&mut lines, DisplayableExecutionPlan::new(physical.as_ref() as &dyn ExecutionPlan), wanted.verbose);
+    }
+    let array: ArrayRef = Arc::new(lines.iter().map(|line| Some(line.as_str())).collect::<StringViewArray>());
+    let columns = text_columns(&["QUERY PLAN"]);
+    Ok(Outcome::Rows(text_rows(columns, vec![array], "EXPLAIN")?))
+}
+
+fn push(lines: &mut Vec<String>, plan: DisplayableExecutionPlan<'_>, verbose: bool) {
+    lines.extend(plan.indent(verbose).to_string().lines().map(str::to_owned));
+}
+
+fn apply(options: &mut Options, option: &UtilityOption) -> Result<(), SqlError> {
+    let value = option.arg.as_ref().map_or_else(|| "true".to_owned(), |arg| arg.to_string().to_lowercase());
+    let on = matches!(value.trim_matches('\''), "true" | "on" | "1");
+    match option.name.value.to_lowercase().as_str() {
+        "analyze" => options.analyze = on,
+        "verbose" => options.verbose = on,
+        "costs" | "timing" | "summary" | "buffers" | "settings" | "wal" => {}
+        "format" if value.trim_matches('\'') == "text" => {}
+        "format" => return Err(SqlError::unsupported("EXPLAIN formats other than text are not supported")),
+        other => {
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                format!("unrecognized EXPLAIN option \"{other}\""),
+            ));
+        }
+    }
+    Ok(())
+}

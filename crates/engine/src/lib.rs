@@ -1,0 +1,44 @@
+//! The engine: SQL sessions over the catalog and the lake, with PostgreSQL's meaning.
+//!
+//! A [`Session`] takes statements. A query goes from text ([`statement`]) through binding ([`bind`]) to a DataFusion plan
+//! and a stream of batches; a write goes the same way and ends in [`dml::write`], a commit in the session's transaction.
+//! What always holds:
+//! - PostgreSQL is the specification: a difference in meaning is an error with a hint, not another answer.
+//! - An error has PostgreSQL's SQLSTATE; the mapping from the layers below is in one place ([`error`]).
+//! - Every statement reads one snapshot of the catalog; a commit is one command to it.
+//!
+//! Not here: the wire protocol, the configuration, the format of tables.
+
+mod bind;
+mod cast;
+mod copy;
+mod copy_files;
+mod copy_from;
+mod copy_to;
+mod ddl;
+mod dml;
+mod engine;
+mod error;
+mod explain;
+mod functions;
+mod names;
+mod operators;
+mod pg_catalog;
+pub mod scram;
+mod search_path;
+mod session;
+mod settings;
+mod statement;
+mod table_functions;
+mod table_reader;
+mod time_zone;
+
+pub use copy_from::CopyIn;
+pub use engine::{Engine, EngineOptions};
+pub use session::{
+    Canceller, CopyOut, Notice, Outcome, Prepared, ResultColumn, RowStream, Session, Startup, TransactionStatus,
+};
+pub use statement::Statement;
+
+/// The places on the way of a commit where a test can make the process fail.
+pub const FAILPOINTS: &[&str] = &[];

@@ -1,0 +1,48 @@
+//! PostgreSQL's operators: a placeholder that SQL planning builds, and the functions that compute what DataFusion's own
+//! arithmetic does not do as PostgreSQL does.
+//!
+//! DataFusion wraps integers on overflow, divides floats by zero to infinity and cuts the scale of decimal quotients. So
+//! `a + b` first becomes an [`UnresolvedOperator`], which carries no meaning; the binder, which knows all types, replaces
+//! it by DataFusion's own operator where that is right (decimals, comparisons) and by a function of this module elsewhere.
+
+mod division;
+mod float;
+mod integer;
+mod interval_key;
+mod unresolved;
+
+pub(crate) use division::divide_numeric;
+pub(crate) use float::float_operator;
+pub(crate) use integer::integer_operator;
+pub(crate) use interval_key::interval_key;
+pub(crate) use unresolved::{OperatorPlanner, UnresolvedOperator};
+
+/// The arithmetic operators, by what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Arithmetic {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+}
+
+impl Arithmetic {
+    /// The operator as it is written.
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Arithmetic::Add => "+",
+            Arithmetic::Subtract => "-",
+            Arithmetic::Multiply => "*",
+            Arithmetic::Divide => "/",
+            Arithmetic::Modulo => "%",
+        }
+    }
+
+    /// The operator with this symbol.
+    pub(crate) fn of(symbol: &str) -> Option<Self> {
+        [Self::Add, Self::Subtract, Self::Multiply, Self::Divide, Self::Modulo]
+            .into_iter()
+            .find(|operator| operator.symbol() == symbol)
+    }
+}

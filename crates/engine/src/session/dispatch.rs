@@ -1,0 +1,522 @@
+//! Runs one statement: which part of the engine it belongs to, and what it means for the open transaction.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use sqlparser::ast::{self, Statement as Ast};
+use wharf_catalog::SqlType;
+use wharf_values::{SqlError, SqlState};
+
+use super::prepare::{Kind, Prepared};
+use super::result::{Outcome, ResultColumn};
+use super::stream::RowStream;
+use super::{Session, Transaction};
+use crate::bind::names::{fold, last_part};
+use crate::bind::types::sql_type_of_ast;
+use crate::settings::Settings;
+use crate::statement::Statement;
+use crate::{copy_from, copy_to, ddl, dml, explain};
+
+impl Session {
+    /// Runs a prepared statement. The values are of the types it takes; `None` is NULL.
+    ///
+    /// # Errors
+    /// Whatever the statement raises.
+    pub async fn execute(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<Option<ArrayRef>>,
+    ) -> Result<Outcome, SqlError> {
+        self.canceller.begin();
+        self.check_not_failed(&prepared.statement)?;
+        let prepared = self.refresh(prepared).await?;
+        match &prepared.kind {
+            Kind::Query(query) => {
+                let columns = prepared.columns().cloned().unwrap_or_default();
+                let rows = self.stream_query(query, columns, parameters, prepared.parameters()).await?;
+                Ok(Outcome::Rows(rows))
+            }
+            Kind::Insert(insert) => {
+                self.require_write("INSERT")?;
+                let limits = self.limits();
+                let run = dml::insert::run(self, insert, parameters, prepared.parameters());
+                let count = limits.within(run).await?;
+                Ok(Outcome::Complete(format!("INSERT 0 {count}")))
+            }
+            Kind::Utility => {
+                let ast = Arc::clone(&prepared.statement.ast);
+                self.utility(&ast, parameters, prepared.parameters()).await
+            }
+        }
+    }
+
+    /// In a failed block only its end is accepted.
+    pub(super) fn check_not_failed(&self, statement: &Statement) -> Result<(), SqlError> {
+        let failed = self.transaction.as_ref().is_some_and(|transaction| transaction.failed);
+        if failed && !matches!(*statement.ast, Ast::Commit { .. } | Ast::Rollback { .. }) {
+            return Err(SqlError::new(
+                SqlState::IN_FAILED_SQL_TRANSACTION,
+                "current transaction is aborted, commands ignored until end of transaction block",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The columns of the rows that an interpreted statement gives.
+    pub(super) fn utility_columns(&self, ast: &Ast) -> Result<Option<Arc<[ResultColumn]>>, SqlError> {
+        Ok(match ast {
+            Ast::ShowVariable { variable } => Some(match show_name(variable).as_str() {
+                "all" => text_columns(&["name", "setting", "description"]),
+                name => text_columns(&[&Settings::spelling(name)]),
+            }),
+            Ast::Explain { .. } => Some(text_columns(&["QUERY PLAN"])),
+            Ast::Execute { name, .. } => {
+                let name = name.as_ref().map(last_part).unwrap_or_default();
+                self.named(&name)?.columns().cloned()
+            }
+            _ => None,
+        })
+    }
+
+    /// The parameters of an interpreted statement.
+    pub(super) fn utility_parameters(&self, _ast: &Ast) -> Result<Vec<SqlType>, SqlError> {
+        Ok(Vec::new())
+    }
+
+    fn named(&self, name: &str) -> Result<Arc<Prepared>, SqlError> {
+        match self.statement(name) {
+            Some(Some(prepared)) => Ok(prepared),
+            _ => Err(SqlError::new(
+                SqlState::INVALID_SQL_STATEMENT_NAME,
+                format!("prepared statement \"{name}\" does not exist"),
+            )),
+        }
+    }
+
+    async fn utility(
+        &mut self,
+        ast: &Ast,
+        parameters: Vec<Option<ArrayRef>>,
+        types: &[SqlType],
+    ) -> Result<Outcome, SqlError> {
+        let complete = |tag: &str| Ok(Outcome::Complete(tag.to_owned()));
+        match ast {
+            Ast::StartTransaction { modes, modifier: None, statements, begin, .. } if statements.is_empty() => {
+                self.begin(modes)?;
+                complete(if *begin { "BEGIN" } else { "START TRANSACTION" })
+            }
+            Ast::Commit { chain: false, .. } => self.commit_block().await,
+            Ast::Rollback { chain: false, savepoint: None } => {
+                self.rollback_block();
+                complete("ROLLBACK")
+            }
+            Ast::Set(set) => self.set(set),
+            Ast::ShowVariable { variable } => self.show(&show_name(variable)),
+            Ast::Reset(reset) => {
+                match &reset.reset {
+                    ast::Reset::ALL => self.settings.reset_all(),
+                    ast::Reset::ConfigurationParameter(name) => self.settings.reset(&setting_name(name))?,
+                }
+                complete("RESET")
+            }
+            Ast::Discard { object_type } => self.discard(object_type),
+            Ast::Prepare { name, data_types, statement } => self.prepare_named(name, data_types, statement).await,
+            Ast::Execute { name, parameters: arguments, .. } => {
+                let name = name.as_ref().map(last_part).unwrap_or_default();
+                let prepared = self.named(&name)?;
+                let values = self.evaluate(arguments, prepared.parameters(), &name).await?;
+                Box::pin(self.execute(&prepared, values)).await
+            }
+            Ast::Deallocate { name, .. } => {
+                let folded = fold(name);
+                if name.quote_style.is_none() && folded == "all" {
+                    self.forget_statements();
+                    return complete("DEALLOCATE ALL");
+                }
+                self.named(&folded)?;
+                self.forget_statement(&folded);
+                complete("DEALLOCATE")
+            }
+            Ast::Explain { .. } => explain::run(self, ast, parameters, types).await,
+            Ast::Copy { .. } => match copy_from::target(ast) {
+                copy_from::Direction::From => {
+                    self.require_write("COPY FROM")?;
+                    copy_from::start(self, ast).await
+                }
+                copy_from::Direction::To => copy_to::start(self, ast).await,
+            },
+            Ast::Truncate(truncate) => {
+                self.require_write("TRUNCATE TABLE")?;
+                dml::truncate::run(self, truncate).await?;
+                complete("TRUNCATE TABLE")
+            }
+            Ast::Analyze(_) => complete("ANALYZE"),
+            Ast::Vacuum(_) => complete("VACUUM"),
+            Ast::Update(_) => Err(later("UPDATE")),
+            Ast::Delete(_) => Err(later("DELETE").with_hint("TRUNCATE empties a table.")),
+            Ast::Merge(_) => Err(later("MERGE")),
+            other => {
+                if let Some(tag) = ddl::tag(other) {
+                    self.require_write(tag)?;
+                    self.leave_implicit_for_ddl(tag).await?;
+                    let limits = self.limits();
+                    return limits.within(ddl::run(self, other)).await;
+                }
+                Err(unsupported(other))
+            }
+        }
+    }
+
+    // ----- transactions
+
+    fn begin(&mut self, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
+        if self.transaction.as_ref().is_some_and(|transaction| transaction.explicit) {
+            self.notice(
+                "WARNING",
+                SqlError::new(SqlState::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress"),
+            );
+            return Ok(());
+        }
+        let mut transaction = match self.transaction.take() {
+            // Statements sent together before BEGIN belong to the block.
+            Some(mut implicit) => {
+                implicit.explicit = true;
+                implicit
+            }
+            None => Transaction::new(true),
+        };
+        transaction.read_only = self.settings.is_on("default_transaction_read_only");
+        apply_modes(&mut transaction, modes)?;
+        self.settings_at_begin = Some(self.settings.clone());
+        self.transaction = Some(transaction);
+        Ok(())
+    }
+
+    async fn commit_block(&mut self) -> Result<Outcome, SqlError> {
+        let Some(transaction) = self.transaction.take() else {
+            self.notice(
+                "WARNING",
+                SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),
+            );
+            return Ok(Outcome::Complete("COMMIT".to_owned()));
+        };
+        if transaction.failed {
+            self.transaction = Some(transaction);
+            self.rollback_block();
+            return Ok(Outcome::Complete("ROLLBACK".to_owned()));
+        }
+        self.restore_local_settings();
+        self.settings_at_begin = None;
+        transaction.commit(&self.engine).await?;
+        Ok(Outcome::Complete("COMMIT".to_owned()))
+    }
+
+    fn rollback_block(&mut self) {
+        match self.transaction.take() {
+            Some(_) => {
+                self.local_settings.clear();
+                if let Some(mut settings) = self.settings_at_begin.take() {
+                    settings.version = self.settings.version + 1;
+                    self.settings = settings;
+                }
+            }
+            None => self.notice(
+                "WARNING",
+                SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),
+            ),
+        }
+    }
+
+    fn restore_local_settings(&mut self) {
+        for (name, value) in std::mem::take(&mut self.local_settings).into_iter().rev() {
+            // The value was in force before, so it is accepted.
+            let _ = self.settings.set(&name, &value);
+        }
+    }
+
+    /// DDL takes effect by itself: what the statements before it wrote is committed first, and an explicit block
+    /// refuses it.
+    async fn leave_implicit_for_ddl(&mut self, tag: &str) -> Result<(), SqlError> {
+        match self.transaction.take() {
+            Some(transaction) if transaction.explicit => {
+                self.transaction = Some(transaction);
+                Err(SqlError::unsupported(format!("{tag} cannot run inside a transaction block"))
+                    .with_hint("Run it before BEGIN or after COMMIT."))
+            }
+            Some(transaction) => {
+                transaction.commit(&self.engine).await?;
+                self.transaction = Some(Transaction::new(false));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    // ----- settings
+
+    fn set(&mut self, set: &ast::Set) -> Result<Outcome, SqlError> {
+        match set {
+            ast::Set::SingleAssignment { scope, variable, values, .. } => {
+                let name = setting_name(variable);
+                let local = matches!(scope, Some(ast::ContextModifier::Local));
+                if let [ast::Expr::Identifier(word)] = values.as_slice()
+                    && word.quote_style.is_none()
+                    && word.value.eq_ignore_ascii_case("default")
+                {
+                    self.remember_local(&name, local)?;
+                    self.settings.reset(&name)?;
+                } else {
+                    let value = setting_value(&name, values)?;
+                    self.remember_local(&name, local)?;
+                    self.settings.set(&name, &value)?;
+                }
+            }
+            ast::Set::SetTimeZone { local, value } => {
+                self.remember_local("TimeZone", *local)?;
+                match value {
+                    ast::Expr::Identifier(word) if matches!(fold(word).as_str(), "default" | "local") => {
+                        self.settings.reset("TimeZone")?;
+                    }
+                    value => self.settings.set("TimeZone", &setting_value("TimeZone", std::slice::from_ref(value))?)?,
+                }
+            }
+            ast::Set::SetNames { charset_name, .. } => self.settings.set("client_encoding", &charset_name.value)?,
+            ast::Set::SetNamesDefault {} => self.settings.reset("client_encoding")?,
+            ast::Set::SetTransaction { modes, session, .. } => {
+                if *session {
+                    for mode in modes {
+                        match mode {
+                            ast::TransactionMode::AccessMode(mode) => {
+                                let read_only = matches!(mode, ast::TransactionAccessMode::ReadOnly);
+                                let value = if read_only { "on" } else { "off" };
+                                self.settings.set("default_transaction_read_only", value)?;
+                            }
+                            ast::TransactionMode::IsolationLevel(level) => {
+                                self.settings.set("default_transaction_isolation", &level.to_string())?;
+                            }
+                        }
+                    }
+                } else if let Some(transaction) = &mut self.transaction {
+                    apply_modes(transaction, modes)?;
+                } else {
+                    self.notice(
+                        "WARNING",
+                        SqlError::new(
+                            SqlState::NO_ACTIVE_SQL_TRANSACTION,
+                            "SET TRANSACTION can only be used in transaction blocks",
+                        ),
+                    );
+                }
+            }
+            ast::Set::SetRole { role_name, .. } => match role_name {
+                Some(name) if fold(name) != self.identity.role => {
+                    return Err(SqlError::unsupported("SET ROLE is not supported")
+                        .with_hint("Connect as the role instead."));
+                }
+                _ => {}
+            },
+            other => return Err(SqlError::unsupported(format!("{other} is not supported"))),
+        }
+        Ok(Outcome::Complete("SET".to_owned()))
+    }
+
+    fn remember_local(&mut self, name: &str, local: bool) -> Result<(), SqlError> {
+        if !local {
+            return Ok(());
+        }
+        if self.transaction.is_none() {
+            self.notice(
+                "WARNING",
+                SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks"),
+            );
+        }
+        let value = self.settings.get(name)?;
+        self.local_settings.push((name.to_owned(), value));
+        Ok(())
+    }
+
+    fn show(&mut self, name: &str) -> Result<Outcome, SqlError> {
+        if name == "all" {
+            let all = self.settings.all();
+            let (names, values): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+            let descriptions = vec![""; names.len()];
+            let columns = text_columns(&["name", "setting", "description"]);
+            let arrays: Vec<ArrayRef> = vec![
+                Arc::new(StringViewArray::from(names)),
+                Arc::new(values.iter().map(|value| Some(value.as_str())).collect::<StringViewArray>()),
+                Arc::new(StringViewArray::from(descriptions)),
+            ];
+            return Ok(Outcome::Rows(text_rows(columns, arrays, "SHOW")?));
+        }
+        let value = match (name, &self.transaction) {
+            ("transaction_read_only", Some(transaction)) => {
+                if transaction.read_only { "on".to_owned() } else { "off".to_owned() }
+            }
+            _ => self.settings.get(name)?,
+        };
+        let columns = text_columns(&[&Settings::spelling(name)]);
+        Ok(Outcome::Rows(text_rows(columns, vec![Arc::new(StringViewArray::from(vec![value.as_str()]))], "SHOW")?))
+    }
+
+    fn discard(&mut self, object: &ast::DiscardObject) -> Result<Outcome, SqlError> {
+        match object {
+            ast::DiscardObject::ALL => {
+                if self.transaction.as_ref().is_some_and(|transaction| transaction.explicit) {
+                    return Err(SqlError::new(
+                        SqlState::ACTIVE_SQL_TRANSACTION,
+                        "DISCARD ALL cannot run inside a transaction block",
+                    ));
+                }
+                self.forget_statements();
+                self.plans.clear();
+                self.settings.reset_all();
+                Ok(Outcome::Complete("DISCARD ALL".to_owned()))
+            }
+            ast::DiscardObject::PLANS => {
+                self.plans.clear();
+                Ok(Outcome::Complete("DISCARD PLANS".to_owned()))
+            }
+            ast::DiscardObject::SEQUENCES => Ok(Outcome::Complete("DISCARD SEQUENCES".to_owned())),
+            ast::DiscardObject::TEMP => Ok(Outcome::Complete("DISCARD TEMP".to_owned())),
+        }
+    }
+
+    // ----- PREPARE and EXECUTE
+
+    async fn prepare_named(
+        &mut self,
+        name: &ast::Ident,
+        data_types: &[ast::DataType],
+        statement: &Ast,
+    ) -> Result<Outcome, SqlError> {
+        let name = fold(name);
+        if self.statement(&name).is_some() {
+            return Err(SqlError::new(
+                SqlState::DUPLICATE_PREPARED_STATEMENT,
+                format!("prepared statement \"{name}\" already exists"),
+            ));
+        }
+        let oids = data_types
+            .iter()
+            .map(|data_type| Ok(sql_type_of_ast(data_type)?.oid()))
+            .collect::<Result<Vec<u32>, SqlError>>()?;
+        let statement = Statement { ast: Arc::new(statement.clone()), text: None };
+        let prepared = Box::pin(self.prepare(&statement, &oids)).await?;
+        self.store_statement(&name, Some(prepared));
+        Ok(Outcome::Complete("PREPARE".to_owned()))
+    }
+
+    /// The values of EXECUTE's arguments, at the types of the statement's parameters.
+    async fn evaluate(
+        &mut self,
+        arguments: &[ast::Expr],
+        types: &[SqlType],
+        name: &str,
+    ) -> Result<Vec<Option<ArrayRef>>, SqlError> {
+        if arguments.len() != types.len() {
+            return Err(SqlError::new(
+                SqlState::SYNTAX_ERROR,
+                format!("wrong number of parameters for prepared statement \"{name}\""),
+            )
+            .with_detail(format!("Expected {} parameters but got {}.", types.len(), arguments.len())));
+        }
+        if arguments.is_empty() {
+            return Ok(Vec::new());
+        }
+        let list = arguments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let catalog = self.catalog().await?;
+        let context = self.bind_context(catalog);
+        let batch = dml::constants::evaluate(self, &list, types, &context).await?;
+        Ok(batch
+            .columns()
+            .iter()
+            .map(|column| (!arrow::array::Array::is_null(column, 0)).then(|| Arc::clone(column)))
+            .collect())
+    }
+}
+
+fn apply_modes(transaction: &mut Transaction, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
+    for mode in modes {
+        match mode {
+            ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly) => transaction.read_only = true,
+            ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadWrite) => transaction.read_only = false,
+            ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::Serializable) => {
+                return Err(SqlError::unsupported("isolation level serializable is not supported")
+                    .with_hint("Use repeatable read: a transaction sees one instant of all tables."));
+            }
+            ast::TransactionMode::IsolationLevel(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn show_name(variable: &[ast::Ident]) -> String {
+    let name = variable.iter().map(|part| part.value.to_lowercase()).collect::<Vec<_>>();
+    match name.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["time", "zone"] => "timezone".to_owned(),
+        ["transaction", "isolation", "level"] => "transaction_isolation".to_owned(),
+        ["session", "authorization"] => "session_authorization".to_owned(),
+        parts => parts.join("."),
+    }
+}
+
+fn setting_name(name: &ast::ObjectName) -> String {
+    name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect::<Vec<_>>().join(".")
+}
+
+/// The value of SET as text; a list is joined by commas.
+fn setting_value(name: &str, values: &[ast::Expr]) -> Result<String, SqlError> {
+    let parts = values
+        .iter()
+        .map(|value| match value {
+            ast::Expr::Value(value) => match &value.value {
+                ast::Value::SingleQuotedString(text) | ast::Value::DoubleQuotedString(text) => Ok(text.clone()),
+                ast::Value::Number(number, _) => Ok(number.clone()),
+                ast::Value::Boolean(value) => Ok(if *value { "on" } else { "off" }.to_owned()),
+                other => Err(SqlError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{other}\""))),
+            },
+            ast::Expr::Identifier(word) if word.quote_style.is_some() => {
+                Ok(if name == "search_path" { format!("\"{}\"", word.value) } else { word.value.clone() })
+            }
+            ast::Expr::Identifier(word) => Ok(word.value.clone()),
+            ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => {
+                Ok(format!("-{}", setting_value(name, std::slice::from_ref(expr))?))
+            }
+            ast::Expr::Interval(interval) => setting_value(name, std::slice::from_ref(&interval.value)),
+            other => Ok(other.to_string()),
+        })
+        .collect::<Result<Vec<_>, SqlError>>()?;
+    Ok(parts.join(", "))
+}
+
+/// Columns of text with these names.
+pub(crate) fn text_columns(names: &[&str]) -> Arc<[ResultColumn]> {
+    names
+        .iter()
+        .map(|name| ResultColumn::computed(name, Arc::new(Field::new(*name, DataType::Utf8View, true))))
+        .collect()
+}
+
+/// Rows of text that are there already.
+pub(crate) fn text_rows(
+    columns: Arc<[ResultColumn]>,
+    arrays: Vec<ArrayRef>,
+    tag: &str,
+) -> Result<RowStream, SqlError> {
+    let fields: Vec<_> = columns.iter().map(|column| Arc::clone(&column.field)).collect();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+        .map_err(|error| SqlError::internal(error.to_string()))?;
+    Ok(RowStream::ready(columns, vec![batch], tag))
+}
+
+fn later(what: &str) -> SqlError {
+    SqlError::unsupported(format!("{what} is not supported yet"))
+}
+
+fn unsupported(statement: &Ast) -> SqlError {
+    let text = statement.to_string();
+    let words: Vec<&str> = text.split_whitespace().take(2).collect();
+    SqlError::unsupported(format!("{} is not supported", words.join(" ")))
+        .with_hint("docs/postgres-compatibility.md lists the statements Wharf has.")
+}

@@ -1,0 +1,326 @@
+//! A client's session: its settings, its transaction, its prepared statements.
+//!
+//! What always holds: one statement runs at a time; a failed statement leaves the session usable; inside a block every
+//! statement reads the same instant of the catalog plus the block's own writes.
+
+mod canceller;
+mod dispatch;
+mod plan_cache;
+mod prepare;
+mod result;
+mod stream;
+mod transaction;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::execution::session_state::SessionState;
+use tokio_util::sync::CancellationToken;
+use wharf_catalog::{Role, State};
+use wharf_values::{SqlError, SqlState, TextFormat};
+
+use crate::bind::BindContext;
+use crate::engine::{Engine, now_us};
+use crate::functions::FunctionContext;
+use crate::pg_catalog::SystemContext;
+use crate::search_path::SearchPath;
+use crate::settings::Settings;
+use crate::statement::{self, Statement};
+use crate::table_reader::TableReader;
+
+pub use canceller::Canceller;
+pub use prepare::Prepared;
+pub use result::{CopyOut, Notice, Outcome, ResultColumn, TransactionStatus};
+pub use stream::RowStream;
+
+pub(crate) use prepare::{QueryPlan, with_values};
+pub(crate) use dispatch::{text_columns, text_rows};
+pub(crate) use result::columns_of;
+pub(crate) use stream::Limits;
+pub(crate) use transaction::Transaction;
+
+use plan_cache::PlanCache;
+
+/// Who wants a session, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Startup {
+    /// The role.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The settings the client asks for, in order.
+    pub parameters: Vec<(String, String)>,
+    /// The client's address.
+    pub peer: String,
+    /// What `pg_backend_pid()` shows; 0 to choose one.
+    pub process: i32,
+}
+
+/// Who the session is.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) role: String,
+    pub(crate) role_oid: u32,
+    pub(crate) superuser: bool,
+    pub(crate) database: u32,
+    pub(crate) process: u32,
+}
+
+/// One client's session.
+pub struct Session {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) identity: Identity,
+    pub(crate) settings: Settings,
+    /// The settings at BEGIN, which ROLLBACK brings back.
+    settings_at_begin: Option<Settings>,
+    /// What SET LOCAL replaced, which the end of the block brings back.
+    local_settings: Vec<(String, String)>,
+    last_reported: HashMap<&'static str, String>,
+    pub(crate) transaction: Option<Transaction>,
+    statements: HashMap<String, Option<Arc<Prepared>>>,
+    plans: PlanCache,
+    notices: Vec<Notice>,
+    canceller: Arc<Canceller>,
+}
+
+/// The most prepared statements a session may keep.
+const MAX_STATEMENTS: usize = 10_000;
+/// The most notices kept for one statement.
+const MAX_NOTICES: usize = 1_000;
+
+impl Session {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        role: &Role,
+        database: u32,
+        process: u32,
+        startup: Startup,
+    ) -> Result<Self, SqlError> {
+        let mut settings = Settings::new(&role.name, role.superuser);
+        for (name, value) in &startup.parameters {
+            settings.set(name, value)?;
+        }
+        settings.keep_as_initial();
+        let plans = PlanCache::new(engine.options.plan_cache_entries);
+        tracing::debug!(role = role.name, peer = startup.peer, process, "session opened");
+        Ok(Session {
+            engine,
+            identity: Identity {
+                role: role.name.clone(),
+                role_oid: role.oid,
+                superuser: role.superuser,
+                database,
+                process,
+            },
+            settings,
+            settings_at_begin: None,
+            local_settings: Vec::new(),
+            last_reported: HashMap::new(),
+            transaction: None,
+            statements: HashMap::new(),
+            plans,
+            notices: Vec::new(),
+            canceller: Arc::new(Canceller::default()),
+        })
+    }
+
+    /// Parses a text into its statements, in order; none when there is nothing but blanks and comments.
+    ///
+    /// # Errors
+    /// `42601`.
+    pub fn split(&self, sql: &str) -> Result<Vec<Statement>, SqlError> {
+        statement::split(sql)
+    }
+
+    /// Runs a statement without parameters.
+    ///
+    /// # Errors
+    /// Whatever the statement raises.
+    pub async fn run(&mut self, statement: &Statement) -> Result<Outcome, SqlError> {
+        let prepared = self.prepare(statement, &[]).await?;
+        self.execute(&prepared, Vec::new()).await
+    }
+
+    /// Remembers a statement under a name; `None` is a text without a statement in it.
+    pub fn store_statement(&mut self, name: &str, prepared: Option<Arc<Prepared>>) {
+        if self.statements.len() < MAX_STATEMENTS || name.is_empty() {
+            self.statements.insert(name.to_owned(), prepared);
+        }
+    }
+
+    /// The statement of a name.
+    pub fn statement(&self, name: &str) -> Option<Option<Arc<Prepared>>> {
+        self.statements.get(name).cloned()
+    }
+
+    /// Forgets the statement of a name.
+    pub fn forget_statement(&mut self, name: &str) {
+        self.statements.remove(name);
+    }
+
+    /// Forgets all statements that have a name.
+    pub(crate) fn forget_statements(&mut self) {
+        self.statements.clear();
+    }
+
+    /// How many statements have names.
+    pub fn statement_count(&self) -> usize {
+        self.statements.len()
+    }
+
+    /// Where the session stands.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        match &self.transaction {
+            Some(transaction) if transaction.explicit && transaction.failed => TransactionStatus::Failed,
+            Some(transaction) if transaction.explicit => TransactionStatus::Active,
+            _ => TransactionStatus::Idle,
+        }
+    }
+
+    /// An error was reported: an open block has failed.
+    pub fn fail(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.failed = true;
+        }
+    }
+
+    /// Several statements follow that count together or not at all.
+    pub fn begin_implicit(&mut self) {
+        if self.transaction.is_none() {
+            self.transaction = Some(Transaction::new(false));
+        }
+    }
+
+    /// The end of statements that count together; an explicit block stays open.
+    ///
+    /// # Errors
+    /// What the commit raises; nothing of it counts then.
+    pub async fn end_implicit(&mut self, commit: bool) -> Result<(), SqlError> {
+        match self.transaction.take() {
+            Some(transaction) if transaction.explicit => {
+                self.transaction = Some(transaction);
+                Ok(())
+            }
+            Some(transaction) if commit && !transaction.failed => transaction.commit(&self.engine).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The settings clients are told about that have changed since the last call; all of them the first time.
+    pub fn settings_to_report(&mut self) -> Vec<(&'static str, String)> {
+        let mut changed = Vec::new();
+        for (name, value) in self.settings.reported() {
+            if self.last_reported.get(name) != Some(&value) {
+                changed.push((name, value));
+            }
+        }
+        for (name, value) in &changed {
+            self.last_reported.insert(name, value.clone());
+        }
+        changed
+    }
+
+    /// The notices raised since the last call.
+    pub fn notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    pub(crate) fn notice(&mut self, severity: &'static str, error: SqlError) {
+        if self.notices.len() < MAX_NOTICES {
+            self.notices.push(Notice { severity, error });
+        }
+    }
+
+    /// How values are written as text.
+    pub fn text_format(&self) -> TextFormat {
+        self.settings.format.clone()
+    }
+
+    /// The token of the statement that runs now.
+    pub fn cancel_token(&self) -> CancellationToken {
+        self.canceller.current()
+    }
+
+    /// What stops whatever the session runs, and does nothing when it is idle.
+    pub fn canceller(&self) -> Arc<Canceller> {
+        Arc::clone(&self.canceller)
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits::new(self.canceller.current(), self.settings.statement_timeout())
+    }
+
+    /// The catalog as this statement sees it.
+    pub(crate) async fn catalog(&mut self) -> Result<Arc<State>, SqlError> {
+        if let Some(catalog) = self.transaction.as_ref().and_then(|transaction| transaction.catalog.clone()) {
+            return Ok(catalog);
+        }
+        let catalog = self.engine.catalog().await?;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.catalog = Some(Arc::clone(&catalog));
+        }
+        Ok(catalog)
+    }
+
+    pub(crate) fn search_path(&self) -> SearchPath {
+        let value = self.settings.get("search_path").unwrap_or_default();
+        SearchPath::parse(&value, &self.identity.role)
+    }
+
+    /// How this statement reads tables.
+    pub(crate) fn reader(&self) -> TableReader {
+        TableReader {
+            warehouse: Arc::clone(&self.engine.warehouse),
+            uncommitted: Arc::new(self.transaction.as_ref().map(Transaction::uncommitted).unwrap_or_default()),
+        }
+    }
+
+    /// DataFusion's session for one statement.
+    pub(crate) fn session_state(&self, catalog: &Arc<State>) -> Arc<SessionState> {
+        let mut state = self.engine.base.clone();
+        let statement_start_us = now_us();
+        let start_us = self.transaction.as_ref().map_or(statement_start_us, |transaction| transaction.start_us);
+        let mut text = self.settings.format.clone();
+        text.now = Some(start_us);
+        let options = state.config_mut().options_mut();
+        options.execution.time_zone = Some(text.time_zone.to_string());
+        options.extensions.insert(FunctionContext { text, statement_start_us: Some(statement_start_us) });
+        options.extensions.insert(SystemContext {
+            catalog: Arc::clone(catalog),
+            identity: self.identity.clone(),
+            search_path: self.search_path(),
+            settings: Arc::new(self.settings.clone()),
+        });
+        Arc::new(state)
+    }
+
+    /// The surroundings of one statement for the binder.
+    pub(crate) fn bind_context(&self, catalog: Arc<State>) -> BindContext {
+        let session = self.session_state(&catalog);
+        let mut format = self.settings.format.clone();
+        format.now = Some(self.transaction.as_ref().map_or_else(now_us, |transaction| transaction.start_us));
+        BindContext {
+            catalog,
+            database: self.identity.database,
+            search_path: self.search_path(),
+            format,
+            session,
+            parameters: Default::default(),
+        }
+    }
+
+    /// Refuses a write where it cannot be.
+    pub(crate) fn require_write(&self, what: &str) -> Result<(), SqlError> {
+        let read_only = match &self.transaction {
+            Some(transaction) if transaction.explicit => transaction.read_only,
+            _ => self.settings.is_on("default_transaction_read_only"),
+        };
+        if read_only {
+            return Err(SqlError::new(
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+                format!("cannot execute {what} in a read-only transaction"),
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,283 @@
+//! From a statement to something that can be run many times.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use parking_lot::Mutex;
+use sqlparser::ast;
+use wharf_catalog::SqlType;
+use wharf_values::{SqlError, SqlState, mapping};
+
+use super::result::{ResultColumn, columns_of};
+use super::stream::RowStream;
+use super::Session;
+use crate::bind::{BindContext, analyze, planner};
+use crate::dml::insert::InsertPlan;
+use crate::error::from_datafusion;
+use crate::statement::Statement;
+
+/// A statement that is bound and planned.
+pub struct Prepared {
+    pub(crate) statement: Statement,
+    /// What the client said of the parameters' types, for planning anew.
+    oids: Vec<u32>,
+    parameters: Vec<SqlType>,
+    columns: Option<Arc<[ResultColumn]>>,
+    pub(crate) kind: Kind,
+    freshness: Freshness,
+}
+
+/// What a plan was made from; it is made anew when this has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Freshness {
+    catalog_revision: u64,
+    settings_version: u64,
+}
+
+pub(crate) enum Kind {
+    Query(QueryPlan),
+    Insert(InsertPlan),
+    /// Everything that is interpreted when it runs.
+    Utility,
+}
+
+/// A typed plan, and its physical one where that can be used again.
+pub(crate) struct QueryPlan {
+    pub(crate) plan: LogicalPlan,
+    /// The plan depends on nothing but the tables: not on the clock, not on chance.
+    reusable: bool,
+    physical: Mutex<Option<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)>>,
+}
+
+impl QueryPlan {
+    pub(crate) fn new(plan: LogicalPlan) -> Self {
+        let reusable = is_reusable(&plan);
+        QueryPlan { plan, reusable, physical: Mutex::new(None) }
+    }
+}
+
+fn is_reusable(plan: &LogicalPlan) -> bool {
+    let mut reusable = true;
+    // The closures cannot fail.
+    let _ = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                let volatility = match expr {
+                    Expr::ScalarFunction(function) => function.func.signature().volatility,
+                    Expr::Placeholder(_) => Volatility::Volatile,
+                    _ => Volatility::Immutable,
+                };
+                reusable &= volatility == Volatility::Immutable;
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    reusable
+}
+
+impl Prepared {
+    /// The types of the parameters.
+    pub fn parameters(&self) -> &[SqlType] {
+        &self.parameters
+    }
+
+    /// The columns of the rows it gives; none when it gives no rows.
+    pub fn columns(&self) -> Option<&Arc<[ResultColumn]>> {
+        self.columns.as_ref()
+    }
+}
+
+impl Session {
+    /// Binds and plans a statement; an oid of 0 leaves the type of a parameter open.
+    ///
+    /// # Errors
+    /// All that binding refuses.
+    pub async fn prepare(&mut self, statement: &Statement, oids: &[u32]) -> Result<Arc<Prepared>, SqlError> {
+        self.check_not_failed(statement)?;
+        let plannable = matches!(
+            *statement.ast,
+            ast::Statement::Query(_) | ast::Statement::Insert(_) | ast::Statement::Explain { .. }
+        );
+        if !plannable {
+            let columns = self.utility_columns(&statement.ast)?;
+            return Ok(Arc::new(Prepared {
+                statement: statement.clone(),
+                oids: oids.to_vec(),
+                parameters: self.utility_parameters(&statement.ast)?,
+                columns,
+                kind: Kind::Utility,
+                freshness: Freshness { catalog_revision: 0, settings_version: 0 },
+            }));
+        }
+        let catalog = self.catalog().await?;
+        let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
+        let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
+        let cacheable = oids.is_empty() && !own_writes;
+        if cacheable
+            && let Some(text) = &statement.text
+            && let Some(found) = self.plans.get(text)
+            && found.freshness == freshness
+        {
+            return Ok(Arc::clone(found));
+        }
+        let declared = declared_types(oids)?;
+        let context = self.bind_context(catalog);
+        let (kind, columns) = match &*statement.ast {
+            ast::Statement::Query(query) => {
+                let plan = self.plan_query(query, &declared, &context).await?;
+                let columns = columns_of(plan.schema());
+                (Kind::Query(QueryPlan::new(plan)), Some(columns))
+            }
+            ast::Statement::Insert(insert) => {
+                let plan = InsertPlan::new(self, insert, &declared, &context).await?;
+                (Kind::Insert(plan), None)
+            }
+            _ => (Kind::Utility, self.utility_columns(&statement.ast)?),
+        };
+        let parameters = merge_parameters(&declared, &context);
+        let prepared = Arc::new(Prepared {
+            statement: statement.clone(),
+            oids: oids.to_vec(),
+            parameters,
+            columns,
+            kind,
+            freshness,
+        });
+        if cacheable && let Some(text) = &statement.text {
+            self.plans.put(Arc::clone(text), Arc::clone(&prepared));
+        }
+        Ok(prepared)
+    }
+
+    /// A query's typed plan.
+    pub(crate) async fn plan_query(
+        &self,
+        query: &ast::Query,
+        parameters: &[Option<SqlType>],
+        context: &BindContext,
+    ) -> Result<LogicalPlan, SqlError> {
+        let planned = planner::plan_query(query, parameters, context, &self.reader()).await?;
+        analyze(planned.plan, context).map_err(from_datafusion)
+    }
+
+    /// The prepared statement itself, or planned anew when what it was made from has changed.
+    pub(super) async fn refresh(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<Prepared>, SqlError> {
+        if matches!(prepared.kind, Kind::Utility) {
+            return Ok(Arc::clone(prepared));
+        }
+        let catalog = self.catalog().await?;
+        let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
+        let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
+        if freshness == prepared.freshness && !own_writes {
+            return Ok(Arc::clone(prepared));
+        }
+        let oids: Vec<u32> = match prepared.oids.is_empty() && prepared.parameters.is_empty() {
+            true => Vec::new(),
+            false => prepared.parameters.iter().map(SqlType::oid).collect(),
+        };
+        let fresh = self.prepare(&prepared.statement, &oids).await?;
+        let types = |prepared: &Prepared| {
+            prepared.columns.as_ref().map(|columns| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>())
+        };
+        if types(prepared) != types(&fresh) {
+            return Err(SqlError::unsupported("cached plan must not change result type"));
+        }
+        Ok(fresh)
+    }
+
+    /// The rows of a typed plan.
+    pub(crate) async fn stream_query(
+        &mut self,
+        query: &QueryPlan,
+        columns: Arc<[ResultColumn]>,
+        values: Vec<Option<ArrayRef>>,
+        types: &[SqlType],
+    ) -> Result<RowStream, SqlError> {
+        let limits = self.limits();
+        let cached = query.physical.lock().clone();
+        let (plan, task) = match cached {
+            Some((plan, task)) => (reset_plan_states(plan).map_err(from_datafusion)?, task),
+            None => {
+                let catalog = self.catalog().await?;
+                let state = self.session_state(&catalog);
+                let logical = with_values(query.plan.clone(), values, types)?;
+                let plan = limits
+                    .within(async {
+                        let optimized = state.optimize(&logical).map_err(from_datafusion)?;
+                        state.query_planner().create_physical_plan(&optimized, &state).await.map_err(from_datafusion)
+                    })
+                    .await?;
+                let task = state.task_ctx();
+                if query.reusable {
+                    *query.physical.lock() = Some((Arc::clone(&plan), Arc::clone(&task)));
+                }
+                (plan, task)
+            }
+        };
+        let stream = execute_stream(plan, task).map_err(from_datafusion)?;
+        Ok(RowStream { columns, batches: limits.guard(stream), tag: "SELECT".to_owned(), counts: true })
+    }
+}
+
+/// A plan with its parameters' values in their places.
+pub(crate) fn with_values(
+    plan: LogicalPlan,
+    values: Vec<Option<ArrayRef>>,
+    types: &[SqlType],
+) -> Result<LogicalPlan, SqlError> {
+    if values.is_empty() && types.is_empty() {
+        return Ok(plan);
+    }
+    if values.len() != types.len() {
+        return Err(SqlError::new(
+            SqlState::PROTOCOL_VIOLATION,
+            format!("bind message supplies {} parameters, but prepared statement requires {}", values.len(), types.len()),
+        ));
+    }
+    let scalars = values
+        .into_iter()
+        .zip(types)
+        .map(|(value, ty)| match value {
+            Some(array) => ScalarValue::try_from_array(&array, 0),
+            None => ScalarValue::try_from(&mapping::arrow_type(ty)),
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(from_datafusion)?;
+    plan.replace_params_with_values(&ParamValues::from(scalars)).map_err(from_datafusion)
+}
+
+/// The types a client declared; none for 0, which leaves it open.
+fn declared_types(oids: &[u32]) -> Result<Vec<Option<SqlType>>, SqlError> {
+    oids.iter()
+        .map(|oid| match oid {
+            // 0 is open; 705 is `unknown`, which says no more.
+            0 | 705 => Ok(None),
+            oid => SqlType::from_oid(*oid, -1).map(Some).ok_or_else(|| {
+                SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type with OID {oid} is not supported"))
+            }),
+        })
+        .collect()
+}
+
+/// Declared types, and for the rest what binding found out.
+fn merge_parameters(declared: &[Option<SqlType>], context: &BindContext) -> Vec<SqlType> {
+    let found: BTreeMap<usize, SqlType> = context.parameters.lock().clone();
+    let count = declared.len().max(found.keys().next_back().copied().unwrap_or(0));
+    (1..=count)
+        .map(|number| {
+            declared
+                .get(number - 1)
+                .cloned()
+                .flatten()
+                .or_else(|| found.get(&number).cloned())
+                .unwrap_or(SqlType::Text)
+        })
+        .collect()
+}

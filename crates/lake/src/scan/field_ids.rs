@@ -1,0 +1,168 @@
+//! Columns are found in data files by field id.
+//!
+//! A file keeps the names that columns had when it was written, and may lack columns that came later. What always holds: a
+//! column is read from the field with its id or, when the file has no such field, is NULL throughout; a file without field
+//! ids is an error, and so is a missing column that must not be NULL. Where the stored type differs from the table's
+//! (`smallint` is stored as an integer), the value is cast.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Column, lit};
+use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
+use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
+
+use crate::error::LakeError;
+
+/// Makes the adapter of each file.
+#[derive(Debug)]
+pub(super) struct FieldIds {
+    /// The field ids of the table's columns by name.
+    ids: HashMap<String, i32>,
+}
+
+impl FieldIds {
+    pub(super) fn new(columns: &[wharf_catalog::Column]) -> FieldIds {
+        let ids = columns.iter().map(|column| (column.name.clone(), column.field_id));
+        FieldIds { ids: ids.collect() }
+    }
+}
+
+impl PhysicalExprAdapterFactory for FieldIds {
+    fn create(&self, table: SchemaRef, file: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
+        let in_file: HashMap<i32, usize> = file
+            .fields()
+            .iter()
+            .enumerate()
+            .filter_map(|(index, field)| Some((field_id(field)?, index)))
+            .collect();
+        if in_file.is_empty() && !file.fields().is_empty() {
+            return Err(LakeError::Unsupported("a data file without field ids".to_owned()).into());
+        }
+        let columns = table
+            .fields()
+            .iter()
+            .filter_map(|field| {
+                let id = self.ids.get(field.name())?;
+                let place = match in_file.get(id) {
+                    Some(index) => Place::Field(*index),
+                    None => Place::Missing,
+                };
+                Some((field.name().clone(), (Arc::clone(field), place)))
+            })
+            .collect();
+        Ok(Arc::new(Adapter { file, columns }))
+    }
+}
+
+fn field_id(field: &Field) -> Option<i32> {
+    field.metadata().get(PARQUET_FIELD_ID_META_KEY)?.parse().ok()
+}
+
+/// Rewrites expressions over the table into expressions over one file.
+#[derive(Debug)]
+struct Adapter {
+    file: SchemaRef,
+    columns: HashMap<String, (Arc<Field>, Place)>,
+}
+
+/// Where a column is.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Field(usize),
+    Missing,
+}
+
+impl PhysicalExprAdapter for Adapter {
+    fn rewrite(&self, expr: Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> {
+        expr.transform(|expr| match expr.downcast_ref::<Column>() {
+            Some(column) => self.column(column.name()).map(Transformed::yes),
+            None => Ok(Transformed::no(expr)),
+        })
+        .data()
+    }
+}
+
+impl Adapter {
+    fn column(&self, name: &str) -> Result<Arc<dyn PhysicalExpr>> {
+        let Some((field, place)) = self.columns.get(name) else {
+            return Err(DataFusionError::Internal(format!("column \"{name}\" is not in the table")));
+        };
+        let index = match place {
+            Place::Field(index) => *index,
+            Place::Missing if field.is_nullable() => {
+                return Ok(lit(ScalarValue::try_from(field.data_type())?));
+            }
+            Place::Missing => {
+                let what = format!("column \"{name}\" must not be null and is not in the file");
+                return Err(LakeError::Batch(what).into());
+            }
+        };
+        let stored = self.file.field(index);
+        let column = Arc::new(Column::new(stored.name(), index));
+        if stored.data_type() == field.data_type() {
+            return Ok(column);
+        }
+        // A mere difference of metadata needs no cast: the scan gives its batches the schema of the table.
+        Ok(Arc::new(CastExpr::new_with_target_field(column, Arc::clone(field), None)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use arrow::datatypes::{DataType, Schema};
+    use wharf_catalog::SqlType;
+
+    use super::*;
+
+    fn stored(name: &str, data_type: DataType, id: Option<i32>) -> Field {
+        let id = id.map(|id| (PARQUET_FIELD_ID_META_KEY.to_owned(), id.to_string()));
+        Field::new(name, data_type, true).with_metadata(id.into_iter().collect())
+    }
+
+    fn adapted(nullable: bool, file: Vec<Field>, column: &str) -> Result<String> {
+        let of = |name: &str, ty, field_id| wharf_catalog::Column {
+            name: name.to_owned(),
+            ty,
+            nullable,
+            field_id,
+            comment: None,
+            default: None,
+        };
+        let columns = [of("a", SqlType::Integer, 1), of("b", SqlType::SmallInt, 2)];
+        let table = crate::schema::table_schema(&columns);
+        let adapter = FieldIds::new(&columns).create(table, Arc::new(Schema::new(file)))?;
+        Ok(adapter.rewrite(Arc::new(Column::new(column, 0)))?.to_string())
+    }
+
+    #[test]
+    fn columns_are_found_by_id_whatever_they_are_called() {
+        let file = || vec![
+            stored("a", DataType::Int32, Some(2)),
+            stored("b", DataType::Int32, Some(1)),
+        ];
+        assert_eq!(adapted(false, file(), "a").unwrap(), "b@1");
+        assert_eq!(adapted(false, file(), "b").unwrap(), "CAST(a@0 AS Int16)");
+    }
+
+    #[test]
+    fn a_missing_column_is_null_or_an_error() {
+        let file = || vec![stored("a", DataType::Int32, Some(1))];
+        assert_eq!(adapted(true, file(), "b").unwrap(), "NULL");
+        let error = adapted(false, file(), "b").unwrap_err();
+        assert!(error.to_string().contains("column \"b\" must not be null"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_ids_is_an_error_not_nulls() {
+        let error = adapted(true, vec![stored("a", DataType::Int32, None)], "a").unwrap_err();
+        assert!(error.to_string().contains("without field ids"), "{error}");
+    }
+}

@@ -1,0 +1,13 @@
+//! Reading a table: files are chosen at planning, DataFusion's own Parquet scan does the rest.
+//!
+//! `provider` makes the plan, `prune` leaves out files by the bounds in the manifests, `statistics` says what the optimizer may
+//! believe, `field_ids` finds columns in files, `source` wraps DataFusion's Parquet source so that errors name their file.
+
+mod field_ids;
+mod provider;
+mod prune;
+mod source;
+mod statistics;
+
+pub use provider::LakeProvider;
+pub(crate) use statistics::{file_statistics, merged_statistics};

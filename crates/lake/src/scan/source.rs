@@ -1,0 +1,354 @@
+//! DataFusion's Parquet source, with two differences.
+//!
+//! Errors of reading and decoding name the file they are about, and a panic of a decoder over damaged bytes is such an
+//! error. Scans are spread over partitions by whole row groups, which is how the parts of a file arrive here, and not by byte
+//! ranges that cut through them. Everything else is passed on. Other errors, those of evaluating a filter for instance,
+//! are left as they are, since they say what is wrong with the query.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource,
+};
+use datafusion::error::{DataFusionError, Result};
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
+use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
+use datafusion_datasource::{PartitionedFile, TableSchema};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use object_store::ObjectStore;
+
+use crate::error::LakeError;
+use crate::store::Store;
+
+/// The file source of a table.
+#[derive(Clone)]
+pub(super) struct LakeSource {
+    inner: Arc<dyn FileSource>,
+    store: Arc<Store>,
+}
+
+impl LakeSource {
+    pub(super) fn new(inner: Arc<dyn FileSource>, store: Arc<Store>) -> LakeSource {
+        LakeSource { inner, store }
+    }
+
+    fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
+        Arc::new(LakeSource {
+            inner,
+            store: Arc::clone(&self.store),
+        })
+    }
+}
+
+impl FileSource for LakeSource {
+    fn create_file_opener(
+        &self,
+        object_store: Arc<dyn ObjectStore>,
+        config: &FileScanConfig,
+        partition: usize,
+    ) -> Result<Arc<dyn FileOpener>> {
+        self.inner.create_file_opener(object_store, config, partition)
+    }
+
+    fn create_morselizer(
+        &self,
+        object_store: Arc<dyn ObjectStore>,
+        config: &FileScanConfig,
+        partition: usize,
+    ) -> Result<Box<dyn Morselizer>> {
+        Ok(Box::new(NamingMorselizer {
+            inner: self.inner.create_morselizer(object_store, config, partition)?,
+            store: Arc::clone(&self.store),
+        }))
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        self.inner.table_schema()
+    }
+
+    fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
+        self.with(self.inner.with_batch_size(batch_size))
+    }
+
+    fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
+        self.inner.filter()
+    }
+
+    fn projection(&self) -> Option<&ProjectionExprs> {
+        self.inner.projection()
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        self.inner.metrics()
+    }
+
+    fn file_type(&self) -> &str {
+        self.inner.file_type()
+    }
+
+    fn fmt_extra(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt_extra(t, f)
+    }
+
+    fn supports_repartitioning(&self) -> bool {
+        self.inner.supports_repartitioning()
+    }
+
+    fn repartitioned(
+        &self,
+        target_partitions: usize,
+        _: usize,
+        output_ordering: Option<LexOrdering>,
+        config: &FileScanConfig,
+    ) -> Result<Option<FileScanConfig>> {
+        let parts: Vec<_> = config.file_groups.iter().flat_map(FileGroup::iter).cloned().collect();
+        let groups = target_partitions.min(parts.len());
+        if output_ordering.is_some() || groups <= config.file_groups.len() {
+            return Ok(None);
+        }
+        let groups = balanced_groups(parts, groups);
+        Ok(Some(FileScanConfigBuilder::from(config.clone()).with_file_groups(groups).build()))
+    }
+
+    fn try_pushdown_filters(
+        &self,
+        filters: Vec<Arc<dyn PhysicalExpr>>,
+        config: &ConfigOptions,
+    ) -> Result<FilterPushdownPropagation<Arc<dyn FileSource>>> {
+        let pushed = self.inner.try_pushdown_filters(filters, config)?;
+        Ok(FilterPushdownPropagation {
+            filters: pushed.filters,
+            updated_node: pushed.updated_node.map(|inner| self.with(inner)),
+        })
+    }
+
+    fn try_pushdown_sort(
+        &self,
+        order: &[PhysicalSortExpr],
+        properties: &EquivalenceProperties,
+    ) -> Result<SortOrderPushdownResult<Arc<dyn FileSource>>> {
+        Ok(self.inner.try_pushdown_sort(order, properties)?.map(|inner| self.with(inner)))
+    }
+
+    fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
+        self.inner.reorder_files(files)
+    }
+
+    fn try_pushdown_projection(
+        &self,
+        projection: &ProjectionExprs,
+    ) -> Result<Option<Arc<dyn FileSource>>> {
+        let pushed = self.inner.try_pushdown_projection(projection)?;
+        Ok(pushed.map(|inner| self.with(inner)))
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        self.inner.apply_expressions(f)
+    }
+}
+
+/// Parts spread over groups of about equal size; each group keeps their order.
+pub(super) fn balanced_groups(parts: Vec<PartitionedFile>, groups: usize) -> Vec<FileGroup> {
+    let mut by_size: Vec<usize> = (0..parts.len()).collect();
+    by_size.sort_by_key(|index| std::cmp::Reverse(parts[*index].effective_size()));
+    let mut filled = vec![(0_u64, Vec::new()); groups.max(1)];
+    for index in by_size {
+        let lightest = filled.iter_mut().min_by_key(|(size, _)| *size);
+        let (size, members) = lightest.expect("there is at least one group");
+        *size += parts[index].effective_size().max(1);
+        members.push(index);
+    }
+    let mut parts: Vec<_> = parts.into_iter().map(Some).collect();
+    filled
+        .into_iter()
+        .map(|(_, mut members)| {
+            members.sort_unstable();
+            let files = members.into_iter().filter_map(|index| parts[index].take());
+            FileGroup::new(files.collect())
+        })
+        .filter(|group| !group.is_empty())
+        .collect()
+}
+
+/// Which file this is about, for errors.
+#[derive(Clone, Debug)]
+struct Name(Arc<str>);
+
+impl Name {
+    /// The error with the name of the file, if it is one of reading or decoding.
+    fn on(&self, error: DataFusionError) -> DataFusionError {
+        if !is_about_file(error.find_root()) {
+            return error;
+        }
+        let location = self.0.to_string();
+        match error.find_root() {
+            DataFusionError::ObjectStore(source)
+                if matches!(**source, object_store::Error::NotFound { .. }) =>
+            {
+                LakeError::NotFound { location }.into()
+            }
+            _ => LakeError::DataFile {
+                location,
+                source: Box::new(error),
+            }
+            .into(),
+        }
+    }
+
+    fn panicked(&self, panic: &(dyn Any + Send)) -> DataFusionError {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        LakeError::corrupt(&*self.0, text.unwrap_or("it cannot be decoded")).into()
+    }
+}
+
+/// Errors of the store, of Parquet, and of Arrow when it wraps those two. A row filter that fails comes as an error of
+/// Parquet, too, and is about the query.
+fn is_about_file(root: &DataFusionError) -> bool {
+    match root {
+        DataFusionError::ParquetError(error) => !error.to_string().contains("evaluating filter predicate"),
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => true,
+        DataFusionError::ArrowError(error, _) => match &**error {
+            ArrowError::ParquetError(text) => !text.contains("evaluating filter predicate"),
+            ArrowError::IoError(..) | ArrowError::ExternalError(_) => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+#[derive(Debug)]
+struct NamingMorselizer {
+    inner: Box<dyn Morselizer>,
+    store: Arc<Store>,
+}
+
+impl Morselizer for NamingMorselizer {
+    fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+        let name = Name(self.store.location(file.path()).into());
+        let inner = self.inner.plan_file(file).map_err(|error| name.on(error))?;
+        Ok(Box::new(NamingPlanner { inner, name }))
+    }
+}
+
+#[derive(Debug)]
+struct NamingPlanner {
+    inner: Box<dyn MorselPlanner>,
+    name: Name,
+}
+
+impl MorselPlanner for NamingPlanner {
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        let NamingPlanner { inner, name } = *self;
+        let planned = catch_unwind(AssertUnwindSafe(|| inner.plan()))
+            .unwrap_or_else(|panic| Err(name.panicked(&*panic)));
+        let Some(mut plan) = planned.map_err(|error| name.on(error))? else {
+            return Ok(None);
+        };
+        let naming = |inner| -> Box<dyn MorselPlanner> {
+            Box::new(NamingPlanner {
+                inner,
+                name: name.clone(),
+            })
+        };
+        let morsels = plan.take_morsels().into_iter();
+        let morsels = morsels.map(|inner| -> Box<dyn Morsel> {
+            Box::new(NamingMorsel {
+                inner,
+                name: name.clone(),
+            })
+        });
+        let planners = plan.take_ready_planners().into_iter().map(naming);
+        let pending = plan.take_pending_planner();
+        let mut plan = MorselPlan::new()
+            .with_morsels(morsels.collect())
+            .with_planners(planners.collect());
+        if let Some(pending) = pending {
+            let name = name.clone();
+            plan.set_pending_planner(async move {
+                let planned = AssertUnwindSafe(pending.into_future()).catch_unwind().await;
+                let planned = planned.unwrap_or_else(|panic| Err(name.panicked(&*panic)));
+                match planned {
+                    Ok(inner) => Ok(Box::new(NamingPlanner { inner, name }) as Box<dyn MorselPlanner>),
+                    Err(error) => Err(name.on(error)),
+                }
+            });
+        }
+        Ok(Some(plan))
+    }
+}
+
+#[derive(Debug)]
+struct NamingMorsel {
+    inner: Box<dyn Morsel>,
+    name: Name,
+}
+
+impl Morsel for NamingMorsel {
+    fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
+        let name = self.name;
+        let stream = AssertUnwindSafe(self.inner.into_stream()).catch_unwind();
+        let named = stream.map(move |item| match item {
+            Ok(Ok(batch)) => Ok(batch),
+            Ok(Err(error)) => Err(name.on(error)),
+            Err(panic) => Err(name.panicked(&*panic)),
+        });
+        named.boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_spread_by_size_and_keep_their_order() {
+        let sizes = [50, 10, 30, 20, 40, 10];
+        let parts = sizes.iter().enumerate();
+        let parts = parts.map(|(i, size)| PartitionedFile::new(format!("{i}"), *size)).collect();
+        let groups = balanced_groups(parts, 2);
+        let names = |group: &FileGroup| {
+            let names: Vec<_> = group.iter().map(|file| file.path().to_string()).collect();
+            names.concat()
+        };
+        let sizes = |group: &FileGroup| group.iter().map(PartitionedFile::effective_size).sum::<u64>();
+        assert_eq!(groups.iter().map(sizes).collect::<Vec<_>>(), [80, 80]);
+        for group in &groups {
+            let names = names(group);
+            let mut sorted: Vec<_> = names.chars().collect();
+            sorted.sort_unstable();
+            assert_eq!(names, String::from_iter(sorted));
+        }
+        assert_eq!(balanced_groups(vec![PartitionedFile::new("a", 1)], 4).len(), 1);
+    }
+
+    #[test]
+    fn only_errors_about_the_file_get_its_name() {
+        let name = Name("file:///lake/a.parquet".into());
+        let decode = DataFusionError::ParquetError(Box::new(parquet::errors::ParquetError::EOF(
+            "no more".to_owned(),
+        )));
+        assert!(name.on(decode).to_string().contains("could not read data file \"file:///lake/a.parquet\""));
+        let query = DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None);
+        assert!(!name.on(query).to_string().contains("file"));
+        let filter = DataFusionError::ParquetError(Box::new(parquet::errors::ParquetError::ArrowError(
+            "Error evaluating filter predicate: Divide by zero".to_owned(),
+        )));
+        assert!(!name.on(filter).to_string().contains("data file"));
+    }
+}

@@ -1,0 +1,250 @@
+//! The object store of a warehouse: by URL, with locations as Iceberg writes them.
+//!
+//! A *location* is what stands in Iceberg metadata: a whole URL, `file:///srv/lake/t/data/a.parquet`. A *path* is what
+//! the object store wants: `srv/lake/t/data/a.parquet`. Only this module turns one into the other. Locations are not
+//! percent-encoded, since other engines take them as they are.
+
+mod durable;
+mod upload;
+
+use std::collections::HashMap;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload};
+use url::Url;
+
+use crate::error::LakeError;
+use durable::DurableFileSystem;
+pub(crate) use upload::Upload;
+
+/// The prefixes of environment variables from which cloud stores take their credentials and endpoints.
+const ENVIRONMENT: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
+
+/// An object store and where in it the warehouse is.
+#[derive(Debug)]
+pub(crate) struct Store {
+    /// What all locations in this store begin with, up to and including a slash.
+    prefix: String,
+    /// The directory of the warehouse.
+    root: Path,
+    url: ObjectStoreUrl,
+    objects: Arc<dyn ObjectStore>,
+}
+
+impl Store {
+    /// Opens the store of a URL, or of a directory of the local file system, which is made when it is missing.
+    /// Options are those of the `object_store` crate by their names (`aws_endpoint`), and win over the environment.
+    pub(crate) fn open(url: &str, options: &HashMap<String, String>) -> Result<Store, LakeError> {
+        let invalid = |reason: String| LakeError::InvalidUrl {
+            url: url.to_owned(),
+            reason,
+        };
+        let parsed = parse(url).map_err(&invalid)?;
+        let (scheme, root) =
+            ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
+        let objects: Arc<dyn ObjectStore> = match scheme {
+            ObjectStoreScheme::Local => {
+                let directory = PathBuf::from(format!("/{root}"));
+                DurableFileSystem::create(&directory)
+                    .map(Arc::new)
+                    .map_err(|error| invalid(error.to_string()))?
+            }
+            _ => {
+                let environment = std::env::vars()
+                    .filter(|(name, _)| ENVIRONMENT.iter().any(|prefix| name.starts_with(prefix)));
+                let given = options.iter().map(|(k, v)| (k.clone(), v.clone()));
+                let (store, _) =
+                    object_store::parse_url_opts(&parsed, environment.chain(given))
+                        .map_err(|error| invalid(error.to_string()))?;
+                Arc::from(store)
+            }
+        };
+        let origin = parsed[..url::Position::BeforePath].to_owned();
+        // Some cloud URLs have the container in their path: it belongs to the prefix, not to the root.
+        let path = percent_decoded(&parsed);
+        let prefix = match path.trim_end_matches('/').strip_suffix(root.as_ref()) {
+            Some(container) => format!("{origin}/{}", container.trim_start_matches('/')),
+            None => format!("{origin}/"),
+        };
+        let prefix = if prefix.ends_with('/') { prefix } else { prefix + "/" };
+        let url = ObjectStoreUrl::parse(&origin).map_err(|error| invalid(error.to_string()))?;
+        Ok(Store {
+            prefix,
+            root,
+            url,
+            objects,
+        })
+    }
+
+    /// The object store itself, for reading data files.
+    pub(crate) fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    /// Under which URL DataFusion has to know the store.
+    pub(crate) fn url(&self) -> &ObjectStoreUrl {
+        &self.url
+    }
+
+    /// The directory of the warehouse as a location, without a slash at its end.
+    pub(crate) fn root(&self) -> String {
+        self.location(&self.root).trim_end_matches('/').to_owned()
+    }
+
+    /// The location of a path.
+    pub(crate) fn location(&self, path: &Path) -> String {
+        format!("{}{path}", self.prefix)
+    }
+
+    /// The path of a location.
+    pub(crate) fn path(&self, location: &str) -> Result<Path, LakeError> {
+        let foreign = || LakeError::ForeignLocation {
+            location: location.to_owned(),
+            store: self.prefix.clone(),
+        };
+        let rest = match location.strip_prefix(&self.prefix) {
+            Some(rest) => rest,
+            // Other engines write local locations as `file:/a` or `/a`, and S3 as `s3a://` or `s3n://`.
+            None if self.prefix == "file:///" => location
+                .strip_prefix("file:")
+                .unwrap_or(location)
+                .strip_prefix('/')
+                .ok_or_else(foreign)?,
+            None => {
+                let bucket = self.prefix.split_once("://").map(|(_, rest)| rest);
+                let bucket = bucket.filter(|_| self.prefix.starts_with("s3")).ok_or_else(foreign)?;
+                ["s3://", "s3a://", "s3n://"]
+                    .iter()
+                    .find_map(|scheme| location.strip_prefix(scheme)?.strip_prefix(bucket))
+                    .ok_or_else(foreign)?
+            }
+        };
+        Path::parse(rest).map_err(|_| foreign())
+    }
+
+    /// The whole content of a file.
+    pub(crate) async fn get(&self, location: &str) -> Result<Bytes, LakeError> {
+        let path = self.path(location)?;
+        let read = async { self.objects.get(&path).await?.bytes().await };
+        read.await.map_err(|error| LakeError::store(location, error))
+    }
+
+    /// Writes a whole file; it is durable when this returns.
+    pub(crate) async fn put(&self, location: &str, content: Bytes) -> Result<(), LakeError> {
+        let path = self.path(location)?;
+        self.objects
+            .put(&path, PutPayload::from_bytes(content))
+            .await
+            .map_err(|error| LakeError::store(location, error))?;
+        Ok(())
+    }
+
+    /// Removes files that nobody refers to. A failure leaves an orphan, which is logged and otherwise ignored.
+    pub(crate) async fn discard(&self, locations: impl IntoIterator<Item = String>) {
+        for location in locations {
+            let Ok(path) = self.path(&location) else { continue };
+            match self.objects.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => tracing::warn!(%location, %error, "could not remove an orphaned file"),
+            }
+        }
+    }
+}
+
+/// A URL; a text without a scheme is a directory of the local file system.
+fn parse(url: &str) -> Result<Url, String> {
+    if url.contains("://") || url.starts_with("file:") || url.starts_with("memory:") {
+        return Url::parse(url).map_err(|error| error.to_string());
+    }
+    if url.is_empty() {
+        return Err("the URL is empty".to_owned());
+    }
+    let absolute = std::path::absolute(FilePath::new(url)).map_err(|error| error.to_string())?;
+    Url::from_directory_path(&absolute).map_err(|()| "the path cannot be written as a URL".to_owned())
+}
+
+/// The path of a URL as the object store sees it.
+fn percent_decoded(url: &Url) -> String {
+    match Path::from_url_path(url.path()) {
+        Ok(path) => format!("/{path}"),
+        Err(_) => url.path().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn open(url: &str) -> Store {
+        Store::open(url, &HashMap::new()).unwrap()
+    }
+
+    #[test]
+    fn locations_and_paths_of_the_local_file_system() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("a lake");
+        let store = open(&format!("file://{}", root.display()));
+        assert!(root.is_dir(), "the directory is made");
+        assert_eq!(store.root(), format!("file://{}", root.display()));
+        let location = format!("{}/t/x y%20z.avro", store.root());
+        let path = store.path(&location).unwrap();
+        assert_eq!(store.location(&path), location);
+        assert_eq!(store.path(location.strip_prefix("file://").unwrap()).unwrap(), path);
+        let hadoop = location.replacen("file://", "file:", 1);
+        assert_eq!(store.path(&hadoop).unwrap(), path);
+        assert!(matches!(
+            store.path("s3://bucket/a"),
+            Err(LakeError::ForeignLocation { .. })
+        ));
+    }
+
+    #[test]
+    fn a_plain_directory_is_a_file_url() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path().to_str().unwrap());
+        assert_eq!(store.root(), format!("file://{}", directory.path().display()));
+    }
+
+    #[test]
+    fn locations_in_a_bucket() {
+        let options = HashMap::from([
+            ("aws_region".to_owned(), "eu-central-1".to_owned()),
+            ("aws_access_key_id".to_owned(), "key".to_owned()),
+            ("aws_secret_access_key".to_owned(), "secret".to_owned()),
+        ]);
+        let store = Store::open("s3://bucket/lake/", &options).unwrap();
+        assert_eq!(store.root(), "s3://bucket/lake");
+        let path = store.path("s3://bucket/lake/t/data/1.parquet").unwrap();
+        assert_eq!(path.as_ref(), "lake/t/data/1.parquet");
+        assert_eq!(store.path("s3a://bucket/lake/t/data/1.parquet").unwrap(), path);
+        assert_eq!(store.location(&path), "s3://bucket/lake/t/data/1.parquet");
+        assert!(store.path("s3://other/lake/t").is_err());
+        assert_eq!(store.url().as_str(), "s3://bucket/");
+    }
+
+    #[test]
+    fn errors_name_the_url() {
+        for url in ["nonsense://x/y", "", "file:///proc/nothing/here"] {
+            let error = Store::open(url, &HashMap::new()).unwrap_err();
+            assert!(error.to_string().contains(&format!("\"{url}\"")), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_named() {
+        let store = open("memory://");
+        let location = format!("{}/t/a.json", store.root());
+        let error = store.get(&location).await.unwrap_err();
+        assert_eq!(error.to_string(), format!("file \"{location}\" does not exist"));
+        store.put(&location, Bytes::from_static(b"x")).await.unwrap();
+        assert_eq!(store.get(&location).await.unwrap(), "x");
+        store.discard([location.clone()]).await;
+        assert!(store.get(&location).await.is_err());
+    }
+}

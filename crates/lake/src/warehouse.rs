@@ -1,0 +1,159 @@
+//! The warehouse: an object store by URL and what is remembered of the tables in it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::datasource::object_store::ObjectStoreUrl;
+use object_store::ObjectStore;
+use uuid::Uuid;
+use wharf_catalog::Column;
+
+use crate::cache::WeightedCache;
+use crate::error::LakeError;
+use crate::metadata::{self, Metadata};
+use crate::schema;
+use crate::store::Store;
+use crate::table::{LakeTable, ManifestCache};
+
+/// How a warehouse is opened.
+#[derive(Clone, Debug)]
+pub struct WarehouseOptions {
+    /// Options of the object store as the `object_store` crate names them, such as `aws_endpoint`. They win over the
+    /// environment variables `AWS_*`, `AZURE_*` and `GOOGLE_*`.
+    pub store: HashMap<String, String>,
+    /// The memory for parsed table metadata, in bytes.
+    pub metadata_cache_bytes: usize,
+    /// The memory for parsed manifests, in bytes.
+    pub manifest_cache_bytes: usize,
+}
+
+impl Default for WarehouseOptions {
+    fn default() -> WarehouseOptions {
+        WarehouseOptions {
+            store: HashMap::new(),
+            metadata_cache_bytes: 64 * 1024 * 1024,
+            manifest_cache_bytes: 256 * 1024 * 1024,
+        }
+    }
+}
+
+/// A table to be made.
+#[derive(Clone, Debug)]
+pub struct NewTable<'a> {
+    /// Its identity, new.
+    pub id: Uuid,
+    /// The folder it goes into: the name of the database.
+    pub namespace: &'a str,
+    /// Its name at this moment, for people who look at the metadata.
+    pub name: &'a str,
+    /// Its columns, numbered.
+    pub columns: &'a [Column],
+    /// More table properties.
+    pub properties: HashMap<String, String>,
+}
+
+/// An object store with Iceberg tables.
+pub struct Warehouse {
+    store: Arc<Store>,
+    tables: WeightedCache<Arc<LakeTable>>,
+    manifests: Arc<ManifestCache>,
+}
+
+impl Warehouse {
+    /// Opens the warehouse of a URL: `file:///srv/lake`, `s3://bucket/lake`, `gs://`, `az://`, `memory://`, or a directory.
+    /// The directory is made when it is missing; other stores are not asked anything yet.
+    ///
+    /// # Errors
+    /// [`LakeError::InvalidUrl`], which names the URL.
+    pub fn open(url: &str, options: WarehouseOptions) -> Result<Arc<Warehouse>, LakeError> {
+        Ok(Arc::new(Warehouse {
+            store: Arc::new(Store::open(url, &options.store)?),
+            tables: WeightedCache::new(options.metadata_cache_bytes),
+            manifests: Arc::new(WeightedCache::new(options.manifest_cache_bytes)),
+        }))
+    }
+
+    /// The object store and the URL under which it has to be registered in DataFusion's `RuntimeEnv` before a table is
+    /// scanned.
+    pub fn object_store(&self) -> (ObjectStoreUrl, Arc<dyn ObjectStore>) {
+        (self.store.url().clone(), Arc::clone(self.store.objects()))
+    }
+
+    /// The directory of the warehouse as a URL, without a slash at its end.
+    pub fn url(&self) -> String {
+        self.store.root()
+    }
+
+    /// Writes the metadata of a new, empty table; returns its location. It is durable when this returns.
+    pub async fn create_table(&self, table: NewTable<'_>) -> Result<String, LakeError> {
+        let folder = folder_name(table.namespace);
+        let location = format!("{}/{folder}/{}", self.store.root(), table.id);
+        let (schema, last_column_id) = schema::iceberg_schema(table.columns, 0, None, 0)?;
+        let mut properties = table.properties;
+        properties.extend(schema::properties(table.columns));
+        properties.insert("wharf.created-as".to_owned(), table.name.to_owned());
+        let metadata = metadata::new_table(&location, table.id, &schema, last_column_id, properties)?;
+        let file = metadata::next_location(&location, None);
+        let content = metadata::encode(&file, &metadata)?;
+        let metadata = Metadata {
+            table: metadata,
+            has_other_refs: false,
+            size_bytes: content.len(),
+        };
+        let table = self.table(file.clone(), metadata)?;
+        self.store.put(&file, content).await?;
+        self.remember(table);
+        Ok(file)
+    }
+
+    /// The table that a metadata file describes, from memory if it is there.
+    ///
+    /// # Errors
+    /// A file that is missing or damaged, or a table that uses what is not supported; each names the file.
+    pub async fn load(&self, metadata_location: &str) -> Result<Arc<LakeTable>, LakeError> {
+        if let Some(table) = self.tables.get(metadata_location) {
+            return Ok(table);
+        }
+        let content = self.store.get(metadata_location).await?;
+        let metadata = metadata::parse(metadata_location, content).await?;
+        let table = self.table(metadata_location.to_owned(), metadata)?;
+        Ok(self.remember(table))
+    }
+
+    /// A table of this warehouse.
+    pub(crate) fn table(&self, location: String, metadata: Metadata) -> Result<LakeTable, LakeError> {
+        let (store, manifests) = (Arc::clone(&self.store), Arc::clone(&self.manifests));
+        LakeTable::new(store, manifests, location, metadata)
+    }
+
+    /// Keeps a table in memory.
+    pub(crate) fn remember(&self, table: LakeTable) -> Arc<LakeTable> {
+        let table = Arc::new(table);
+        self.tables.insert(table.metadata_location(), Arc::clone(&table), table.weight());
+        table
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+}
+
+/// A name as a folder: whatever some object store or engine might trip over is replaced. Tables in it are told apart by
+/// their ids, so two names may share a folder.
+fn folder_name(name: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    let name: String = name.chars().map(|c| if safe(c) { c } else { '_' }).collect();
+    if name.is_empty() { "_".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_names_are_plain() {
+        assert_eq!(folder_name("wharf"), "wharf");
+        assert_eq!(folder_name("../a b/é"), "___a_b__");
+        assert_eq!(folder_name(""), "_");
+    }
+}

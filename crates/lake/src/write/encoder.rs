@@ -1,0 +1,164 @@
+//! One data file: column chunks in, Parquet bytes out to the object store as they come.
+
+use std::io;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Schema};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use arrow::datatypes::SchemaRef;
+
+use super::metrics::FileMetrics;
+use crate::error::LakeError;
+use crate::store::{Store, Upload};
+
+/// How many encoded bytes are gathered before they are handed to the upload.
+const FLUSH_BYTES: usize = 1024 * 1024;
+
+/// A column chunk and what only the writer of its values knows.
+pub(super) struct EncodedChunk {
+    pub(super) chunk: ArrowColumnChunk,
+    /// How many values are NaN.
+    pub(super) nans: u64,
+}
+
+/// A data file that is being written.
+pub(super) struct FileEncoder {
+    location: String,
+    writer: SerializedFileWriter<Buffer>,
+    buffer: Buffer,
+    upload: Upload,
+    metrics: FileMetrics,
+}
+
+impl FileEncoder {
+    /// Begins a file. The factory makes the encoders of its columns.
+    pub(super) fn new(
+        store: &Store,
+        location: String,
+        iceberg: &Schema,
+        storage: &SchemaRef,
+        properties: WriterProperties,
+    ) -> Result<(FileEncoder, ArrowRowGroupWriterFactory), LakeError> {
+        let failed = |error| LakeError::encode(&location, error);
+        let schema = ArrowSchemaConverter::new().convert(storage).map_err(failed)?;
+        let buffer = Buffer::default();
+        let writer =
+            SerializedFileWriter::new(buffer.clone(), schema.root_schema_ptr(), Arc::new(properties))
+                .map_err(failed)?;
+        let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(storage));
+        let encoder = FileEncoder {
+            upload: Upload::new(store, &location)?,
+            metrics: FileMetrics::new(iceberg),
+            location,
+            writer,
+            buffer,
+        };
+        Ok((encoder, factory))
+    }
+
+    pub(super) fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// Appends a row group.
+    pub(super) async fn append(&mut self, chunks: Vec<EncodedChunk>) -> Result<(), LakeError> {
+        let failed = |error| LakeError::encode(&self.location, error);
+        let mut group = self.writer.next_row_group().map_err(failed)?;
+        for (column, EncodedChunk { mut chunk, nans }) in chunks.into_iter().enumerate() {
+            self.metrics.add(column, &chunk.close().metadata, nans);
+            if nans > 0 {
+                forget_bounds(&mut chunk).map_err(failed)?;
+            }
+            chunk.append_to_row_group(&mut group).map_err(failed)?;
+            if self.buffer.len() >= FLUSH_BYTES {
+                self.upload.write(self.buffer.take()).await?;
+            }
+        }
+        group.close().map_err(failed)?;
+        Ok(())
+    }
+
+    /// Ends the file; it is visible and durable when this returns.
+    pub(super) async fn finish(mut self) -> Result<DataFile, LakeError> {
+        let metadata = match self.writer.finish() {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                self.upload.abort().await;
+                return Err(LakeError::encode(self.location, error));
+            }
+        };
+        if let Err(error) = self.upload.write(self.buffer.take()).await {
+            self.upload.abort().await;
+            return Err(error);
+        }
+        let size_bytes = self.upload.finish().await?;
+        describe(&self.location, &metadata, size_bytes, self.metrics)
+    }
+
+    /// Gives the file up.
+    pub(super) async fn abort(self) {
+        self.upload.abort().await;
+    }
+}
+
+/// Removes the bounds of a chunk with NaN in it. Parquet's bounds leave NaN out, and DataFusion would skip the row group or
+/// page when somebody asks for values above the upper bound, which in PostgreSQL's order NaN is.
+fn forget_bounds(chunk: &mut ArrowColumnChunk) -> parquet::errors::Result<()> {
+    let close = chunk.close_mut();
+    close.column_index = None;
+    close.metadata = close.metadata.clone().into_builder().clear_statistics().build()?;
+    Ok(())
+}
+
+fn describe(
+    location: &str,
+    metadata: &ParquetMetaData,
+    size_bytes: u64,
+    metrics: FileMetrics,
+) -> Result<DataFile, LakeError> {
+    let begin = |column: &parquet::file::metadata::ColumnChunkMetaData| {
+        column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset())
+    };
+    let groups = metadata.row_groups().iter();
+    let offsets = groups.filter_map(|group| group.columns().first().map(begin)).collect();
+    let mut file = DataFileBuilder::default();
+    file.content(DataContentType::Data)
+        .file_path(location.to_owned())
+        .file_format(DataFileFormat::Parquet)
+        .record_count(metadata.file_metadata().num_rows().max(0) as u64)
+        .file_size_in_bytes(size_bytes)
+        .split_offsets(Some(offsets));
+    metrics.describe(location, &mut file)?;
+    file.build().map_err(|error| LakeError::metadata(location, error))
+}
+
+/// Where the encoder writes to and the upload takes from.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Buffer {
+    fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn take(&self) -> Bytes {
+        mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+}
+
+impl io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! A file that is written while rows still come: row groups are encoded by their own tasks, and another task puts them into
+//! the file and sends it off, so that encoding, writing and whoever produces the rows go on at the same time.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use iceberg::spec::DataFile;
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::encoder::FileEncoder;
+use super::row_group::{ClosedRowGroup, RowGroup};
+use super::settings::WriteOptions;
+use crate::error::LakeError;
+
+/// How many closed row groups may wait to be put into the file.
+const GROUPS_IN_FLIGHT: usize = 1;
+
+/// What the task of a file is told. When the channel closes without a `Finish`, the file is given up.
+enum Message {
+    Group(ClosedRowGroup),
+    Finish,
+}
+
+/// A file that takes rows.
+pub(super) struct FileStream {
+    location: Arc<str>,
+    factory: ArrowRowGroupWriterFactory,
+    group: Option<RowGroup>,
+    groups: usize,
+    /// About how many bytes the closed row groups have.
+    closed_bytes: u64,
+    messages: mpsc::Sender<Message>,
+    /// None once its end has been reported.
+    task: Option<JoinHandle<Result<Option<DataFile>, LakeError>>>,
+    target_file_bytes: u64,
+    row_group_rows: usize,
+    row_group_bytes: usize,
+}
+
+impl FileStream {
+    pub(super) fn new(
+        encoder: FileEncoder,
+        factory: ArrowRowGroupWriterFactory,
+        options: &WriteOptions,
+    ) -> FileStream {
+        let location = encoder.location().into();
+        let (messages, receiver) = mpsc::channel(GROUPS_IN_FLIGHT);
+        FileStream {
+            location,
+            factory,
+            group: None,
+            groups: 0,
+            closed_bytes: 0,
+            messages,
+            task: Some(tokio::spawn(run(encoder, receiver))),
+            target_file_bytes: options.target_file_bytes,
+            row_group_rows: options.row_group_rows.max(1),
+            row_group_bytes: options.row_group_bytes,
+        }
+    }
+
+    /// How many rows may be written next; at least one.
+    pub(super) fn room(&self) -> usize {
+        let rows = self.group.as_ref().map_or(0, RowGroup::rows);
+        self.row_group_rows.saturating_sub(rows).max(1)
+    }
+
+    /// Whether the file is as large as it should get. Only ever so between two row groups.
+    pub(super) fn is_full(&self) -> bool {
+        self.group.is_none() && self.closed_bytes >= self.target_file_bytes
+    }
+
+    /// Writes rows, no more than there is [`room`](FileStream::room) for.
+    pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        let failed = |error| LakeError::encode(&*self.location, error);
+        let group = match &mut self.group {
+            Some(group) => group,
+            None => {
+                let writers = self.factory.create_column_writers(self.groups).map_err(failed)?;
+                self.groups += 1;
+                self.group.insert(RowGroup::new(writers))
+            }
+        };
+        let going_on = group.write(batch).await.map_err(failed)?;
+        let full = group.rows() >= self.row_group_rows || group.size_bytes() >= self.row_group_bytes;
+        if full || !going_on {
+            self.close_group().await?;
+        }
+        Ok(())
+    }
+
+    async fn close_group(&mut self) -> Result<(), LakeError> {
+        let Some(group) = self.group.take() else {
+            return Ok(());
+        };
+        self.closed_bytes += group.size_bytes() as u64;
+        if self.messages.send(Message::Group(group.close())).await.is_err() {
+            return Err(self.failure().await);
+        }
+        Ok(())
+    }
+
+    /// Ends the file.
+    pub(super) async fn finish(mut self) -> Result<DataFile, LakeError> {
+        self.close_group().await?;
+        if self.messages.send(Message::Finish).await.is_err() {
+            return Err(self.failure().await);
+        }
+        match self.end().await? {
+            Some(file) => Ok(file),
+            None => Err(LakeError::Task("the file was given up".to_owned())),
+        }
+    }
+
+    /// Gives the file up, and waits until nothing of it is left.
+    pub(super) async fn abort(self) {
+        let FileStream {
+            group,
+            messages,
+            task,
+            ..
+        } = self;
+        drop((group, messages));
+        if let Some(task) = task {
+            // Nobody wants to know why it failed, if it did.
+            let _ = task.await;
+        }
+    }
+
+    /// Why the task of the file has ended.
+    async fn failure(&mut self) -> LakeError {
+        match self.end().await {
+            Err(error) => error,
+            Ok(_) => LakeError::Task("the file ended early".to_owned()),
+        }
+    }
+
+    /// What the task of the file ends with.
+    async fn end(&mut self) -> Result<Option<DataFile>, LakeError> {
+        match self.task.take() {
+            Some(task) => task.await.map_err(|error| LakeError::Task(error.to_string()))?,
+            None => Err(LakeError::Task("the file has ended before".to_owned())),
+        }
+    }
+}
+
+/// The task of a file.
+async fn run(
+    mut encoder: FileEncoder,
+    mut messages: mpsc::Receiver<Message>,
+) -> Result<Option<DataFile>, LakeError> {
+    loop {
+        let group = match messages.recv().await {
+            Some(Message::Group(group)) => group,
+            Some(Message::Finish) => return encoder.finish().await.map(Some),
+            None => {
+                encoder.abort().await;
+                return Ok(None);
+            }
+        };
+        let appended = match group.chunks().await {
+            Ok(chunks) => encoder.append(chunks).await,
+            Err(error) => Err(LakeError::encode(encoder.location(), error)),
+        };
+        if let Err(error) = appended {
+            encoder.abort().await;
+            return Err(error);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! `wharf serve`: a node until SIGTERM or SIGINT.
+
+use super::{ServeArguments, environment, failpoints};
+use crate::config::{self, Config, Flags};
+use crate::failure::Failure;
+use crate::node::{self, Node};
+use crate::password;
+use crate::signals::Signals;
+use crate::{demo::say, logging};
+
+/// Runs the node to its end.
+///
+/// # Errors
+/// Whatever kept it from starting.
+pub(crate) fn run(arguments: ServeArguments) -> Result<(), Failure> {
+    let config = config::load(&Config::default(), environment(), &flags(arguments))?;
+    logging::start(&config.log)?;
+    failpoints::arm()?;
+    node::runtime(&config)?.block_on(async {
+        let mut signals = Signals::install()?;
+        let node = Node::start(&config).await?;
+        announce(&node);
+        until_stopped(node, &mut signals).await
+    })
+}
+
+fn flags(arguments: ServeArguments) -> Flags {
+    let ServeArguments { config, data, listen, auth } = arguments;
+    let mut values = Vec::new();
+    if let Some(data) = data {
+        values.push(("--data", "server.data_directory", data.to_string_lossy().into_owned()));
+    }
+    if let Some(listen) = listen {
+        values.push(("--listen", "postgres.listen", listen));
+    }
+    if let Some(auth) = auth {
+        values.push(("--auth", "postgres.authentication", auth.name().to_owned()));
+    }
+    Flags { config_file: config, values }
+}
+
+/// What the first start made, then the line that scripts wait for.
+pub(super) fn announce(node: &Node) {
+    if let Some(password) = node.generated_password() {
+        say(format_args!(
+            "created superuser {} with password {password} (shown only this once; {} gives another at the first start)",
+            node::SUPERUSER,
+            password::VARIABLE,
+        ));
+    }
+    say(format_args!("listening on {}", node.address()));
+}
+
+/// Serves until the first signal, then drains; a second signal ends the process where it stands.
+pub(super) async fn until_stopped(node: Node, signals: &mut Signals) -> Result<(), Failure> {
+    let signal = signals.next().await;
+    tracing::info!(signal, "stopping: new connections are refused, running statements may end");
+    tokio::select! {
+        stopped = node.stop() => stopped,
+        signal = signals.next() => {
+            tracing::warn!(signal, "stopping at once");
+            Ok(())
+        }
+    }
+}

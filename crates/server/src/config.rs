@@ -1,0 +1,327 @@
+//! The configuration of a node: every key, its default, and where its value came from.
+//!
+//! Always holds:
+//! - A value is decided in this order, the later winning: defaults, the TOML file, `WHARF_*` variables of the
+//!   environment (`WHARF_POSTGRES__LISTEN` is `postgres.listen`), flags of the command line.
+//! - A key nobody knows is refused, with the nearest known one; so is a value of the wrong type or outside its
+//!   range, with the file and line, the variable or the flag that set it.
+//! - `conf/wharf.toml` lists every key with its default and a comment; a test holds it to [`Config::default`].
+//! - Names end in their unit.
+//!
+//! It does not touch the disk except to read that one file, and it does not start anything.
+
+mod sources;
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+pub(crate) use sources::{Flags, load};
+
+/// Everything that can be configured. An empty string means "not set" wherever a default depends on other keys.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// The process: its folder, its threads, how it stops.
+    pub(crate) server: ServerConfig,
+    /// The PostgreSQL port.
+    pub(crate) postgres: PostgresConfig,
+    /// The catalog and its Raft log.
+    pub(crate) catalog: CatalogConfig,
+    /// The tables' object store.
+    pub(crate) warehouse: WarehouseConfig,
+    /// The limits of queries.
+    pub(crate) engine: EngineConfig,
+    /// What is written to standard error.
+    pub(crate) log: LogConfig,
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ServerConfig {
+    pub(crate) data_directory: PathBuf,
+    pub(crate) threads: usize,
+    pub(crate) shutdown_timeout_ms: u64,
+}
+
+/// `[postgres]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PostgresConfig {
+    pub(crate) listen: String,
+    pub(crate) authentication: Authentication,
+    pub(crate) allow_insecure_listen: bool,
+    pub(crate) tls_certificate_file: PathBuf,
+    pub(crate) tls_key_file: PathBuf,
+    pub(crate) require_tls: bool,
+    pub(crate) max_connections: usize,
+    pub(crate) authentication_timeout_ms: u64,
+    pub(crate) max_message_size_bytes: usize,
+    pub(crate) max_prepared_statements: usize,
+    pub(crate) max_portals: usize,
+    pub(crate) keepalive_idle_ms: u64,
+    pub(crate) keepalive_interval_ms: u64,
+    pub(crate) keepalive_probes: u32,
+}
+
+/// How a client proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+pub(crate) enum Authentication {
+    /// A password, proved by SCRAM-SHA-256.
+    #[serde(rename = "scram-sha-256")]
+    #[value(name = "scram-sha-256")]
+    ScramSha256,
+    /// Nothing: whoever reaches the port is who they say.
+    #[serde(rename = "trust")]
+    Trust,
+}
+
+impl Authentication {
+    /// Its name in the configuration and on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Authentication::ScramSha256 => "scram-sha-256",
+            Authentication::Trust => "trust",
+        }
+    }
+}
+
+/// `[catalog]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CatalogConfig {
+    pub(crate) snapshot_every_entries: u64,
+}
+
+/// `[warehouse]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WarehouseConfig {
+    pub(crate) url: String,
+    pub(crate) metadata_cache_bytes: usize,
+    pub(crate) manifest_cache_bytes: usize,
+}
+
+/// `[engine]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct EngineConfig {
+    pub(crate) memory_limit_bytes: usize,
+    pub(crate) spill_limit_bytes: u64,
+    pub(crate) partitions: usize,
+    pub(crate) batch_rows: usize,
+    pub(crate) commit_attempts: usize,
+    pub(crate) plan_cache_entries: usize,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogConfig {
+    pub(crate) format: LogFormat,
+    pub(crate) filter: String,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// A line a person reads; coloured on a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            data_directory: PathBuf::from("wharf-data"),
+            threads: 0,
+            shutdown_timeout_ms: 30_000,
+        }
+    }
+}
+
+impl Default for PostgresConfig {
+    fn default() -> Self {
+        PostgresConfig {
+            listen: "127.0.0.1:5439".to_owned(),
+            authentication: Authentication::ScramSha256,
+            allow_insecure_listen: false,
+            tls_certificate_file: PathBuf::new(),
+            tls_key_file: PathBuf::new(),
+            require_tls: false,
+            max_connections: 2_000,
+            authentication_timeout_ms: 60_000,
+            max_message_size_bytes: 64 << 20,
+            max_prepared_statements: 10_000,
+            max_portals: 1_000,
+            keepalive_idle_ms: 60_000,
+            keepalive_interval_ms: 10_000,
+            keepalive_probes: 6,
+        }
+    }
+}
+
+impl Default for CatalogConfig {
+    fn default() -> Self {
+        CatalogConfig { snapshot_every_entries: 5_000 }
+    }
+}
+
+impl Default for WarehouseConfig {
+    fn default() -> Self {
+        WarehouseConfig {
+            url: String::new(),
+            metadata_cache_bytes: 64 << 20,
+            manifest_cache_bytes: 256 << 20,
+        }
+    }
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            memory_limit_bytes: 0,
+            spill_limit_bytes: 64 << 30,
+            partitions: 0,
+            batch_rows: 8192,
+            commit_attempts: 100,
+            plan_cache_entries: 256,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig { format: LogFormat::Text, filter: "warn,wharf=info".to_owned() }
+    }
+}
+
+impl PostgresConfig {
+    /// The address to bind: a literal, or the first address of a host name.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub(crate) fn listen_address(&self) -> Result<SocketAddr, Failure> {
+        let resolved = self.listen.to_socket_addrs().ok().and_then(|mut found| found.next());
+        resolved.ok_or_else(|| {
+            Failure::new(
+                format!("postgres.listen = \"{}\" is not an address and port", self.listen),
+                "write it as 127.0.0.1:5439, [::1]:5439 or host:port",
+            )
+        })
+    }
+
+    /// The certificate and key files, when TLS is configured.
+    pub(crate) fn tls_files(&self) -> Option<(&Path, &Path)> {
+        let unset = self.tls_certificate_file.as_os_str().is_empty();
+        (!unset).then_some((&*self.tls_certificate_file, &*self.tls_key_file))
+    }
+}
+
+impl Config {
+    /// Holds the rules that span keys, the security rules first of all.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub(crate) fn validate(&self) -> Result<(), Failure> {
+        let postgres = &self.postgres;
+        let certificate = !postgres.tls_certificate_file.as_os_str().is_empty();
+        let key = !postgres.tls_key_file.as_os_str().is_empty();
+        if certificate != key {
+            let (set, missing) = if certificate {
+                ("tls_certificate_file", "tls_key_file")
+            } else {
+                ("tls_key_file", "tls_certificate_file")
+            };
+            return Err(Failure::new(
+                format!("postgres.{set} is set and postgres.{missing} is not"),
+                format!("set postgres.{missing} as well: TLS needs both"),
+            ));
+        }
+        if postgres.require_tls && !certificate {
+            return Err(Failure::new(
+                "postgres.require_tls is true and there is no certificate",
+                "set postgres.tls_certificate_file and postgres.tls_key_file",
+            ));
+        }
+        let address = postgres.listen_address()?;
+        if !is_loopback(address.ip()) && !postgres.allow_insecure_listen {
+            if postgres.authentication == Authentication::Trust {
+                return Err(Failure::new(
+                    format!("refusing to let everybody in who can reach {address} without a password"),
+                    "set postgres.authentication = \"scram-sha-256\", listen on 127.0.0.1, or set \
+                     postgres.allow_insecure_listen = true if this network is yours alone",
+                ));
+            }
+            if !certificate {
+                return Err(Failure::new(
+                    format!("refusing to listen on {address} without TLS: passwords and data would be readable"),
+                    "set postgres.tls_certificate_file and postgres.tls_key_file, listen on 127.0.0.1, or set \
+                     postgres.allow_insecure_listen = true if this network is yours alone",
+                ));
+            }
+        }
+        at_least("postgres.max_connections", postgres.max_connections as u64, 1)?;
+        at_least("postgres.authentication_timeout_ms", postgres.authentication_timeout_ms, 1)?;
+        at_least("postgres.max_message_size_bytes", postgres.max_message_size_bytes as u64, 64 << 10)?;
+        at_least("postgres.max_prepared_statements", postgres.max_prepared_statements as u64, 1)?;
+        at_least("postgres.max_portals", postgres.max_portals as u64, 1)?;
+        if postgres.keepalive_idle_ms > 0 {
+            // The operating system counts in seconds.
+            at_least("postgres.keepalive_idle_ms", postgres.keepalive_idle_ms, 1_000)?;
+            at_least("postgres.keepalive_interval_ms", postgres.keepalive_interval_ms, 1_000)?;
+            at_least("postgres.keepalive_probes", postgres.keepalive_probes.into(), 1)?;
+        }
+        at_least("catalog.snapshot_every_entries", self.catalog.snapshot_every_entries, 1)?;
+        at_least("engine.batch_rows", self.engine.batch_rows as u64, 1)?;
+        at_least("engine.commit_attempts", self.engine.commit_attempts as u64, 1)?;
+        at_least("engine.plan_cache_entries", self.engine.plan_cache_entries as u64, 1)?;
+        if self.engine.memory_limit_bytes != 0 {
+            at_least("engine.memory_limit_bytes", self.engine.memory_limit_bytes as u64, 64 << 20)?;
+        }
+        Ok(())
+    }
+
+    /// The root of the object store: `warehouse.url`, or the folder `warehouse` in `data_directory`.
+    ///
+    /// # Errors
+    /// When the folder's path cannot be written as a URL.
+    pub(crate) fn warehouse_url(&self, data_directory: &Path) -> Result<String, Failure> {
+        if !self.warehouse.url.is_empty() {
+            return Ok(self.warehouse.url.clone());
+        }
+        let folder = data_directory.join("warehouse");
+        url::Url::from_directory_path(&folder).map(String::from).map_err(|()| {
+            Failure::new(
+                format!("{} cannot be written as a file URL", folder.display()),
+                "choose another data folder with --data, or set warehouse.url",
+            )
+        })
+    }
+}
+
+fn at_least(key: &str, value: u64, least: u64) -> Result<(), Failure> {
+    if value >= least {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{key} = {value} is too small"), format!("set it to {least} or more")))
+}
+
+/// Whether nobody but this machine can reach the address.
+pub(crate) fn is_loopback(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => v4.is_loopback(),
+        IpAddr::V6(v6) => {
+            v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

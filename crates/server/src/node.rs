@@ -1,0 +1,297 @@
+//! A node: the layers, wired. The only place that knows them all.
+//!
+//! Always holds:
+//! - The order of a start: the data folder and its lock, the address, TLS, the catalog, the first database and role
+//!   when there are none, the warehouse, the engine, the port. What fails leaves nothing running.
+//! - The port answers only when everything below is up; until then the kernel keeps clients waiting.
+//! - The order of a stop is the reverse, and the folder's lock goes last.
+//!
+//! It decides nothing about SQL, storage or the protocol: it translates configuration into each layer's options.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wharf_catalog::{CatalogError, Command, Envelope, State};
+use wharf_consensus::{ConsensusError, Group, GroupOptions};
+use wharf_engine::{Engine, EngineOptions, Session, Startup};
+use wharf_lake::{Warehouse, WarehouseOptions};
+use wharf_pgwire_server::{Keepalive, Options, Tls};
+
+use crate::config::{Authentication, Config, PostgresConfig, is_loopback};
+use crate::data_directory::DataDirectory;
+use crate::failure::Failure;
+use crate::{machine, password};
+
+/// The database that the first start creates.
+pub(crate) const DATABASE: &str = "wharf";
+
+/// The superuser that the first start creates.
+pub(crate) const SUPERUSER: &str = "wharf";
+
+/// A running node.
+pub(crate) struct Node {
+    address: SocketAddr,
+    generated_password: Option<String>,
+    group: Arc<Group>,
+    engine: Arc<Engine>,
+    shutdown: CancellationToken,
+    front_end: JoinHandle<std::io::Result<()>>,
+    /// Held to the end: dropping it lets another process in.
+    data: DataDirectory,
+}
+
+/// The runtime that everything runs on.
+///
+/// # Errors
+/// When the operating system gives no threads.
+pub(crate) fn runtime(config: &Config) -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads(config))
+        .thread_name("wharf")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::from_error("cannot start threads", &error, "raise the limit of threads or lower server.threads"))
+}
+
+fn threads(config: &Config) -> usize {
+    match config.server.threads {
+        0 => machine::cores(),
+        threads => threads,
+    }
+}
+
+impl Node {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// The first layer that does not come up, with what to do about it.
+    pub(crate) async fn start(config: &Config) -> Result<Node, Failure> {
+        let data = DataDirectory::open(&config.server.data_directory)?;
+        let (listener, address) = listen(&config.postgres).await?;
+        let options = front_end_options(config, address, &data)?;
+
+        let group = open_catalog(config, &data).await?;
+        let generated_password = bootstrap(&group).await?;
+        let warehouse = open_warehouse(config, &data)?;
+        let engine_options = engine_options(config, data.empty_spill()?);
+        let engine = Engine::open(Arc::clone(&group), warehouse, engine_options)
+            .await
+            .map_err(|error| Failure::from_error("cannot start the engine", &error, "see the log above"))?;
+
+        warn_of_trust(config, address);
+        let shutdown = CancellationToken::new();
+        let front_end = tokio::spawn({
+            let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
+            async move { wharf_pgwire_server::serve(listener, engine, options, shutdown).await }
+        });
+        tracing::info!(%address, data = %data.root().display(), "ready");
+        Ok(Node { address, generated_password, group, engine, shutdown, front_end, data })
+    }
+
+    /// Where clients connect; the port is the real one when 0 was configured.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The superuser's password, if this start made one up.
+    pub(crate) fn generated_password(&self) -> Option<&str> {
+        self.generated_password.as_deref()
+    }
+
+    /// The catalog as this node knows it now.
+    pub(crate) fn catalog(&self) -> Arc<State> {
+        self.group.local()
+    }
+
+    /// A session of the superuser without a socket.
+    ///
+    /// # Errors
+    /// What the engine refuses a client for.
+    pub(crate) fn open_session(&self) -> Result<Session, Failure> {
+        let startup = Startup {
+            user: SUPERUSER.to_owned(),
+            database: DATABASE.to_owned(),
+            parameters: Vec::new(),
+            peer: "internal".to_owned(),
+            process: 0,
+        };
+        let session = self.engine.open_session(startup);
+        session.map_err(|error| Failure::from_error("cannot open a session", &error, "see the log above"))
+    }
+
+    /// Lets running statements end, as long as the configuration allows, and stops.
+    ///
+    /// # Errors
+    /// A catalog that could not be closed; what was acknowledged is on disk all the same.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        let Node { group, shutdown, front_end, data, .. } = self;
+        shutdown.cancel();
+        match front_end.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the front end ended with an error"),
+            Err(error) => tracing::error!(%error, "the front end ended abnormally"),
+        }
+        let closed = group.shutdown().await;
+        drop(data);
+        tracing::info!("stopped");
+        closed.map_err(|error| consensus_failure("cannot close the catalog", &error))
+    }
+}
+
+async fn listen(config: &PostgresConfig) -> Result<(TcpListener, SocketAddr), Failure> {
+    let wanted = config.listen_address()?;
+    let refuse = |error: std::io::Error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "stop what listens there, or choose another port with --listen",
+            _ => "choose an address of this machine and a port this user may use with --listen",
+        };
+        Failure::from_error(format_args!("cannot listen on {wanted}"), &error, remedy)
+    };
+    let listener = TcpListener::bind(wanted).await.map_err(refuse)?;
+    let address = listener.local_addr().map_err(refuse)?;
+    Ok((listener, address))
+}
+
+async fn open_catalog(config: &Config, data: &DataDirectory) -> Result<Arc<Group>, Failure> {
+    let options = GroupOptions {
+        directory: data.catalog(),
+        snapshot_every: config.catalog.snapshot_every_entries,
+    };
+    Group::open(options).await.map_err(|error| consensus_failure("cannot open the catalog", &error))
+}
+
+/// The catalog's errors know what to do about them.
+fn consensus_failure(what: &str, error: &ConsensusError) -> Failure {
+    let hint = error.hint();
+    Failure::from_error(what, error, hint.as_deref().unwrap_or("start again; the log above may say more"))
+}
+
+/// Creates the first database and superuser in an empty catalog. Returns the password if one was made up.
+async fn bootstrap(group: &Group) -> Result<Option<String>, Failure> {
+    let refuse = |error: ConsensusError| consensus_failure("cannot create the first database", &error);
+    let state = group.read().await.map_err(refuse)?;
+    if state.is_bootstrapped() {
+        return Ok(None);
+    }
+    let given = std::env::var(password::VARIABLE).ok().filter(|given| !given.is_empty());
+    let generated = if given.is_some() { None } else { Some(password::generate()?) };
+    let password = given.as_ref().or(generated.as_ref()).expect("one of the two is there");
+    let verifier = password::verifier(password)?;
+    let envelope = Envelope {
+        request_id: Uuid::new_v4(),
+        now_ms: now_ms(),
+        command: Command::Bootstrap {
+            database: DATABASE.to_owned(),
+            superuser: SUPERUSER.to_owned(),
+            verifier: Some(verifier),
+        },
+    };
+    match group.propose(envelope).await.map_err(refuse)? {
+        Ok(_) => Ok(generated),
+        // Another start came first and was told its password.
+        Err(CatalogError::AlreadyBootstrapped) => Ok(None),
+        Err(error) => Err(Failure::from_error("cannot create the first database", &error, "report this")),
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn open_warehouse(config: &Config, data: &DataDirectory) -> Result<Arc<Warehouse>, Failure> {
+    let url = config.warehouse_url(data.root())?;
+    let options = WarehouseOptions {
+        metadata_cache_bytes: config.warehouse.metadata_cache_bytes,
+        manifest_cache_bytes: config.warehouse.manifest_cache_bytes,
+        ..WarehouseOptions::default()
+    };
+    Warehouse::open(&url, options).map_err(|error| {
+        Failure::from_error(
+            format_args!("cannot open the warehouse {url}"),
+            &error,
+            "correct warehouse.url and the credentials of its store in the environment",
+        )
+    })
+}
+
+fn engine_options(config: &Config, spill_directory: PathBuf) -> EngineOptions {
+    let memory_limit_bytes = match config.engine.memory_limit_bytes {
+        0 => usize::try_from(machine::memory_bytes() / 2).unwrap_or(usize::MAX),
+        limit => limit,
+    };
+    EngineOptions {
+        memory_limit_bytes,
+        spill_directory,
+        spill_limit_bytes: config.engine.spill_limit_bytes,
+        target_partitions: match config.engine.partitions {
+            0 => threads(config),
+            partitions => partitions,
+        },
+        batch_rows: config.engine.batch_rows,
+        commit_attempts: config.engine.commit_attempts,
+        plan_cache_entries: config.engine.plan_cache_entries,
+    }
+}
+
+fn front_end_options(config: &Config, address: SocketAddr, data: &DataDirectory) -> Result<Options, Failure> {
+    let postgres = &config.postgres;
+    let exposed = !is_loopback(address.ip()) && !postgres.allow_insecure_listen;
+    let milliseconds = Duration::from_millis;
+    let keepalive = (postgres.keepalive_idle_ms > 0).then(|| Keepalive {
+        idle: milliseconds(postgres.keepalive_idle_ms),
+        interval: milliseconds(postgres.keepalive_interval_ms),
+        count: postgres.keepalive_probes,
+    });
+    Ok(Options {
+        authentication: match postgres.authentication {
+            Authentication::ScramSha256 => wharf_pgwire_server::Authentication::ScramSha256,
+            Authentication::Trust => wharf_pgwire_server::Authentication::Trust,
+        },
+        tls: load_tls(postgres)?,
+        require_tls: postgres.require_tls || exposed,
+        max_connections: postgres.max_connections,
+        authentication_timeout: milliseconds(postgres.authentication_timeout_ms),
+        max_message_bytes: postgres.max_message_size_bytes,
+        max_prepared_statements: postgres.max_prepared_statements,
+        max_portals: postgres.max_portals,
+        keepalive,
+        drain_timeout: milliseconds(config.server.shutdown_timeout_ms),
+        mock_authentication_secret: data.authentication_secret()?,
+    })
+}
+
+fn load_tls(config: &PostgresConfig) -> Result<Option<Tls>, Failure> {
+    let Some((certificate_file, key_file)) = config.tls_files() else { return Ok(None) };
+    let read = |path: &std::path::Path| {
+        std::fs::read(path).map_err(|error| {
+            Failure::from_io("read", path, &error, "correct postgres.tls_certificate_file and postgres.tls_key_file")
+        })
+    };
+    let (certificate, key) = (read(certificate_file)?, read(key_file)?);
+    let tls = Tls::from_pem(&certificate, &key).map_err(|error| {
+        Failure::from_error(
+            format_args!("cannot use {} with {}", certificate_file.display(), key_file.display()),
+            &error,
+            "both files are PEM: the server's certificate first, then its issuers; the key unencrypted",
+        )
+    })?;
+    Ok(Some(tls))
+}
+
+/// Whoever reads the log shall see that nobody is asked for a password.
+fn warn_of_trust(config: &Config, address: SocketAddr) {
+    if config.postgres.authentication == Authentication::Trust {
+        tracing::warn!(
+            %address,
+            "authentication is \"trust\": whoever reaches this address is let in without a password, as any role",
+        );
+    }
+}

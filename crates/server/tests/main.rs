@@ -1,0 +1,5 @@
+//! The tests of the binary from outside: how it starts, and the crate graph it is built from.
+#![allow(clippy::unwrap_used)]
+
+mod architecture;
+mod start_up;

@@ -1,0 +1,135 @@
+//! Arithmetic on unscaled decimals that reading and writing share: powers of ten, rounding, PostgreSQL's scale of a
+//! quotient.
+//!
+//! What always holds: rounding is half away from zero, as everywhere in PostgreSQL's `numeric`; nothing wraps.
+
+use arrow::datatypes::i256;
+
+/// Powers of ten that an `i128` has.
+pub(crate) const POWERS: [i128; 39] = {
+    let mut powers = [1_i128; 39];
+    let mut n = 1;
+    while n < 39 {
+        powers[n] = powers[n - 1] * 10;
+        n += 1;
+    }
+    powers
+};
+
+/// The integers decimals are stored in.
+pub(crate) trait Unscaled: Copy + PartialEq {
+    const ZERO: Self;
+    /// The most digits every number of which fits.
+    const DIGITS: u32;
+
+    fn negated(self) -> Self;
+    fn power_of_ten(exponent: u32) -> Option<Self>;
+    fn times(self, other: Self) -> Option<Self>;
+    /// The quotient, rounded half away from zero; the divisor is positive.
+    fn divided(self, divisor: Self) -> Self;
+    /// How many digits the number has; 0 for zero.
+    fn digit_count(self) -> u32;
+}
+
+impl Unscaled for i128 {
+    const ZERO: Self = 0;
+    const DIGITS: u32 = 38;
+
+    fn negated(self) -> Self {
+        self.wrapping_neg()
+    }
+    #[inline]
+    fn power_of_ten(exponent: u32) -> Option<Self> {
+        POWERS.get(exponent as usize).copied()
+    }
+    #[inline]
+    fn times(self, other: Self) -> Option<Self> {
+        self.checked_mul(other)
+    }
+    fn divided(self, divisor: Self) -> Self {
+        let quotient = self / divisor;
+        let remainder = (self % divisor).unsigned_abs();
+        if remainder >= divisor.unsigned_abs().div_ceil(2) { quotient + self.signum() } else { quotient }
+    }
+    fn digit_count(self) -> u32 {
+        self.unsigned_abs().checked_ilog10().map_or(0, |digits| digits + 1)
+    }
+}
+
+impl Unscaled for i256 {
+    const ZERO: Self = i256::ZERO;
+    const DIGITS: u32 = 76;
+
+    fn negated(self) -> Self {
+        self.wrapping_neg()
+    }
+    fn power_of_ten(exponent: u32) -> Option<Self> {
+        if exponent > Self::DIGITS {
+            return None;
+        }
+        let low = i256::from_i128(POWERS[exponent.min(38) as usize]);
+        let high = i256::from_i128(POWERS[exponent.saturating_sub(38) as usize]);
+        low.checked_mul(high)
+    }
+    fn times(self, other: Self) -> Option<Self> {
+        self.checked_mul(other)
+    }
+    fn divided(self, divisor: Self) -> Self {
+        let quotient = self / divisor;
+        let remainder = (self % divisor).wrapping_abs();
+        let half = divisor / i256::from_i128(2) + divisor % i256::from_i128(2);
+        if remainder < half {
+            quotient
+        } else if self < i256::ZERO {
+            quotient - i256::ONE
+        } else {
+            quotient + i256::ONE
+        }
+    }
+    fn digit_count(self) -> u32 {
+        let mut rest = self;
+        let mut digits = 0;
+        let chunk = i256::from_i128(POWERS[38]);
+        while rest / chunk != i256::ZERO {
+            rest = rest / chunk;
+            digits += 38;
+        }
+        digits + rest.as_i128().digit_count()
+    }
+}
+
+/// A value at another scale; `None` when it does not fit.
+pub(crate) fn rescale<N: Unscaled>(value: N, from: i32, to: i32) -> Option<N> {
+    if to >= from {
+        if value == N::ZERO {
+            return Some(value);
+        }
+        value.times(N::power_of_ten((to - from).unsigned_abs())?)
+    } else {
+        match N::power_of_ten((from - to).unsigned_abs()) {
+            Some(divisor) => Some(value.divided(divisor)),
+            // Divided by more than it can hold, nothing is left.
+            None => Some(N::ZERO),
+        }
+    }
+}
+
+/// The scale PostgreSQL's division gives a quotient, from the quotient alone: sixteen significant digits, counted
+/// in groups of four from the decimal point.
+///
+/// PostgreSQL compares the leading groups of dividend and divisor to guess the quotient's weight before it divides; for
+/// a quotient that is exactly a power of 10,000 the groups are equal and it takes the lower weight, as here.
+pub(crate) fn division_scale<N: Unscaled>(value: N, scale: i32) -> i32 {
+    const SIGNIFICANT_DIGITS: i32 = 16;
+    let digits = value.digit_count() as i32;
+    // The power of ten of the first digit.
+    let exponent = digits - 1 - scale;
+    let mut weight = if digits == 0 { -1 } else { exponent.div_euclid(4) };
+    if digits > 0 && exponent.rem_euclid(4) == 0 {
+        let leading = N::power_of_ten((digits - 1).unsigned_abs());
+        if leading.is_some_and(|power| value == power || value == power.negated()) {
+            weight -= 1;
+        }
+    }
+    (SIGNIFICANT_DIGITS - 4 * weight).clamp(0, 1000)
+}

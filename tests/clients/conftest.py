@@ -1,0 +1,66 @@
+"""The server under test, and a schema of its own for every test.
+
+`run` starts the server and names it in the environment. The expectations in these files are PostgreSQL's:
+`run --postgres` holds the same tests against a real one. Only what Wharf alone has asks for `wharf_only`.
+"""
+
+import dataclasses
+import os
+import uuid
+
+import psycopg
+import pytest
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    kind: str
+    host: str
+    port: int
+    user: str
+    database: str
+
+    @property
+    def dsn(self) -> str:
+        return f"host={self.host} port={self.port} user={self.user} dbname={self.database} connect_timeout=10"
+
+    def connect(self, **arguments) -> psycopg.Connection:
+        arguments.setdefault("autocommit", True)
+        return psycopg.connect(self.dsn, **arguments)
+
+
+@pytest.fixture(scope="session")
+def server() -> Server:
+    return Server(
+        kind=os.environ["WHARF_TEST_SERVER"],
+        host=os.environ["WHARF_TEST_HOST"],
+        port=int(os.environ["WHARF_TEST_PORT"]),
+        user=os.environ["WHARF_TEST_USER"],
+        database=os.environ["WHARF_TEST_DATABASE"],
+    )
+
+
+@pytest.fixture
+def wharf_only(server):
+    if server.kind != "wharf":
+        pytest.skip("only Wharf keeps its tables in Iceberg")
+
+
+@pytest.fixture
+def schema(server):
+    """A schema with a name of its own, dropped with all that is in it afterwards."""
+    name = f"clients_{uuid.uuid4().hex[:12]}"
+    with server.connect() as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+    yield name
+    with server.connect() as connection:
+        connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture
+def connection(server, schema):
+    """A psycopg connection in autocommit mode whose search path is the test's schema, with the time zone at UTC."""
+    with server.connect() as connection:
+        connection.execute(f"SET search_path TO {schema}")
+        connection.execute("SET TimeZone TO 'UTC'")
+        yield connection
