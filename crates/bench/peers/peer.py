@@ -32,7 +32,7 @@ class DuckDb:
             self.connection.execute("CHECKPOINT")
 
     def query(self, sql):
-        return self.connection.execute(sql).to_arrow_table().num_rows
+        return self.connection.sql(sql).to_arrow_table().num_rows
 
 
 class DataFusion:

@@ -4,6 +4,7 @@
 //! a serde default, and a change of meaning needs a new format version (see `encoding`). Nothing here refers to another
 //! object by name: references are oids, so that a rename touches one row.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -38,8 +39,8 @@ pub struct Database {
     pub comment: Option<String>,
 }
 
-/// A role: who logs in, owns and may.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A role: who logs in, owns and may. Its `Debug` does not show the password's verifier.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Role {
     /// Its oid.
     pub oid: u32,
@@ -53,6 +54,27 @@ pub struct Role {
     pub password: Option<String>,
     /// COMMENT ON ROLE.
     pub comment: Option<String>,
+}
+
+impl fmt::Debug for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Role {
+            oid,
+            name,
+            superuser,
+            login,
+            password,
+            comment,
+        } = self;
+        f.debug_struct("Role")
+            .field("oid", oid)
+            .field("name", name)
+            .field("superuser", superuser)
+            .field("login", login)
+            .field("password", &password.as_ref().map(|_| "***"))
+            .field("comment", comment)
+            .finish()
+    }
 }
 
 /// A schema.

@@ -46,7 +46,7 @@ pub enum ConsensusError {
     DiskFull {
         /// The folder.
         path: PathBuf,
-        /// What must be free before commands are taken, bytes.
+        /// What must be free before commands are taken, bytes; 0 when a write has failed.
         needed_bytes: u64,
     },
     /// A file could not be read or written.
@@ -118,6 +118,9 @@ impl ConsensusError {
     /// More about it.
     pub fn detail(&self) -> Option<String> {
         match self {
+            ConsensusError::DiskFull {
+                needed_bytes: 0, ..
+            } => None,
             ConsensusError::DiskFull { needed_bytes, .. } => Some(format!(
                 "At least {needed_bytes} bytes must be free for the catalog's log and snapshots."
             )),
@@ -139,7 +142,7 @@ impl ConsensusError {
                 "Start the version of wharf that wrote it, or a newer one."
             }
             ConsensusError::Damaged { .. } => {
-                "Nothing was changed. Restore the folder from a copy, or move it away and start with an empty one: \
+                "Restore the folder from a copy, or move it away and start with an empty one: \
                  the tables' data and metadata are in the object store and can be registered again."
             }
             ConsensusError::DiskFull { .. } => "Free some space.",

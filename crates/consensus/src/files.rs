@@ -1,8 +1,10 @@
-//! Small files that are there whole or not at all.
+//! Small files that are there whole or not at all, and room for them.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+
+use crate::error::ConsensusError;
 
 /// What a temporary file's name ends with; one that is found at the start was not finished and is removed.
 pub(crate) const TEMPORARY: &str = ".tmp";
@@ -48,4 +50,16 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
         other => other?,
     }
     sync_parent(path)
+}
+
+/// An error when a disk has less room than is needed.
+pub(crate) fn check_free_space(folder: &Path, needed_bytes: u64) -> Result<(), ConsensusError> {
+    let free = fs2::available_space(folder).map_err(|error| ConsensusError::io(folder, &error))?;
+    if free < needed_bytes {
+        return Err(ConsensusError::DiskFull {
+            path: folder.to_owned(),
+            needed_bytes,
+        });
+    }
+    Ok(())
 }

@@ -5,8 +5,7 @@
 //! all others busy do not delay commits.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,11 +18,13 @@ use wharf_catalog::{Answer, CatalogError, Envelope, State};
 
 use crate::data_folder::DataFolder;
 use crate::error::ConsensusError;
+use crate::files;
 use crate::flushed::FlushedMark;
 use crate::health::Health;
 use crate::log_storage::LogStorage;
 use crate::log_store::LogStore;
 use crate::network::NoNetwork;
+use crate::options::{GroupOptions, GroupStatus};
 use crate::proposer::{Limits, Proposer};
 use crate::raft_types::{LogId, NodeId, Raft, SnapshotMeta};
 use crate::read_index::ReadIndex;
@@ -37,67 +38,6 @@ const NODE: NodeId = 1;
 
 /// How long a shutdown waits for the folder to be left.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Where a group lives and how much it takes.
-#[derive(Clone, Debug)]
-pub struct GroupOptions {
-    /// The data folder; made when it is missing.
-    pub directory: PathBuf,
-    /// A snapshot is taken after this many log entries, and the log before the snapshot before that one is removed.
-    pub snapshot_every: u64,
-    /// How many commands may wait for the log; more are refused.
-    pub max_waiting_commands: usize,
-    /// The largest command, bytes.
-    pub max_command_bytes: usize,
-    /// How long a command waits for its answer.
-    pub propose_timeout: Duration,
-    /// How long a read waits to be confirmed.
-    pub read_timeout: Duration,
-    /// How long the start may take.
-    pub startup_timeout: Duration,
-    /// What must be free on the disk for a command to be taken, bytes.
-    pub min_free_bytes: u64,
-    /// The only voter of a group needs no round to know that it leads. False: every read makes one.
-    pub sole_voter_reads: bool,
-}
-
-impl GroupOptions {
-    /// The defaults, for a folder.
-    pub fn new(directory: impl Into<PathBuf>) -> Self {
-        GroupOptions {
-            directory: directory.into(),
-            snapshot_every: 4096,
-            max_waiting_commands: 1024,
-            max_command_bytes: 4 << 20,
-            propose_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(5),
-            startup_timeout: Duration::from_secs(30),
-            min_free_bytes: 16 << 20,
-            sole_voter_reads: true,
-        }
-    }
-}
-
-/// What a node is doing, for people and metrics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupStatus {
-    /// The node's number.
-    pub node: u64,
-    /// Does it lead the group?
-    pub leads: bool,
-    /// Raft's term.
-    pub term: u64,
-    /// The last index in the log.
-    pub last_log_index: Option<u64>,
-    /// The last index that the state has.
-    pub applied_index: Option<u64>,
-    /// The last index that the newest snapshot has.
-    pub snapshot_index: Option<u64>,
-    /// The last index that was removed from the log.
-    pub purged_index: Option<u64>,
-    /// What sled takes on the disk, bytes; 0 after shutdown.
-    pub log_bytes_on_disk: u64,
-}
 
 /// A running node of the catalog's group.
 pub struct Group {
@@ -234,7 +174,7 @@ impl Group {
     /// Answers what was taken, takes nothing more, and leaves the folder. A second call does nothing.
     ///
     /// # Errors
-    /// [`ConsensusError::Failed`] when the folder is still in use after ten seconds.
+    /// [`ConsensusError::Failed`] when the folder is not left within some ten seconds.
     pub async fn shutdown(&self) -> Result<(), ConsensusError> {
         self.proposer.write().take();
         let Some(tasks) = self.tasks.lock().take() else {
@@ -250,10 +190,12 @@ impl Group {
         }
         tasks.watcher.abort();
         self.sole_leader.store(false, Ordering::Release);
-        let stopped = self.raft.shutdown().await;
-        stopped.map_err(|error| ConsensusError::Failed {
-            reason: error.to_string(),
-        })?;
+        // A disk that hangs must not hang the shutdown.
+        let stopped = tokio::time::timeout(CLOSE_TIMEOUT, self.raft.shutdown()).await;
+        stopped
+            .map_err(|_| "the log is still being written".to_owned())
+            .and_then(|stopped| stopped.map_err(|error| error.to_string()))
+            .map_err(|reason| ConsensusError::Failed { reason })?;
         let left = async {
             while self.data.strong_count() > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -274,6 +216,7 @@ struct Started {
     storage: Weak<dyn LogStorage>,
     data: Weak<DataFolder>,
     purgeable: watch::Receiver<Option<LogId>>,
+    snapshot_bytes: Arc<AtomicU64>,
     options: GroupOptions,
 }
 
@@ -290,6 +233,7 @@ struct Opened {
 /// Opens and checks everything on the disk. Blocks.
 fn open_folder(options: &GroupOptions) -> Result<Opened, ConsensusError> {
     let data = Arc::new(DataFolder::open(&options.directory)?);
+    files::check_free_space(data.path(), options.min_free_bytes_to_open)?;
     let path = data.log();
     let mark = FlushedMark::open(&data.flushed())
         .map_err(|error| ConsensusError::io(&data.flushed(), &error))?;
@@ -334,7 +278,10 @@ async fn start(options: GroupOptions) -> Result<Started, ConsensusError> {
     );
     let log = log.map_err(|error| ConsensusError::io(opened.data.path(), &error))?;
     drop(opened.data);
-    let purgeable = opened.snapshots.purgeable();
+    let (purgeable, snapshot_bytes) = (
+        opened.snapshots.purgeable(),
+        opened.snapshots.newest_bytes(),
+    );
     let (machine, applied) = StateMachine::new(
         Arc::new(opened.snapshots),
         opened.newest,
@@ -353,6 +300,7 @@ async fn start(options: GroupOptions) -> Result<Started, ConsensusError> {
         storage,
         data,
         purgeable,
+        snapshot_bytes,
         options,
     })
 }
@@ -411,6 +359,7 @@ impl Started {
             storage,
             data,
             purgeable,
+            snapshot_bytes,
             options,
         } = self;
         let metrics = raft.metrics();
@@ -425,6 +374,7 @@ impl Started {
             raft.clone(),
             Arc::clone(&health),
             options.directory.clone(),
+            snapshot_bytes,
             limits,
         );
         let watcher = watch_node(
@@ -473,11 +423,11 @@ async fn watch_node(
     loop {
         tokio::select! {
             changed = metrics.changed() => {
-                let sole = changed.is_ok() && is_sole_leader(&metrics.borrow_and_update());
-                sole_leader.store(sole, Ordering::Release);
-                if changed.is_err() {
+                // A node that has failed answers no command any more. What it has answered is applied, so it goes on to serve reads.
+                if changed.is_err() || metrics.borrow().running_state.is_err() {
                     return;
                 }
+                sole_leader.store(is_sole_leader(&metrics.borrow_and_update()), Ordering::Release);
             }
             Ok(()) = purgeable.changed() => {
                 let upto = *purgeable.borrow_and_update();

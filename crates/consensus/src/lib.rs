@@ -31,6 +31,7 @@ mod log_record;
 mod log_storage;
 mod log_store;
 mod network;
+mod options;
 mod proposer;
 mod raft_types;
 mod read_index;
@@ -42,7 +43,8 @@ mod state_machine;
 mod storage_tests;
 
 pub use error::ConsensusError;
-pub use group::{Group, GroupOptions, GroupStatus};
+pub use group::Group;
+pub use options::{GroupOptions, GroupStatus};
 
 /// The points on a commit's way at which a test can stop the process (crate `fail`), in the order they are passed.
 pub const FAILPOINTS: &[&str] = &[

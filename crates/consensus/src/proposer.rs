@@ -7,6 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::error::{ClientWriteError, RaftError};
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use wharf_catalog::{Envelope, encode_envelope};
 
 use crate::error::ConsensusError;
+use crate::files;
 use crate::health::Health;
 use crate::raft_types::{CommandAnswer, Proposal, Raft};
 
@@ -29,7 +31,7 @@ pub(crate) struct Limits {
     pub(crate) waiting_commands: usize,
     pub(crate) command_bytes: usize,
     pub(crate) timeout: Duration,
-    /// What must be free on the disk for a command to be taken.
+    /// What must be free on the disk for a command to be taken, besides two snapshots.
     pub(crate) free_bytes: u64,
 }
 
@@ -51,6 +53,7 @@ impl Proposer {
         raft: Raft,
         health: Arc<Health>,
         folder: PathBuf,
+        snapshot_bytes: Arc<AtomicU64>,
         limits: Limits,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(limits.waiting_commands);
@@ -59,6 +62,7 @@ impl Proposer {
             health,
             folder,
             free_bytes: limits.free_bytes,
+            snapshot_bytes,
             waiting,
             next: None,
         };
@@ -106,6 +110,8 @@ struct Batcher {
     health: Arc<Health>,
     folder: PathBuf,
     free_bytes: u64,
+    /// The size of the newest snapshot.
+    snapshot_bytes: Arc<AtomicU64>,
     waiting: mpsc::Receiver<Waiting>,
     /// What did not fit into the batch before.
     next: Option<Waiting>,
@@ -172,16 +178,12 @@ impl Batcher {
     }
 
     /// A disk that gets full in the midst of a write stops the node (see `log_store`). So commands are refused while there is still room
-    /// for the log and a snapshot, and taken again when there is more.
+    /// for the log and the next snapshots, and taken again when there is more.
     fn check_space(&self) -> Result<(), ConsensusError> {
-        let free = fs2::available_space(&self.folder)
-            .map_err(|error| ConsensusError::io(&self.folder, &error))?;
-        if free < self.free_bytes {
-            return Err(ConsensusError::DiskFull {
-                path: self.folder.clone(),
-                needed_bytes: self.free_bytes,
-            });
-        }
-        Ok(())
+        let snapshots = self
+            .snapshot_bytes
+            .load(Ordering::Relaxed)
+            .saturating_mul(2);
+        files::check_free_space(&self.folder, self.free_bytes.saturating_add(snapshots))
     }
 }

@@ -12,6 +12,7 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::data_folder::DataFolder;
 use crate::files;
@@ -31,6 +32,8 @@ pub(crate) struct SledStorage {
     folder: PathBuf,
     /// A handle of our own to sled's file, to sync it.
     file: File,
+    /// Has sled given an error?
+    failed: AtomicBool,
     /// The lock of the data folder goes after the database has closed: fields are dropped in this order.
     _data: Arc<DataFolder>,
 }
@@ -43,7 +46,7 @@ impl SledStorage {
             .path(&folder)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None);
-        let (db, log, small) = guarded(|| {
+        let (db, log, small) = guard(|| {
             let db = config.open()?;
             let (log, small) = (db.open_tree("log")?, db.open_tree("small")?);
             Ok((db, log, small))
@@ -58,23 +61,44 @@ impl SledStorage {
             small,
             folder,
             file,
+            failed: AtomicBool::new(false),
             _data: data,
         })
     }
 }
 
+impl SledStorage {
+    /// [`guard`], and after a failure sled is not trusted any more.
+    fn guarded<T>(&self, run: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
+        let result = guard(run);
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+}
+
+/// After an error, sled may wait for ever when it is closed. So it is left as it is: the process has to be started again anyway.
+impl Drop for SledStorage {
+    fn drop(&mut self) {
+        if self.failed.load(Ordering::Relaxed) {
+            std::mem::forget((self.db.clone(), self.log.clone(), self.small.clone()));
+        }
+    }
+}
+
 impl LogStorage for SledStorage {
     fn read_small(&self, record: SmallRecord) -> io::Result<Option<Vec<u8>>> {
-        guarded(|| Ok(self.small.get(key_of(record))?.map(|bytes| bytes.to_vec())))
+        self.guarded(|| Ok(self.small.get(key_of(record))?.map(|bytes| bytes.to_vec())))
     }
 
     fn write_small(&self, record: SmallRecord, bytes: Vec<u8>) -> io::Result<()> {
-        guarded(|| self.small.insert(key_of(record), bytes).map(|_| ()))
+        self.guarded(|| self.small.insert(key_of(record), bytes).map(|_| ()))
     }
 
     fn entries(&self, range: RangeInclusive<u64>) -> io::Result<Vec<(u64, Vec<u8>)>> {
         let keys = range.start().to_be_bytes()..=range.end().to_be_bytes();
-        guarded(|| {
+        self.guarded(|| {
             self.log
                 .range(keys)
                 .map(|entry| entry.map(|(key, value)| (index_of(&key), value.to_vec())))
@@ -83,7 +107,7 @@ impl LogStorage for SledStorage {
     }
 
     fn last_entry(&self) -> io::Result<Option<(u64, Vec<u8>)>> {
-        guarded(|| {
+        self.guarded(|| {
             Ok(self
                 .log
                 .last()?
@@ -96,13 +120,13 @@ impl LogStorage for SledStorage {
         for (index, bytes) in entries {
             batch.insert(&index.to_be_bytes(), bytes);
         }
-        guarded(|| self.log.apply_batch(batch))
+        self.guarded(|| self.log.apply_batch(batch))
     }
 
     fn remove(&self, range: RangeInclusive<u64>) -> io::Result<()> {
         let keys = range.start().to_be_bytes()..=range.end().to_be_bytes();
         loop {
-            let removed = guarded(|| {
+            let removed = self.guarded(|| {
                 let mut batch = sled::Batch::default();
                 let mut count = 0;
                 for entry in self.log.range(keys.clone()).take(REMOVE_BATCH) {
@@ -119,7 +143,7 @@ impl LogStorage for SledStorage {
     }
 
     fn flush(&self) -> io::Result<()> {
-        guarded(|| self.db.flush())?;
+        self.guarded(|| self.db.flush())?;
         let blobs = self.folder.join("blobs");
         let mut any = false;
         for blob in fs::read_dir(&blobs)? {
@@ -138,7 +162,7 @@ impl LogStorage for SledStorage {
     }
 
     fn size_on_disk(&self) -> io::Result<u64> {
-        guarded(|| self.db.size_on_disk())
+        self.guarded(|| self.db.size_on_disk())
     }
 }
 
@@ -156,7 +180,7 @@ fn index_of(key: &[u8]) -> u64 {
 }
 
 /// Runs something of sled's; its errors and its panics are errors.
-fn guarded<T>(run: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
+fn guard<T>(run: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(error))) => Err(error),

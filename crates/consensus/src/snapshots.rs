@@ -18,6 +18,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use fail::fail_point;
 use parking_lot::Mutex;
@@ -55,6 +56,8 @@ pub(crate) struct SnapshotStore {
     current: Mutex<Option<SnapshotMeta>>,
     /// How far the log may be purged.
     purgeable: watch::Sender<Option<LogId>>,
+    /// The size of the newest snapshot's state.
+    newest_bytes: Arc<AtomicU64>,
     /// Holds the lock of the data folder as long as someone may write here.
     _data: Arc<DataFolder>,
 }
@@ -71,6 +74,7 @@ impl SnapshotStore {
             folder: folder.clone(),
             current: Mutex::new(None),
             purgeable: watch::Sender::new(None),
+            newest_bytes: Arc::default(),
             _data: data,
         };
         store.remove_temporary().map_err(failed)?;
@@ -102,6 +106,8 @@ impl SnapshotStore {
             next_index(snapshot.meta.last_log_id)
         ));
         write(&path, snapshot).map_err(|error| ConsensusError::io(&path, &error))?;
+        self.newest_bytes
+            .store(snapshot.state.len() as u64, Ordering::Relaxed);
         let before = current.replace(snapshot.meta.clone());
         for old in self
             .paths()
@@ -136,6 +142,11 @@ impl SnapshotStore {
     /// How far the log may be purged, whenever that changes.
     pub(crate) fn purgeable(&self) -> watch::Receiver<Option<LogId>> {
         self.purgeable.subscribe()
+    }
+
+    /// The size of the newest snapshot that was written since the start.
+    pub(crate) fn newest_bytes(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.newest_bytes)
     }
 
     /// The snapshots, newest first.

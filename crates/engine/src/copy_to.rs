@@ -54,7 +54,7 @@ pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outc
     let state = &context.session;
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =
-        state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)?;
+        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
     let stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     let batches = session.limits().guard(stream);
     let mut header = Vec::new();

@@ -174,7 +174,7 @@ pub(crate) fn from_lake(error: &LakeError) -> SqlError {
 
 /// An answer of the catalog that says no.
 pub(crate) fn from_catalog(error: &CatalogError) -> SqlError {
-    let code = SqlState::from_code(error.sqlstate()).unwrap_or(SqlState::INTERNAL_ERROR);
+    let code = SqlState::parse(error.sqlstate()).unwrap_or(SqlState::INTERNAL_ERROR);
     let mut sql = SqlError::new(code, error.to_string());
     sql.detail = error.detail();
     sql.hint = error.hint();
@@ -183,11 +183,11 @@ pub(crate) fn from_catalog(error: &CatalogError) -> SqlError {
 
 /// The catalog's group could not take or answer a command.
 pub(crate) fn from_consensus(error: &wharf_consensus::ConsensusError) -> SqlError {
-    if error.is_disk_full() {
-        return disk_full();
-    }
-    SqlError::new(SqlState::CANNOT_CONNECT_NOW, format!("the catalog is not available: {error}"))
-        .with_hint("Run the statement again; whether it took effect can be seen in the tables.")
+    let code = SqlState::parse(error.sqlstate()).unwrap_or(SqlState::INTERNAL_ERROR);
+    let mut sql = SqlError::new(code, error.to_string());
+    sql.detail = error.detail();
+    sql.hint = error.hint();
+    sql
 }
 
 fn from_schema(error: SchemaError) -> SqlError {

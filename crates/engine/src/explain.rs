@@ -61,7 +61,7 @@ pub(crate) async fn run(
     let started = Instant::now();
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =
-        state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)?;
+        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
     let planning = started.elapsed();
     let mut lines = Vec::new();
     if wanted.analyze {

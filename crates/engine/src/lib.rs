@@ -24,7 +24,7 @@ mod functions;
 mod names;
 mod operators;
 mod pg_catalog;
-pub mod scram;
+mod scram;
 mod search_path;
 mod session;
 mod settings;
@@ -38,6 +38,7 @@ pub use engine::{Engine, EngineOptions};
 pub use session::{
     Canceller, CopyOut, Notice, Outcome, Prepared, ResultColumn, RowStream, Session, Startup, TransactionStatus,
 };
+pub use scram::verifier as scram_verifier;
 pub use statement::Statement;
 
 /// The places on the way of a commit where a test can make the process fail.

@@ -12,14 +12,22 @@ use wharf_values::{SqlError, SqlState};
 use wharf_values::mapping::UTC;
 use wharf_values::TextFormat;
 
+const SECOND_MICROS: i64 = 1_000_000;
+
 /// `timestamp` to `timestamp with time zone`.
 pub(crate) fn local_to_instant(array: &ArrayRef, format: &TextFormat) -> Result<ArrayRef, SqlError> {
-    convert(array, Some(UTC), |micros| format.time_zone.local_to_utc(micros))
+    convert(array, Some(UTC), |micros| {
+        let offset = format.time_zone.offset_at_local(micros.div_euclid(SECOND_MICROS));
+        micros.checked_sub(i64::from(offset) * SECOND_MICROS)
+    })
 }
 
 /// `timestamp with time zone` to `timestamp`.
 pub(crate) fn instant_to_local(array: &ArrayRef, format: &TextFormat) -> Result<ArrayRef, SqlError> {
-    convert(array, None, |micros| format.time_zone.utc_to_local(micros))
+    convert(array, None, |micros| {
+        let offset = format.time_zone.offset_at_utc(micros.div_euclid(SECOND_MICROS));
+        micros.checked_add(i64::from(offset) * SECOND_MICROS)
+    })
 }
 
 fn convert(

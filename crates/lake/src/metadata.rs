@@ -4,7 +4,6 @@
 //! table. Two commits that race write files of the same number and different uuids, of which the catalog takes one.
 
 use std::collections::HashMap;
-use std::io;
 
 use bytes::Bytes;
 use iceberg::io::FileIO;
@@ -116,7 +115,7 @@ async fn inflate(location: &str, content: Bytes) -> Result<TableMetadata, LakeEr
 pub(crate) fn encode(location: &str, table: &TableMetadata) -> Result<Bytes, LakeError> {
     serde_json::to_vec(table)
         .map(Bytes::from)
-        .map_err(|error: serde_json::Error| LakeError::metadata(location, io::Error::from(error)))
+        .map_err(|error| LakeError::metadata(location, error))
 }
 
 /// Where the metadata file after `previous` goes; the first one of a table when there is none.

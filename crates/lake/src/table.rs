@@ -248,9 +248,14 @@ impl LakeTable {
                 self.location
             )));
         }
-        let live = manifests.iter().filter(|file| manifest::is_live(file));
+        // Collected first: a stream over borrowing closures is not provably `Send` for every lifetime.
+        let mut live = Vec::with_capacity(manifests.len());
+        for file in manifests.iter() {
+            if manifest::is_live(file) {
+                live.push(self.entries(file));
+            }
+        }
         let loaded: Vec<Entries> = futures::stream::iter(live)
-            .map(|file| self.entries(file))
             .buffered(CONCURRENT_MANIFESTS)
             .try_collect()
             .await?;

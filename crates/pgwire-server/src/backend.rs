@@ -1,19 +1,19 @@
-//! What the protocol needs of an engine, as traits, and the plain data that passes between them.
+//! What the protocol needs of an engine, as traits. The plain data that passes between them are the engine's own types.
 //!
 //! What always holds: the protocol calls an engine through these traits alone. The engine of this repository is fitted to
-//! them in `session_adapter`, the one file that knows it; the tests bring a scripted one. Calls are dispatched
-//! statically. The traits say nothing about messages, formats or sockets.
+//! them in `session_adapter`; the tests bring a scripted one. Calls are dispatched statically. The traits say nothing
+//! about messages, formats or sockets.
 
 use std::future::Future;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::FieldRef;
+use arrow::array::ArrayRef;
 use bytes::Bytes;
-use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, TextFormat};
+
+pub use wharf_engine::{CopyOut, Notice, ResultColumn, RowStream, Startup as SessionStartup, TransactionStatus};
 
 /// The engine: what outlives a session.
 pub trait Backend: Send + Sync + 'static {
@@ -29,21 +29,6 @@ pub trait Backend: Send + Sync + 'static {
     /// `28000` for a role that does not exist or may not log in, `3D000` for an unknown database, and what a setting
     /// among the parameters can be refused with.
     fn open_session(self: &Arc<Self>, startup: SessionStartup) -> Result<Self::Session, SqlError>;
-}
-
-/// Who wants a session, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SessionStartup {
-    /// The role.
-    pub user: String,
-    /// The database.
-    pub database: String,
-    /// The settings the client asks for, in order, `options` already taken apart.
-    pub parameters: Vec<(String, String)>,
-    /// The client's address.
-    pub peer: String,
-    /// The process id the client is told, which `pg_backend_pid()` should show.
-    pub process: i32,
 }
 
 /// One client's session. The protocol runs at most one of its futures at a time, and drops one only to end the session.
@@ -125,23 +110,10 @@ pub trait CopyIn: Send + 'static {
     fn binary(&self) -> bool;
     /// How many columns a row has.
     fn columns(&self) -> usize;
+    /// True when it is known that the data cannot be taken, so that the rest need not come; `finish_copy` says why.
+    fn has_failed(&self) -> bool;
     /// Takes the next bytes, cut anywhere.
     fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), SqlError>> + Send;
-}
-
-/// A column of a result.
-#[derive(Clone, Debug)]
-pub struct ResultColumn {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub ty: SqlType,
-    /// The table it comes from, or 0.
-    pub table_oid: u32,
-    /// Its number in that table, or 0.
-    pub attribute: i16,
-    /// Its Arrow field.
-    pub field: FieldRef,
 }
 
 /// What running a statement gave.
@@ -156,46 +128,4 @@ pub enum Outcome<C> {
     CopyIn(C),
     /// It gives data in the format the statement chose.
     CopyOut(CopyOut),
-}
-
-/// The rows of a statement.
-pub struct RowStream {
-    /// The columns.
-    pub columns: Arc<[ResultColumn]>,
-    /// The rows.
-    pub batches: BoxStream<'static, Result<RecordBatch, SqlError>>,
-    /// The command tag.
-    pub tag: String,
-    /// True when the number of rows follows the tag.
-    pub counts: bool,
-}
-
-/// The data of a COPY to the client.
-pub struct CopyOut {
-    /// True for PostgreSQL's binary format.
-    pub binary: bool,
-    /// How many columns a row has.
-    pub columns: usize,
-    /// Bytes and how many rows are in them; a row is never cut.
-    pub chunks: BoxStream<'static, Result<(Bytes, u64), SqlError>>,
-}
-
-/// Where a session stands between transactions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TransactionStatus {
-    /// No block is open.
-    Idle,
-    /// A block is open.
-    Active,
-    /// A block is open and has failed.
-    Failed,
-}
-
-/// Something a statement wants to tell without failing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// `NOTICE`, `WARNING`, `INFO`, `LOG` or `DEBUG`.
-    pub severity: &'static str,
-    /// What it says.
-    pub error: SqlError,
 }

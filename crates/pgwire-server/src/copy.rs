@@ -27,7 +27,7 @@ impl<B: Backend> Connection<'_, B> {
         messages::copy_in_response(&mut self.wire.output, copy.binary(), copy.columns());
         self.wire.flush().await?;
         let mut gathered = BytesMut::new();
-        loop {
+        while !copy.has_failed() {
             let frame = match self.wire.buffered_frame()? {
                 Some(frame) => frame,
                 None => {
@@ -41,6 +41,9 @@ impl<B: Backend> Connection<'_, B> {
                     self.write_copy(&mut copy, frame.body).await?;
                 }
                 b'd' => {
+                    if gathered.is_empty() {
+                        gathered.reserve(COPY_GATHER_BYTES);
+                    }
                     gathered.extend_from_slice(&frame.body);
                     if gathered.len() >= COPY_GATHER_BYTES {
                         self.write_copy(&mut copy, gathered.split().freeze()).await?;

@@ -29,6 +29,7 @@ mod options;
 mod portal;
 mod protocol;
 mod scram;
+mod session_adapter;
 mod simple;
 mod socket;
 mod startup;

@@ -95,6 +95,12 @@ impl Authentication {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct CatalogConfig {
     pub(crate) snapshot_every_entries: u64,
+    pub(crate) max_waiting_commands: usize,
+    pub(crate) max_command_bytes: usize,
+    pub(crate) propose_timeout_ms: u64,
+    pub(crate) read_timeout_ms: u64,
+    pub(crate) startup_timeout_ms: u64,
+    pub(crate) min_free_bytes: u64,
 }
 
 /// `[warehouse]`
@@ -169,7 +175,15 @@ impl Default for PostgresConfig {
 
 impl Default for CatalogConfig {
     fn default() -> Self {
-        CatalogConfig { snapshot_every_entries: 5_000 }
+        CatalogConfig {
+            snapshot_every_entries: 4096,
+            max_waiting_commands: 1024,
+            max_command_bytes: 4 << 20,
+            propose_timeout_ms: 10_000,
+            read_timeout_ms: 5_000,
+            startup_timeout_ms: 30_000,
+            min_free_bytes: 16 << 20,
+        }
     }
 }
 
@@ -279,6 +293,11 @@ impl Config {
             at_least("postgres.keepalive_probes", postgres.keepalive_probes.into(), 1)?;
         }
         at_least("catalog.snapshot_every_entries", self.catalog.snapshot_every_entries, 1)?;
+        at_least("catalog.max_waiting_commands", self.catalog.max_waiting_commands as u64, 1)?;
+        at_least("catalog.max_command_bytes", self.catalog.max_command_bytes as u64, 64 << 10)?;
+        at_least("catalog.propose_timeout_ms", self.catalog.propose_timeout_ms, 1)?;
+        at_least("catalog.read_timeout_ms", self.catalog.read_timeout_ms, 1)?;
+        at_least("catalog.startup_timeout_ms", self.catalog.startup_timeout_ms, 1)?;
         at_least("engine.batch_rows", self.engine.batch_rows as u64, 1)?;
         at_least("engine.commit_attempts", self.engine.commit_attempts as u64, 1)?;
         at_least("engine.plan_cache_entries", self.engine.plan_cache_entries as u64, 1)?;

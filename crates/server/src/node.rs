@@ -160,9 +160,16 @@ async fn listen(config: &PostgresConfig) -> Result<(TcpListener, SocketAddr), Fa
 }
 
 async fn open_catalog(config: &Config, data: &DataDirectory) -> Result<Arc<Group>, Failure> {
+    let catalog = &config.catalog;
     let options = GroupOptions {
-        directory: data.catalog(),
-        snapshot_every: config.catalog.snapshot_every_entries,
+        snapshot_every: catalog.snapshot_every_entries,
+        max_waiting_commands: catalog.max_waiting_commands,
+        max_command_bytes: catalog.max_command_bytes,
+        propose_timeout: Duration::from_millis(catalog.propose_timeout_ms),
+        read_timeout: Duration::from_millis(catalog.read_timeout_ms),
+        startup_timeout: Duration::from_millis(catalog.startup_timeout_ms),
+        min_free_bytes: catalog.min_free_bytes,
+        ..GroupOptions::new(data.catalog())
     };
     Group::open(options).await.map_err(|error| consensus_failure("cannot open the catalog", &error))
 }

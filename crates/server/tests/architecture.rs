@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use cargo_metadata::{DependencyKind, MetadataCommand};
+use serde_json::Value;
 
 /// By crate of the workspace, what it depends on outside its tests.
 type Graph = BTreeMap<String, BTreeSet<String>>;
@@ -30,18 +30,26 @@ fn architecture() -> String {
     std::fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap()
 }
 
-fn graph() -> Graph {
-    let metadata = MetadataCommand::new()
-        .manifest_path(repository().join("Cargo.toml"))
-        .no_deps()
-        .other_options(vec!["--offline".to_owned()])
-        .exec()
+/// Cargo's own account of the workspace.
+fn metadata() -> Value {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path"])
+        .arg(repository().join("Cargo.toml"))
+        .output()
         .unwrap();
-    let outside_tests = |package: &cargo_metadata::Package| {
-        let used = package.dependencies.iter().filter(|one| one.kind != DependencyKind::Development);
-        used.map(|one| one.name.clone()).collect()
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn graph() -> Graph {
+    let name = |value: &Value| value["name"].as_str().unwrap().to_owned();
+    let outside_tests = |package: &Value| -> BTreeSet<String> {
+        let dependencies = package["dependencies"].as_array().unwrap();
+        dependencies.iter().filter(|one| one["kind"] != "dev").map(name).collect()
     };
-    metadata.packages.iter().map(|package| (package.name.to_string(), outside_tests(package))).collect()
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().unwrap();
+    packages.iter().map(|package| (name(package), outside_tests(package))).collect()
 }
 
 /// The names in backticks.

@@ -5,6 +5,8 @@
 
 use arrow::datatypes::i256;
 
+use crate::mapping::NumericDisplay;
+
 /// Powers of ten that an `i128` has.
 pub(crate) const POWERS: [i128; 39] = {
     let mut powers = [1_i128; 39];
@@ -22,7 +24,10 @@ pub(crate) trait Unscaled: Copy + PartialEq {
     /// The most digits every number of which fits.
     const DIGITS: u32;
 
+    fn is_negative(self) -> bool;
     fn negated(self) -> Self;
+    /// Calls with the digits of the absolute value, in ASCII, without leading zeros (`0` for zero).
+    fn with_digits<R>(self, f: impl FnOnce(&[u8]) -> R) -> R;
     fn power_of_ten(exponent: u32) -> Option<Self>;
     fn times(self, other: Self) -> Option<Self>;
     /// The quotient, rounded half away from zero; the divisor is positive.
@@ -35,6 +40,21 @@ impl Unscaled for i128 {
     const ZERO: Self = 0;
     const DIGITS: u32 = 38;
 
+    #[inline]
+    fn is_negative(self) -> bool {
+        self < 0
+    }
+    #[inline]
+    fn with_digits<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
+        let size = self.unsigned_abs();
+        let mut buffer = itoa::Buffer::new();
+        // Most decimals fit in 64 bits, where division is much faster.
+        let digits = match u64::try_from(size) {
+            Ok(size) => buffer.format(size),
+            Err(_) => buffer.format(size),
+        };
+        f(digits.as_bytes())
+    }
     fn negated(self) -> Self {
         self.wrapping_neg()
     }
@@ -49,10 +69,16 @@ impl Unscaled for i128 {
     fn divided(self, divisor: Self) -> Self {
         let quotient = self / divisor;
         let remainder = (self % divisor).unsigned_abs();
-        if remainder >= divisor.unsigned_abs().div_ceil(2) { quotient + self.signum() } else { quotient }
+        if remainder >= divisor.unsigned_abs().div_ceil(2) {
+            quotient + self.signum()
+        } else {
+            quotient
+        }
     }
     fn digit_count(self) -> u32 {
-        self.unsigned_abs().checked_ilog10().map_or(0, |digits| digits + 1)
+        self.unsigned_abs()
+            .checked_ilog10()
+            .map_or(0, |digits| digits + 1)
     }
 }
 
@@ -60,6 +86,26 @@ impl Unscaled for i256 {
     const ZERO: Self = i256::ZERO;
     const DIGITS: u32 = 76;
 
+    fn is_negative(self) -> bool {
+        self < i256::ZERO
+    }
+    fn with_digits<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
+        const CHUNK: usize = 38;
+        let mut buffer = [b'0'; 3 * CHUNK];
+        // Taken apart with its sign, since the least number has no absolute value.
+        let mut rest = self;
+        for end in [3 * CHUNK, 2 * CHUNK, CHUNK] {
+            let chunk = i256::from_i128(POWERS[CHUNK]);
+            let mut itoa = itoa::Buffer::new();
+            let digits = itoa
+                .format((rest % chunk).as_i128().unsigned_abs())
+                .as_bytes();
+            buffer[end - digits.len()..end].copy_from_slice(digits);
+            rest = rest / chunk;
+        }
+        let zeros = buffer.iter().take_while(|digit| **digit == b'0').count();
+        f(&buffer[zeros.min(buffer.len() - 1)..])
+    }
     fn negated(self) -> Self {
         self.wrapping_neg()
     }
@@ -124,7 +170,11 @@ pub(crate) fn division_scale<N: Unscaled>(value: N, scale: i32) -> i32 {
     let digits = value.digit_count() as i32;
     // The power of ten of the first digit.
     let exponent = digits - 1 - scale;
-    let mut weight = if digits == 0 { -1 } else { exponent.div_euclid(4) };
+    let mut weight = if digits == 0 {
+        -1
+    } else {
+        exponent.div_euclid(4)
+    };
     if digits > 0 && exponent.rem_euclid(4) == 0 {
         let leading = N::power_of_ten((digits - 1).unsigned_abs());
         if leading.is_some_and(|power| value == power || value == power.negated()) {
@@ -132,4 +182,40 @@ pub(crate) fn division_scale<N: Unscaled>(value: N, scale: i32) -> i32 {
         }
     }
     (SIGNIFICANT_DIGITS - 4 * weight).clamp(0, 1000)
+}
+
+/// How the decimals of a column are displayed: what text and binary output agree on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DecimalDisplay {
+    scale: i32,
+    display: NumericDisplay,
+}
+
+impl DecimalDisplay {
+    pub(crate) fn new(scale: i8, display: NumericDisplay) -> Self {
+        DecimalDisplay {
+            scale: i32::from(scale),
+            display,
+        }
+    }
+
+    /// Whether zeros at the end of the fraction are left out.
+    #[inline]
+    pub(crate) fn trims(&self) -> bool {
+        self.display == NumericDisplay::Trim
+    }
+
+    /// The value and scale to display: only division changes them.
+    #[inline]
+    pub(crate) fn apply<N: Unscaled>(&self, value: N) -> (N, i32) {
+        if self.display != NumericDisplay::Division {
+            return (value, self.scale);
+        }
+        let wanted = division_scale(value, self.scale);
+        match rescale(value, self.scale, wanted) {
+            Some(rescaled) => (rescaled, wanted),
+            // More zeros than the integer has room for: displayed as far as it goes.
+            None => (value, self.scale),
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! checked for null on writing: the caller asks first, since a null is not a value in either format.
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, GenericByteArray, GenericByteViewArray, FixedSizeBinaryArray,
+    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, GenericByteArray, GenericByteViewArray,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ByteArrayType, ByteViewType};
@@ -38,8 +38,16 @@ impl<N: ArrowNativeType, W> FixedWidth<N, W>
 where
     W: WriteValue<N> + Send + 'static,
 {
-    pub(crate) fn boxed(values: ScalarBuffer<N>, nulls: Option<NullBuffer>, writer: W) -> BoxedEncoder {
-        Box::new(FixedWidth { values, nulls, writer })
+    pub(crate) fn boxed(
+        values: ScalarBuffer<N>,
+        nulls: Option<NullBuffer>,
+        writer: W,
+    ) -> BoxedEncoder {
+        Box::new(FixedWidth {
+            values,
+            nulls,
+            writer,
+        })
     }
 }
 
@@ -64,7 +72,11 @@ pub(crate) struct Booleans<W> {
 
 impl<W: WriteValue<bool> + Send + 'static> Booleans<W> {
     pub(crate) fn boxed(array: &BooleanArray, writer: W) -> BoxedEncoder {
-        Box::new(Booleans { values: array.values().clone(), nulls: array.nulls().cloned(), writer })
+        Box::new(Booleans {
+            values: array.values().clone(),
+            nulls: array.nulls().cloned(),
+            writer,
+        })
     }
 }
 

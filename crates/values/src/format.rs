@@ -109,7 +109,10 @@ impl DateStyle {
         if output == Some(DateOutput::German) {
             order = order.or(Some(DateOrder::Dmy));
         }
-        Some(DateStyle { output: output.unwrap_or(self.output), order: order.unwrap_or(self.order) })
+        Some(DateStyle {
+            output: output.unwrap_or(self.output),
+            order: order.unwrap_or(self.order),
+        })
     }
 }
 
@@ -218,7 +221,10 @@ mod tests {
         assert_eq!(european.to_string(), "SQL, DMY");
         assert_eq!(european.parse("iso").unwrap().to_string(), "ISO, DMY");
         assert_eq!(start.parse("German").unwrap().to_string(), "German, DMY");
-        assert_eq!(start.parse("postgres,european").unwrap().to_string(), "Postgres, DMY");
+        assert_eq!(
+            start.parse("postgres,european").unwrap().to_string(),
+            "Postgres, DMY"
+        );
         assert_eq!(start.parse("iso, sql"), None);
         assert_eq!(start.parse("julian"), None);
     }

@@ -13,7 +13,7 @@ mod calendar;
 mod column_builder;
 mod columns;
 mod decimal;
-mod encoder;
+pub mod encoder;
 mod error;
 mod format;
 mod interval_parts;

@@ -110,7 +110,11 @@ fn decimal_type(precision: u8, scale: i8) -> DataType {
 pub fn field(name: impl Into<String>, ty: &SqlType, nullable: bool) -> Field {
     let field = Field::new(name, arrow_type(ty), nullable);
     let metadata = metadata(ty);
-    if metadata.is_empty() { field } else { field.with_metadata(metadata) }
+    if metadata.is_empty() {
+        field
+    } else {
+        field.with_metadata(metadata)
+    }
 }
 
 /// The metadata a field of this SQL type needs besides its Arrow type; empty when Arrow says it all.
@@ -223,22 +227,35 @@ fn fits(ty: &SqlType, data_type: &DataType) -> bool {
     match ty {
         SqlType::Boolean => matches!(data_type, D::Boolean),
         SqlType::SmallInt => matches!(data_type, D::Int8 | D::UInt8 | D::Int16),
-        SqlType::Integer => matches!(data_type, D::Int8 | D::UInt8 | D::Int16 | D::UInt16 | D::Int32),
+        SqlType::Integer => matches!(
+            data_type,
+            D::Int8 | D::UInt8 | D::Int16 | D::UInt16 | D::Int32
+        ),
         SqlType::BigInt => matches!(data_type, D::Int32 | D::UInt32 | D::Int64),
         SqlType::Real => matches!(data_type, D::Float16 | D::Float32),
         SqlType::Double => matches!(data_type, D::Float32 | D::Float64),
         SqlType::Numeric(None) => matches!(
             data_type,
-            D::Decimal32(..) | D::Decimal64(..) | D::Decimal128(..) | D::Decimal256(..) | D::UInt64 | D::Int64
+            D::Decimal32(..)
+                | D::Decimal64(..)
+                | D::Decimal128(..)
+                | D::Decimal256(..)
+                | D::UInt64
+                | D::Int64
         ),
-        SqlType::Numeric(Some((precision, scale))) => match (decimal_type(*precision, *scale), data_type) {
-            (
-                D::Decimal128(wanted, scale) | D::Decimal256(wanted, scale),
-                D::Decimal32(has, s) | D::Decimal64(has, s) | D::Decimal128(has, s) | D::Decimal256(has, s),
-            ) => *has == wanted && *s == scale,
-            (_, D::UInt64) => (*precision, *scale) == (20, 0),
-            _ => false,
-        },
+        SqlType::Numeric(Some((precision, scale))) => {
+            match (decimal_type(*precision, *scale), data_type) {
+                (
+                    D::Decimal128(wanted, scale) | D::Decimal256(wanted, scale),
+                    D::Decimal32(has, s)
+                    | D::Decimal64(has, s)
+                    | D::Decimal128(has, s)
+                    | D::Decimal256(has, s),
+                ) => *has == wanted && *s == scale,
+                (_, D::UInt64) => (*precision, *scale) == (20, 0),
+                _ => false,
+            }
+        }
         SqlType::Text
         | SqlType::Varchar(_)
         | SqlType::Char(_)
@@ -249,11 +266,18 @@ fn fits(ty: &SqlType, data_type: &DataType) -> bool {
         | SqlType::Void
         | SqlType::Unknown => is_string(data_type) || *data_type == D::Null,
         SqlType::Record => {
-            is_string(data_type) || matches!(data_type, D::Struct(_) | D::Map(..) | D::Union(..) | D::Null)
+            is_string(data_type)
+                || matches!(
+                    data_type,
+                    D::Struct(_) | D::Map(..) | D::Union(..) | D::Null
+                )
         }
         SqlType::Uuid => is_string(data_type) || *data_type == D::FixedSizeBinary(16),
         SqlType::Bytea => {
-            matches!(data_type, D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_))
+            matches!(
+                data_type,
+                D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_)
+            )
         }
         SqlType::Date => matches!(data_type, D::Date32 | D::Date64),
         SqlType::Time => matches!(data_type, D::Time32(_) | D::Time64(_)),
@@ -262,7 +286,9 @@ fn fits(ty: &SqlType, data_type: &DataType) -> bool {
         SqlType::Interval => matches!(data_type, D::Interval(_) | D::Duration(_)),
         SqlType::Oid => matches!(data_type, D::UInt32),
         // A name where the engine has looked it up, the number where it has not.
-        SqlType::Regclass | SqlType::Regtype => is_string(data_type) || matches!(data_type, D::UInt32),
+        SqlType::Regclass | SqlType::Regtype => {
+            is_string(data_type) || matches!(data_type, D::UInt32)
+        }
         SqlType::Array(item) => match data_type {
             D::List(field)
             | D::LargeList(field)
@@ -277,7 +303,10 @@ fn fits(ty: &SqlType, data_type: &DataType) -> bool {
 }
 
 fn is_string(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 #[cfg(test)]
@@ -335,7 +364,12 @@ mod tests {
 
     #[test]
     fn plain_types_carry_no_metadata() {
-        for ty in [SqlType::Text, SqlType::Integer, SqlType::Numeric(Some((15, 2))), SqlType::Unknown] {
+        for ty in [
+            SqlType::Text,
+            SqlType::Integer,
+            SqlType::Numeric(Some((15, 2))),
+            SqlType::Unknown,
+        ] {
             assert!(field("c", &ty, true).metadata().is_empty(), "{ty}");
         }
     }
@@ -345,7 +379,10 @@ mod tests {
         let stale = |ty: &SqlType, data_type: DataType| {
             sql_type(&Field::new("c", data_type, true).with_metadata(metadata(ty)))
         };
-        assert_eq!(stale(&SqlType::Varchar(Some(3)), DataType::Int32), SqlType::Integer);
+        assert_eq!(
+            stale(&SqlType::Varchar(Some(3)), DataType::Int32),
+            SqlType::Integer
+        );
         assert_eq!(stale(&SqlType::Oid, DataType::Int64), SqlType::BigInt);
         let wider = stale(&SqlType::Numeric(Some((3, 5))), DataType::Decimal128(10, 2));
         assert_eq!(wider, SqlType::Numeric(Some((10, 2))));

@@ -9,9 +9,6 @@ pub(crate) mod array;
 pub(crate) mod boolean;
 pub(crate) mod bytea;
 pub(crate) mod datetime;
-mod datetime_decode;
-mod datetime_fields;
-mod datetime_words;
 pub(crate) mod float;
 pub(crate) mod integer;
 pub(crate) mod interval;
@@ -48,8 +45,13 @@ pub(crate) fn is_space(byte: u8) -> bool {
 /// The text without spaces around it.
 #[inline]
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
-    let Some(start) = text.iter().position(|byte| !is_space(*byte)) else { return &[] };
-    let end = text.iter().rposition(|byte| !is_space(*byte)).map_or(start, |last| last + 1);
+    let Some(start) = text.iter().position(|byte| !is_space(*byte)) else {
+        return &[];
+    };
+    let end = text
+        .iter()
+        .rposition(|byte| !is_space(*byte))
+        .map_or(start, |last| last + 1);
     &text[start..end]
 }
 

@@ -14,8 +14,8 @@ use crate::calendar::{SECONDS_PER_DAY, civil_from_days, day_of_week, days_from_c
 /// The longest offset PostgreSQL reads is a second short of this (16 hours).
 pub(crate) const MAX_OFFSET_HOURS: i32 = 15;
 
-/// The largest offset of `SET TimeZone`: a week, as PostgreSQL checks it.
-const MAX_SETTING_SECONDS: f64 = 167.0 * 3600.0;
+/// Offsets of `SET TimeZone` are below a week, as PostgreSQL checks it.
+const SETTING_LIMIT_SECONDS: f64 = 168.0 * 3600.0;
 
 /// A time zone of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,17 +70,23 @@ impl TimeZone {
         digits(&mut abbreviation, seconds_east < 0);
         let mut posix = String::new();
         digits(&mut posix, seconds_east > 0);
-        TimeZone::Fixed(FixedZone { seconds_east, name: format!("<{abbreviation}>{posix}"), abbreviation })
+        TimeZone::Fixed(FixedZone {
+            seconds_east,
+            name: format!("<{abbreviation}>{posix}"),
+            abbreviation,
+        })
     }
 
     /// Reads a value of the `TimeZone` setting: a name in any case, hours east of UTC (`-8`, `5.5`), or a POSIX
     /// specification without daylight saving (`UTC+3`). `None` when there is no such zone.
     pub fn parse(text: &str) -> Option<TimeZone> {
-        if text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
-            && let Ok(hours) = text.parse::<f64>()
+        let number = text.trim_start_matches(|c: char| c.is_ascii_whitespace());
+        if number.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.'))
+            && let Ok(hours) = number.parse::<f64>()
         {
             let seconds = hours * 3600.0;
-            return (seconds.abs() <= MAX_SETTING_SECONDS).then(|| TimeZone::fixed(seconds as i32));
+            return (seconds.abs() < SETTING_LIMIT_SECONDS)
+                .then(|| TimeZone::fixed(seconds as i32));
         }
         TimeZone::by_name(text)
     }
@@ -97,15 +103,12 @@ impl TimeZone {
             .or_else(|| TimeZone::posix(text))
     }
 
-    /// `ABC+3`, `<+03>-3:30`: an abbreviation and the offset west of UTC.
+    /// `ABC+3`, `<+03>-3:30`, `+3:30`: an abbreviation, which may be empty, and the offset **west** of UTC.
     fn posix(text: &str) -> Option<TimeZone> {
         let (abbreviation, rest) = match text.strip_prefix('<') {
             Some(quoted) => quoted.split_once('>')?,
             None => text.split_at(text.find(|c: char| !c.is_ascii_alphabetic())?),
         };
-        if abbreviation.len() < 3 {
-            return None;
-        }
         let (west, digits) = match rest.as_bytes().first()? {
             b'-' => (-1, &rest[1..]),
             b'+' => (1, &rest[1..]),
@@ -115,7 +118,12 @@ impl TimeZone {
         let mut unit = 3600;
         for part in digits.split(':') {
             let limit = if unit == 3600 { 167 } else { 59 };
-            if unit == 0 || part.is_empty() || part.len() > 3 || !part.bytes().all(|b| b.is_ascii_digit()) {
+            // PostgreSQL takes seconds for a sign of leap seconds.
+            if unit < 60
+                || part.is_empty()
+                || part.len() > 3
+                || !part.bytes().all(|b| b.is_ascii_digit())
+            {
                 return None;
             }
             let value = part.parse::<i32>().ok().filter(|value| *value <= limit)?;
@@ -175,7 +183,9 @@ impl TimeZone {
 
     /// Whether the zone has had one offset since 1970, so that a time without a date has an offset.
     pub(crate) fn never_changes(&self) -> bool {
-        let TimeZone::Named(_) = self else { return true };
+        let TimeZone::Named(_) = self else {
+            return true;
+        };
         let first = self.offset_at_utc(0);
         (0..70 * 12).all(|month| self.offset_at_utc(month * 30 * SECONDS_PER_DAY) == first)
     }
@@ -198,7 +208,9 @@ impl TimeZone {
     /// abbreviation was in use, else that of the zone itself.
     pub(crate) fn abbreviation_offset_at_local(&self, abbreviation: &str, seconds: i64) -> i32 {
         let here = self.offset_at_local(seconds);
-        let TimeZone::Named(zone) = self else { return here };
+        let TimeZone::Named(zone) = self else {
+            return here;
+        };
         let matches = |at: i64| {
             let offset = zone_offset(*zone, at);
             offset
@@ -272,7 +284,12 @@ pub(crate) struct Offsets {
 
 impl Offsets {
     pub(crate) fn new(zone: TimeZone) -> Self {
-        Offsets { constant: zone.constant_offset(), zone, quarter: i64::MIN, offset: 0 }
+        Offsets {
+            constant: zone.constant_offset(),
+            zone,
+            quarter: i64::MIN,
+            offset: 0,
+        }
     }
 
     pub(crate) fn zone(&self) -> &TimeZone {
@@ -327,6 +344,9 @@ mod tests {
         assert_eq!(TimeZone::parse("UTC+3").unwrap().offset_at_utc(0), -10_800);
         assert_eq!(show("Mars/Olympus"), None);
         assert_eq!(show("200"), None);
+        // A sign and a colon make it POSIX, which counts westward.
+        assert_eq!(show("+02:30").as_deref(), Some("+02:30"));
+        assert_eq!(TimeZone::parse("+02:30").unwrap().offset_at_utc(0), -9_000);
     }
 
     #[test]

@@ -76,7 +76,10 @@ fn throughput(server: &Server) -> anyhow::Result<f64> {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().expect("the thread does not panic")).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().expect("the thread does not panic"))
+            .collect()
     });
     counts.into_iter().sum()
 }

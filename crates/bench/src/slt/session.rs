@@ -117,7 +117,7 @@ impl Session {
             wishes,
         };
         for setting in [
-            &format!("SET search_path TO {schema}"),
+            format!("SET search_path TO {schema}").as_str(),
             "SET timezone TO 'UTC'",
             "SET datestyle TO 'ISO, MDY'",
             "SET intervalstyle TO 'postgres'",

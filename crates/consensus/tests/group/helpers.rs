@@ -12,6 +12,7 @@ use wharf_consensus::{ConsensusError, Group, GroupOptions, GroupStatus};
 pub(crate) fn options(folder: &Path) -> GroupOptions {
     GroupOptions {
         min_free_bytes: 1 << 20,
+        min_free_bytes_to_open: 1 << 20,
         ..GroupOptions::new(folder)
     }
 }
@@ -89,4 +90,26 @@ pub(crate) async fn wait_for(group: &Group, wanted: impl Fn(&GroupStatus) -> boo
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("still {:?}", group.status());
+}
+
+/// Tells a test that it has a process of its own.
+const ALONE: &str = "WHARF_TEST_ALONE";
+
+/// Failpoints are the whole process's: a test that sets them runs itself again alone. True in that process; false when it was run
+/// there and has passed.
+pub(crate) fn alone(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+    false
 }

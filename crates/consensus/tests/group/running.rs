@@ -6,7 +6,9 @@ use std::time::Duration;
 use wharf_catalog::Effect;
 use wharf_consensus::{ConsensusError, Group, GroupOptions};
 
-use crate::helpers::{bootstrap, create_schema, create_schemas, open, options, propose, schemas};
+use crate::helpers::{
+    alone, bootstrap, create_schema, create_schemas, open, options, propose, schemas,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_commands_share_log_entries() {
@@ -118,28 +120,98 @@ async fn limits_have_errors_of_their_own() {
     );
     assert_eq!(schemas(&group.read().await.unwrap()), [1]);
     group.shutdown().await.unwrap();
+
+    // And when there is not even room to open it, nothing is touched: sled would destroy its files.
+    let full = GroupOptions {
+        min_free_bytes_to_open: u64::MAX,
+        ..options(folder.path())
+    };
+    let error = Group::open(full).await.unwrap_err();
+    assert_eq!(
+        (
+            error.sqlstate(),
+            error.to_string().contains("no space left on device")
+        ),
+        ("53100", true)
+    );
+    assert_eq!(schemas(&open(folder.path()).await.local()), [1]);
 }
 
 #[tokio::test]
 async fn a_command_that_waits_too_long_is_told_so() {
+    if !alone("running::a_command_that_waits_too_long_is_told_so") {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
+    let propose_timeout = Duration::from_millis(50);
     let slow = GroupOptions {
-        propose_timeout: Duration::ZERO,
+        propose_timeout,
         max_waiting_commands: 1,
         ..options(folder.path())
     };
     let group = Group::open(slow).await.unwrap();
-    let error = group.propose(bootstrap()).await.unwrap_err();
+    fail::cfg("consensus::before_append", "sleep(300)").unwrap();
+    let (first, second, third) = futures::join!(
+        group.propose(bootstrap()),
+        group.propose(create_schema(1)),
+        group.propose(create_schema(2)),
+    );
+    // The first is on its way, the second in the queue, and for the third there is no room.
+    let error = first.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "catalog command was not confirmed within 50 ms"
+    );
+    assert_eq!(
+        (error.sqlstate(), error.detail().as_deref()),
+        ("08007", Some("It may still be applied."))
+    );
     assert!(
-        matches!(
-            error,
-            ConsensusError::Timeout { .. } | ConsensusError::Overloaded { .. }
-        ),
+        matches!(second, Err(ConsensusError::Timeout { .. })),
+        "{second:?}"
+    );
+    let error = third.unwrap_err();
+    assert!(
+        matches!(error, ConsensusError::Overloaded { limit: 1 }),
         "{error}"
     );
+    assert_eq!(
+        (error.sqlstate(), error.hint().as_deref()),
+        ("53400", Some("Try again."))
+    );
+    fail::remove("consensus::before_append");
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(
+        schemas(&group.local()),
+        [1],
+        "what was taken is applied, what was refused is not"
+    );
     group.shutdown().await.unwrap();
-    // It was taken before the time was over, and is applied all the same or not at all.
+}
+
+/// The disk fills up in the midst of a write: nobody is told that it was done, and a restart with more room goes on.
+#[tokio::test]
+async fn an_append_that_fails_is_not_acknowledged() {
+    if !alone("running::an_append_that_fails_is_not_acknowledged") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
     let group = open(folder.path()).await;
-    let _ = propose(&group, bootstrap()).await.unwrap();
-    assert!(group.local().is_bootstrapped());
+    propose(&group, bootstrap()).await.unwrap();
+    create_schemas(&group, 0..3).await;
+    fail::cfg("consensus::before_append", "return").unwrap();
+    for number in 3..6 {
+        let error = group.propose(create_schema(number)).await.unwrap_err();
+        assert!(matches!(error, ConsensusError::DiskFull { .. }), "{error}");
+        assert_eq!(error.sqlstate(), "53100");
+    }
+    assert_eq!(schemas(&group.local()), [0, 1, 2]);
+    // Reads go on: what was answered is there, and nothing else can be answered by anyone.
+    assert_eq!(schemas(&group.read().await.unwrap()), [0, 1, 2]);
+    fail::remove("consensus::before_append");
+    group.shutdown().await.unwrap();
+    let group = open(folder.path()).await;
+    assert_eq!(schemas(&group.read().await.unwrap()), [0, 1, 2]);
+    create_schemas(&group, 3..6).await;
+    group.shutdown().await.unwrap();
 }

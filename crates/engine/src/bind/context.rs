@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
@@ -50,11 +51,15 @@ impl BindContext {
         Ok(Expr::Cast(Cast::new_from_field(Box::new(placeholder), Arc::new(super::types::cast_field(to)))))
     }
 
-    /// The parameters' types in order; those the statement does not use are text.
-    pub(crate) fn parameter_types(&self) -> Vec<SqlType> {
-        let parameters = self.parameters.lock();
-        let count = parameters.keys().next_back().copied().unwrap_or(0);
-        (1..=count).map(|number| parameters.get(&number).cloned().unwrap_or(SqlType::Text)).collect()
+    /// Remembers the type of a parameter that has one already: declared, or found by DataFusion's planner.
+    pub(super) fn declared_parameter(&self, id: &str, field: &Field) -> DfResult<()> {
+        let number = parameter_number(id).map_err(to_datafusion)?;
+        let ty = match mapping::sql_type(field) {
+            SqlType::Unknown => SqlType::Text,
+            ty => ty,
+        };
+        self.parameters.lock().entry(number).or_insert(ty);
+        Ok(())
     }
 
     /// A call of a scalar function by name.
@@ -89,20 +94,30 @@ impl BindContext {
         })
     }
 
-    /// A function call with resolved arguments: gives parameters without a type one.
+    /// A function call with resolved arguments: literals and parameters without a type take the one that PostgreSQL's
+    /// choice among the functions of that name gives them.
     pub(super) fn finish_call(&self, resolver: &Resolver<'_>, func: Arc<ScalarUDF>, args: Vec<Expr>) -> DfResult<Expr> {
-        let assumed = match func.name() {
-            "abs" | "round" | "ceil" | "floor" | "sqrt" | "power" | "exp" | "ln" | "log" | "sign" | "trunc" => {
-                SqlType::Double
-            }
-            "generate_series" | "make_date" | "chr" | "repeat" => SqlType::Integer,
-            _ => SqlType::Text,
-        };
+        let mut types = Vec::with_capacity(args.len());
+        for arg in &args {
+            types.push(match resolver.known(arg)? {
+                Known::Unknown => SqlType::Unknown,
+                Known::Type(ty) => ty,
+            });
+        }
+        let chosen = crate::functions::resolve(func.name(), &types).transpose().map_err(to_datafusion)?;
         let args = args
             .into_iter()
-            .map(|arg| match (&arg, resolver.known(&arg)?) {
-                (Expr::Placeholder(_), Known::Unknown) => resolver.coerce(arg, &assumed),
-                _ => Ok(arg),
+            .zip(types)
+            .enumerate()
+            .map(|(index, (arg, ty))| {
+                let wanted = chosen.as_ref().and_then(|chosen| chosen.arguments.get(index));
+                match (ty, wanted) {
+                    (SqlType::Unknown, Some(wanted)) if *wanted != SqlType::Unknown => resolver.coerce(arg, wanted),
+                    (SqlType::Unknown, _) if matches!(arg, Expr::Placeholder(_)) => {
+                        resolver.coerce(arg, assumed_type(func.name()))
+                    }
+                    _ => Ok(arg),
+                }
             })
             .collect::<DfResult<Vec<_>>>()?;
         Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
@@ -127,6 +142,14 @@ impl BindContext {
 
     fn oid_literal(&self, oid: u32, ty: &SqlType) -> Expr {
         Expr::Literal(ScalarValue::UInt32(Some(oid)), Some(mapping::metadata(ty).into()))
+    }
+}
+
+/// The type of a parameter without a type in a call of one of DataFusion's own functions.
+fn assumed_type(function: &str) -> &'static SqlType {
+    match function {
+        "generate_series" => &SqlType::Integer,
+        _ => &SqlType::Text,
     }
 }
 

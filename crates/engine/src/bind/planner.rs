@@ -17,7 +17,7 @@ use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanne
 use datafusion::logical_expr::{
     AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
 };
-use datafusion::sql::TableReference;
+use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::resolve::resolve_table_references;
@@ -75,19 +75,13 @@ fn plan_statement<'a>(
         let mut tables = HashMap::new();
         let mut reads = Vec::new();
         for reference in references {
-            let opened = open(&reference, context, reader, depth).await?;
-            reads.extend(opened.oid);
-            tables.insert(reference, opened.source);
+            let (oid, source) = open(&reference, context, reader, depth).await?;
+            reads.extend(oid);
+            tables.insert(reference, source);
         }
         let provider = Provider { session: &context.session, tables };
         let options = ParserOptions::from(&context.session.config_options().sql_parser);
-        let fields: Vec<Option<FieldRef>> = parameters
-            .iter()
-            .enumerate()
-            .map(|(index, ty)| {
-                ty.as_ref().map(|ty| Arc::new(mapping::field(format!("${}", index + 1), ty, true)))
-            })
-            .collect();
+        let fields = parameter_fields(parameters);
         let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields);
         let plan = SqlToRel::new_with_options(&provider, options)
             .sql_statement_to_plan_with_context(statement, &mut planner_context)
@@ -96,10 +90,20 @@ fn plan_statement<'a>(
     })
 }
 
-struct Opened {
-    source: Arc<dyn TableSource>,
-    oid: Option<u32>,
+/// The declared parameters as DataFusion's planner wants them.
+fn parameter_fields(parameters: &[Option<SqlType>]) -> Vec<Option<FieldRef>> {
+    let mut fields: Vec<Option<FieldRef>> = Vec::with_capacity(parameters.len());
+    for (index, ty) in parameters.iter().enumerate() {
+        fields.push(ty.as_ref().map(|ty| {
+            let field: FieldRef = Arc::new(mapping::field(format!("${}", index + 1), ty, true));
+            field
+        }));
+    }
+    fields
 }
+
+/// A relation that was opened: its oid, where it has one that views depend on, and its source.
+type Opened = (Option<u32>, Arc<dyn TableSource>);
 
 async fn open(
     reference: &TableReference,
@@ -120,26 +124,22 @@ async fn open(
             (Some(schema.as_ref()), table.as_ref())
         }
     };
-    let system = |schema: &str| {
-        crate::pg_catalog::table(schema, name, &context.catalog, context.database)
-            .map(|provider| Opened { source: provider_as_source(provider), oid: None })
-    };
     match schema {
         None => {
-            if let Some(opened) = system("pg_catalog") {
+            if let Some(opened) = system("pg_catalog", name, context) {
                 return Ok(opened);
             }
             if let Some(relation) = context.search_path.find(&context.catalog, context.database, name) {
                 return open_relation(&relation, context, reader, depth).await;
             }
             for schema in context.search_path.schemas() {
-                if let Some(opened) = system(schema) {
+                if let Some(opened) = system(schema, name, context) {
                     return Ok(opened);
                 }
             }
         }
         Some(schema) => {
-            if let Some(opened) = system(schema) {
+            if let Some(opened) = system(schema, name, context) {
                 return Ok(opened);
             }
             let relation = context
@@ -158,6 +158,11 @@ async fn open(
     Err(SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{written}\" does not exist")))
 }
 
+fn system(schema: &str, name: &str, context: &BindContext) -> Option<Opened> {
+    let provider = crate::pg_catalog::table(schema, name, &context.catalog, context.database)?;
+    Some((None, provider_as_source(provider)))
+}
+
 async fn open_relation(
     relation: &Relation,
     context: &BindContext,
@@ -169,7 +174,7 @@ async fn open_relation(
         Relation::Table(table) => {
             let table = reader.open(table).await.map_err(|error| from_lake(&error))?;
             let provider: Arc<dyn TableProvider> = table.provider().await.map_err(|error| from_lake(&error))?;
-            Ok(Opened { source: provider_as_source(provider), oid })
+            Ok((oid, provider_as_source(provider)))
         }
         Relation::View(view) => {
             let mut statements = crate::statement::parse(&view.definition)?;
@@ -180,7 +185,7 @@ async fn open_relation(
             let planned = plan_statement(statement, &[], context, reader, depth + 1).await?;
             let plan = with_column_names(planned.plan, &view.columns)?;
             let provider = ViewTable::new(plan, Some(view.definition.clone()));
-            Ok(Opened { source: provider_as_source(Arc::new(provider)), oid })
+            Ok((oid, provider_as_source(Arc::new(provider))))
         }
     }
 }

@@ -94,6 +94,10 @@ impl Resolver<'_> {
                 ScalarValue::Decimal128(Some(i128::from(value)), 20, 0),
                 None,
             )),
+            Expr::Placeholder(Placeholder { id, field: Some(field) }) => {
+                self.context.declared_parameter(&id, &field)?;
+                Ok(Expr::Placeholder(Placeholder { id, field: Some(field) }))
+            }
             Expr::BinaryExpr(binary) => self.binary(binary),
             Expr::ScalarFunction(function) => self.function(function),
             Expr::Cast(cast) => self.cast(cast),
@@ -187,9 +191,9 @@ impl Resolver<'_> {
                 return Ok(CastFunction::call(text, to.clone(), mode));
             }
             to => {
-                let mut builder = ColumnBuilder::new(to, &self.context.format).map_err(to_datafusion)?;
+                let mut builder = ColumnBuilder::new(to, &self.context.format);
                 builder.push_text(text.as_bytes()).map_err(to_datafusion)?;
-                ScalarValue::try_from_array(&builder.finish().map_err(to_datafusion)?, 0)?
+                ScalarValue::try_from_array(&builder.finish(), 0)?
             }
         };
         let metadata = mapping::metadata(to);
@@ -676,9 +680,9 @@ fn numeric_literal(text: &str) -> DfResult<ScalarValue> {
         return Ok(ScalarValue::Decimal128(Some(value), (written.max(1)) as u8, fraction.len() as i8));
     }
     let format = wharf_values::TextFormat::default();
-    let mut builder = ColumnBuilder::new(&SqlType::Numeric(None), &format).map_err(to_datafusion)?;
+    let mut builder = ColumnBuilder::new(&SqlType::Numeric(None), &format);
     builder.push_text(text.as_bytes()).map_err(to_datafusion)?;
-    ScalarValue::try_from_array(&builder.finish().map_err(to_datafusion)?, 0)
+    ScalarValue::try_from_array(&builder.finish(), 0)
 }
 
 /// Types in which all values of `ty` and a literal are compared: without the limits of a column.

@@ -97,14 +97,14 @@ fn plain(array: &ArrayRef, target: &DataType, from: &SqlType, to: &SqlType) -> R
 /// Any text as another type, by that type's input rules.
 fn from_text(array: &ArrayRef, to: &SqlType, format: &TextFormat) -> Result<ArrayRef, SqlError> {
     let strings = strings(array)?;
-    let mut builder = ColumnBuilder::new(to, format)?;
+    let mut builder = ColumnBuilder::new(to, format).explicit_cast();
     for value in strings.as_string_view() {
         match value {
             Some(text) => builder.push_text(text.as_bytes())?,
             None => builder.push_null(),
         }
     }
-    builder.finish()
+    Ok(builder.finish())
 }
 
 fn strings(array: &ArrayRef) -> Result<ArrayRef, SqlError> {
@@ -203,7 +203,7 @@ fn doubles_to_reals(array: &ArrayRef) -> Result<ArrayRef, SqlError> {
 
 /// A float as numeric keeps the digits the type guarantees: 15 for double precision, 6 for real.
 fn floats_to_numeric(array: &ArrayRef, to: &SqlType, format: &TextFormat) -> Result<ArrayRef, SqlError> {
-    let mut builder = ColumnBuilder::new(to, format)?;
+    let mut builder = ColumnBuilder::new(to, format).explicit_cast();
     let mut push = |value: Option<f64>, digits: usize| -> Result<(), SqlError> {
         match value {
             None => builder.push_null(),
@@ -223,7 +223,7 @@ fn floats_to_numeric(array: &ArrayRef, to: &SqlType, format: &TextFormat) -> Res
             }
         }
     }
-    builder.finish()
+    Ok(builder.finish())
 }
 
 fn microseconds(array: &ArrayRef, zone: Option<Arc<str>>) -> Result<ArrayRef, SqlError> {

@@ -80,7 +80,7 @@ pub(crate) async fn run(session: &mut Session, statement: &Ast) -> Result<Outcom
 async fn propose(session: &mut Session, command: Command) -> Result<Answer, SqlError> {
     let answer = session.engine.propose(command).await?;
     for notice in &answer.notices {
-        let code = SqlState::from_code(&notice.sqlstate).unwrap_or(SqlState::SUCCESSFUL_COMPLETION);
+        let code = SqlState::parse(&notice.sqlstate).unwrap_or(SqlState::SUCCESSFUL_COMPLETION);
         let mut error = SqlError::new(code, notice.message.clone());
         error.detail.clone_from(&notice.detail);
         session.notice("NOTICE", error);

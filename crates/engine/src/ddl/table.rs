@@ -197,8 +197,7 @@ async fn new_metadata(
         .warehouse
         .create_table(NewTable {
             id,
-            database,
-            namespace: &name.schema,
+            namespace: database,
             name: &name.name,
             columns,
             properties: Default::default(),
@@ -253,7 +252,7 @@ pub(super) async fn create_as(session: &mut Session, create: &ast::CreateTable) 
     let state = &context.session;
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =
-        state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)?;
+        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     let table = Arc::new(Table {
         id,

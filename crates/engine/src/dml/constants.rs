@@ -31,7 +31,7 @@ pub(crate) async fn evaluate(
     let state = &context.session;
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =
-        state.query_planner().create_physical_plan(&optimized, state).await.map_err(from_datafusion)?;
+        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
     let schema = physical.schema();
     let batches = collect(physical, state.task_ctx()).await.map_err(from_datafusion)?;
     concat_batches(&schema, &batches).map_err(|error| SqlError::internal(error.to_string()))

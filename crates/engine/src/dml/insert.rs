@@ -198,7 +198,7 @@ pub(crate) async fn run(
     let state = session.session_state(&catalog);
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =
-        state.query_planner().create_physical_plan(&optimized, &state).await.map_err(from_datafusion)?;
+        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     let mut target = Target::open(session, &insert.table).await?;
     let written = async {

@@ -19,6 +19,7 @@ use super::call::Result;
 use super::datetime::{USECS_PER_DAY, local_to_utc};
 use super::decimal;
 use super::overload::canonical;
+use super::udf::argument_type;
 
 /// The Arrow type a value of any accepted Arrow type is brought to, before overloads are looked at: one
 /// representation for each SQL type.
@@ -72,7 +73,7 @@ pub(super) fn converted_type(field: &Field, to: &SqlType) -> DataType {
 /// # Errors
 /// Those of the cast: `22P02` and kin for literals, `22003`, `22008`.
 pub(super) fn convert(array: &ArrayRef, field: &Field, to: &SqlType, format: &TextFormat) -> Result<ArrayRef> {
-    let from = canonical(&wharf_values::sql_type(field));
+    let from = canonical(&argument_type(field));
     let wanted = converted_type(field, to);
     if *array.data_type() == DataType::Null {
         return Ok(new_null_array(&wanted, array.len()));
@@ -80,7 +81,8 @@ pub(super) fn convert(array: &ArrayRef, field: &Field, to: &SqlType, format: &Te
     let plain = representation(array.data_type());
     let array = if plain == *array.data_type() { Arc::clone(array) } else { arrow_cast(array, &plain)? };
     let array = &array;
-    if from == *to {
+    let text_as_it_is = from == SqlType::Unknown && *to == SqlType::Text;
+    if from == *to || text_as_it_is {
         return if *array.data_type() == wanted { Ok(Arc::clone(array)) } else { arrow_cast(array, &wanted) };
     }
     match (&from, to) {

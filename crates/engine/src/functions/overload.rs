@@ -196,19 +196,20 @@ pub(crate) fn resolve(name: &str, types: &[SqlType]) -> Option<Result<Resolved>>
     Some(choose(name, overloads, types).map(|chosen| Resolved { arguments: chosen.types, returns: chosen.returns }))
 }
 
-/// As [`choose`], for a plan: text that fits nowhere is taken for an untyped literal, since a plan may have lost the
-/// difference.
+/// As [`choose`], for a plan, which may have lost the difference between text and an untyped literal: what fits nowhere
+/// as the one is taken for the other.
 pub(super) fn choose_leniently<'a>(
     name: &str,
     overloads: &'a [Overload],
     types: &[SqlType],
 ) -> Result<Chosen<'a>> {
+    let replaced = |from: SqlType, to: SqlType| {
+        types.iter().map(|ty| if canonical(ty) == from { to.clone() } else { ty.clone() }).collect::<Vec<_>>()
+    };
     choose(name, overloads, types).or_else(|error| {
-        let untyped = types
-            .iter()
-            .map(|ty| if canonical(ty) == SqlType::Text { SqlType::Unknown } else { ty.clone() })
-            .collect::<Vec<_>>();
-        choose(name, overloads, &untyped).map_err(|_| error)
+        choose(name, overloads, &replaced(SqlType::Unknown, SqlType::Text))
+            .or_else(|_| choose(name, overloads, &replaced(SqlType::Text, SqlType::Unknown)))
+            .map_err(|_| error)
     })
 }
 
@@ -288,16 +289,25 @@ impl<'a> Candidate<'a> {
         Some(Candidate { overload, types: converted, element })
     }
 
+    /// The type an argument is declared to have; none for `any` and its kin.
+    fn declared(&self, index: usize) -> Option<&SqlType> {
+        match self.overload.parameter(index) {
+            Some(Parameter::Type(ty)) => Some(ty),
+            _ => None,
+        }
+    }
+
     fn exact(&self, types: &[SqlType]) -> usize {
-        self.types.iter().zip(types).filter(|(wanted, ty)| wanted == ty).count()
+        types.iter().enumerate().filter(|(index, ty)| self.declared(*index) == Some(ty)).count()
     }
 
     fn preferred(&self, types: &[SqlType]) -> usize {
-        let counts = |(wanted, ty): &(&SqlType, &SqlType)| {
-            **ty != SqlType::Unknown
-                && (wanted == ty || (wanted.category() == ty.category() && is_preferred(wanted)))
+        let counts = |(index, ty): &(usize, &SqlType)| {
+            self.declared(*index).is_some_and(|wanted| {
+                wanted == *ty || (wanted.category() == ty.category() && is_preferred(wanted))
+            })
         };
-        self.types.iter().zip(types).filter(counts).count()
+        types.iter().enumerate().filter(counts).count()
     }
 
     fn returns(&self) -> SqlType {
@@ -341,13 +351,14 @@ fn keep_best(candidates: &mut Vec<Candidate<'_>>, score: impl Fn(&Candidate<'_>)
 /// PostgreSQL's rule for untyped literals: in each such position the string category if any candidate takes it, else
 /// the one category all agree on; then a preferred type of that category if any candidate has one.
 fn by_category(candidates: &mut Vec<Candidate<'_>>, types: &[SqlType]) {
+    let category = |candidate: &Candidate<'_>, index: usize| candidate.declared(index).map_or('P', SqlType::category);
     let mut slots = Vec::new();
     for (index, ty) in types.iter().enumerate() {
         if *ty != SqlType::Unknown {
             continue;
         }
-        let categories = candidates.iter().map(|candidate| candidate.types[index].category()).collect::<Vec<_>>();
-        let category = if categories.contains(&'S') {
+        let categories = candidates.iter().map(|candidate| category(candidate, index)).collect::<Vec<_>>();
+        let chosen = if categories.contains(&'S') {
             'S'
         } else if categories.windows(2).all(|pair| pair[0] == pair[1]) {
             categories[0]
@@ -356,13 +367,13 @@ fn by_category(candidates: &mut Vec<Candidate<'_>>, types: &[SqlType]) {
         };
         let preferred = candidates
             .iter()
-            .any(|candidate| candidate.types[index].category() == category && is_preferred(&candidate.types[index]));
-        slots.push((index, category, preferred));
+            .any(|candidate| candidate.declared(index).is_some_and(|ty| ty.category() == chosen && is_preferred(ty)));
+        slots.push((index, chosen, preferred));
     }
     let fits = |candidate: &Candidate<'_>| {
-        slots.iter().all(|(index, category, preferred)| {
-            let ty = &candidate.types[*index];
-            ty.category() == *category && (!preferred || is_preferred(ty))
+        slots.iter().all(|(index, chosen, preferred)| {
+            category(candidate, *index) == *chosen
+                && (!preferred || candidate.declared(*index).is_some_and(is_preferred))
         })
     };
     if candidates.iter().any(fits) {

@@ -71,7 +71,7 @@ impl Hash for Function {
 
 impl Function {
     fn choose(&self, fields: &[FieldRef]) -> Result<Chosen<'static>, SqlError> {
-        let types = fields.iter().map(|field| wharf_values::sql_type(field)).collect::<Vec<_>>();
+        let types = fields.iter().map(|field| argument_type(field)).collect::<Vec<_>>();
         choose_leniently(self.name, self.overloads, &types)
     }
 
@@ -147,6 +147,14 @@ impl Function {
     }
 }
 
+/// The SQL type of an argument. Text is `Utf8View` in Wharf; plain `Utf8` is what the SQL planner makes of literals.
+pub(super) fn argument_type(field: &Field) -> SqlType {
+    match field.data_type() {
+        DataType::Utf8 if !field.metadata().contains_key(wharf_values::mapping::TYPE_KEY) => SqlType::Unknown,
+        _ => wharf_values::sql_type(field),
+    }
+}
+
 fn is_null(array: &dyn Array) -> bool {
     array.logical_nulls().is_some_and(|nulls| nulls.is_null(0))
 }
@@ -175,7 +183,12 @@ impl ScalarUDFImpl for Function {
     }
 
     fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
-        Ok(arg_types.iter().map(representation).collect())
+        let coerced = |data_type: &DataType| match data_type {
+            // Stays what it is, to be known for a literal.
+            DataType::Utf8 => DataType::Utf8,
+            other => representation(other),
+        };
+        Ok(arg_types.iter().map(coerced).collect())
     }
 
     fn is_strict(&self) -> bool {

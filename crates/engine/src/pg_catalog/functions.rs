@@ -1,10 +1,393 @@
 //! Functions about the session and the catalog: `current_schema()`, `version()`, `format_type()`, ...
+//!
+//! What always holds: they read the session through [`SystemContext`] alone and change nothing. Functions about things
+//! Wharf does not have (indexes, publications) give NULL or false, as PostgreSQL does for objects that do not exist.
 
 use std::sync::Arc;
 
-use datafusion::logical_expr::ScalarUDF;
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListBuilder, StringViewArray, StringViewBuilder, UInt32Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+use datafusion::scalar::ScalarValue;
+use wharf_catalog::{Relation, SqlType};
+use wharf_values::{SqlError, mapping};
+
+use super::SystemContext;
+use crate::error::to_datafusion;
+use crate::settings::SERVER_VERSION;
+
+/// One row's arguments, as numbers and texts.
+struct Row<'a> {
+    context: &'a SystemContext,
+    numbers: &'a [Option<i64>],
+    texts: &'a [Option<String>],
+}
+
+/// One value of a result.
+enum Value {
+    Null,
+    Text(String),
+    Bool(bool),
+    Int(i64),
+    Texts(Vec<String>),
+}
+
+type Compute = fn(&Row<'_>) -> Result<Value, SqlError>;
+
+/// A function: its name, the type of its result, and how a row is computed.
+struct Definition {
+    name: &'static str,
+    returns: Kind,
+    compute: Compute,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Kind {
+    Text,
+    Name,
+    Bool,
+    Integer,
+    BigInt,
+    Regclass,
+    Names,
+}
+
+impl Kind {
+    fn sql_type(self) -> SqlType {
+        match self {
+            Kind::Text => SqlType::Text,
+            Kind::Name => SqlType::Name,
+            Kind::Bool => SqlType::Boolean,
+            Kind::Integer => SqlType::Integer,
+            Kind::BigInt => SqlType::BigInt,
+            Kind::Regclass => SqlType::Regclass,
+            Kind::Names => SqlType::Array(Box::new(SqlType::Name)),
+        }
+    }
+}
+
+const fn define(name: &'static str, returns: Kind, compute: Compute) -> Definition {
+    Definition { name, returns, compute }
+}
+
+fn text(value: impl Into<String>) -> Result<Value, SqlError> {
+    Ok(Value::Text(value.into()))
+}
+
+static DEFINITIONS: &[Definition] = &[
+    define("version", Kind::Text, |_| {
+        text(format!(
+            "PostgreSQL {SERVER_VERSION} (Wharf {}) on {}-{}",
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::ARCH,
+            std::env::consts::OS
+        ))
+    }),
+    define("current_database", Kind::Name, current_database),
+    define("current_catalog", Kind::Name, current_database),
+    define("current_user", Kind::Name, |row| text(&row.context.identity.role)),
+    define("session_user", Kind::Name, |row| text(&row.context.identity.role)),
+    define("current_role", Kind::Name, |row| text(&row.context.identity.role)),
+    define("user", Kind::Name, |row| text(&row.context.identity.role)),
+    define("current_schema", Kind::Name, |row| {
+        let context = row.context;
+        Ok(match context.search_path.current(&context.catalog, context.identity.database) {
+            Some(schema) => Value::Text(schema.to_owned()),
+            None => Value::Null,
+        })
+    }),
+    define("current_schemas", Kind::Names, current_schemas),
+    define("pg_backend_pid", Kind::Integer, |row| Ok(Value::Int(i64::from(row.context.identity.process)))),
+    define("pg_is_in_recovery", Kind::Bool, |_| Ok(Value::Bool(false))),
+    define("current_setting", Kind::Text, current_setting),
+    define("pg_get_userbyid", Kind::Name, |row| {
+        let Some(oid) = number(row, 0) else { return Ok(Value::Null) };
+        match row.context.catalog.role(oid) {
+            Some(role) => text(&role.name),
+            None => text(format!("unknown (OID={oid})")),
+        }
+    }),
+    define("pg_table_is_visible", Kind::Bool, table_is_visible),
+    define("pg_type_is_visible", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("pg_function_is_visible", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("obj_description", Kind::Text, |row| describe(row, None)),
+    define("col_description", Kind::Text, |row| describe(row, number(row, 1))),
+    define("shobj_description", Kind::Text, |_| Ok(Value::Null)),
+    define("pg_get_expr", Kind::Text, |row| Ok(row.texts[0].clone().map_or(Value::Null, Value::Text))),
+    define("pg_get_viewdef", Kind::Text, view_definition),
+    define("pg_get_constraintdef", Kind::Text, |_| Ok(Value::Null)),
+    define("pg_get_indexdef", Kind::Text, |_| Ok(Value::Null)),
+    define("pg_get_partkeydef", Kind::Text, |_| Ok(Value::Null)),
+    define("pg_get_statisticsobjdef_columns", Kind::Text, |_| Ok(Value::Null)),
+    define("pg_get_function_identity_arguments", Kind::Text, |_| Ok(Value::Null)),
+    define("pg_relation_is_publishable", Kind::Bool, |_| Ok(Value::Bool(false))),
+    define("format_type", Kind::Text, |row| {
+        let Some(oid) = number(row, 0) else { return Ok(Value::Null) };
+        let typmod = row.numbers.get(1).copied().flatten().unwrap_or(-1) as i32;
+        match SqlType::from_oid(oid, typmod) {
+            Some(ty) => text(ty.to_string()),
+            None => text("???"),
+        }
+    }),
+    define("pg_encoding_to_char", Kind::Name, |row| match number(row, 0) {
+        Some(6) => text("UTF8"),
+        _ => text(""),
+    }),
+    define("has_table_privilege", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("has_any_column_privilege", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("has_column_privilege", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("has_schema_privilege", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("has_database_privilege", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("has_function_privilege", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("pg_relation_size", Kind::BigInt, |_| Ok(Value::Int(0))),
+    define("pg_table_size", Kind::BigInt, |_| Ok(Value::Int(0))),
+    define("pg_total_relation_size", Kind::BigInt, |_| Ok(Value::Int(0))),
+    define("pg_database_size", Kind::BigInt, |_| Ok(Value::Int(0))),
+    define("to_regclass", Kind::Regclass, |row| {
+        let Some(name) = &row.texts[0] else { return Ok(Value::Null) };
+        let context = row.context;
+        let found =
+            super::relation_oid(&context.catalog, context.identity.database, &context.search_path, name);
+        Ok(found.map_or(Value::Null, |oid| Value::Int(i64::from(oid))))
+    }),
+];
+
+fn number(row: &Row<'_>, index: usize) -> Option<u32> {
+    row.numbers.get(index).copied().flatten().and_then(|value| u32::try_from(value).ok())
+}
+
+fn current_database(row: &Row<'_>) -> Result<Value, SqlError> {
+    let database = row.context.catalog.database(row.context.identity.database);
+    Ok(database.map_or(Value::Null, |database| Value::Text(database.name.clone())))
+}
+
+fn current_schemas(row: &Row<'_>) -> Result<Value, SqlError> {
+    let context = row.context;
+    let mut schemas = Vec::new();
+    if row.texts.first().is_some_and(|text| matches!(text.as_deref(), Some("true" | "t"))) {
+        schemas.push("pg_catalog".to_owned());
+    }
+    schemas.extend(
+        context
+            .search_path
+            .schemas()
+            .iter()
+            .filter(|name| context.catalog.namespace_by_name(context.identity.database, name).is_some())
+            .cloned(),
+    );
+    Ok(Value::Texts(schemas))
+}
+
+fn current_setting(row: &Row<'_>) -> Result<Value, SqlError> {
+    let Some(name) = &row.texts[0] else { return Ok(Value::Null) };
+    match row.context.settings.get(name) {
+        Ok(value) => text(value),
+        Err(_) if matches!(row.texts.get(1).and_then(Option::as_deref), Some("true" | "t")) => Ok(Value::Null),
+        Err(error) => Err(error),
+    }
+}
+
+fn table_is_visible(row: &Row<'_>) -> Result<Value, SqlError> {
+    let context = row.context;
+    let Some(relation) = number(row, 0).and_then(|oid| context.catalog.relation_by_oid(oid)) else {
+        return Ok(Value::Null);
+    };
+    let found = context.search_path.find(&context.catalog, context.identity.database, relation.name());
+    Ok(Value::Bool(found.is_some_and(|found| found.oid() == relation.oid())))
+}
+
+fn describe(row: &Row<'_>, column: Option<u32>) -> Result<Value, SqlError> {
+    let Some(oid) = number(row, 0) else { return Ok(Value::Null) };
+    let comment = match (row.context.catalog.relation_by_oid(oid), column) {
+        (Some(relation), None) => relation.comment().map(str::to_owned),
+        (Some(relation), Some(column)) => (column as usize)
+            .checked_sub(1)
+            .and_then(|index| relation.columns().get(index))
+            .and_then(|column| column.comment.clone()),
+        (None, _) => row.context.catalog.namespace(oid).and_then(|namespace| namespace.comment.clone()),
+    };
+    Ok(comment.map_or(Value::Null, Value::Text))
+}
+
+fn view_definition(row: &Row<'_>) -> Result<Value, SqlError> {
+    Ok(match number(row, 0).and_then(|oid| row.context.catalog.relation_by_oid(oid)) {
+        Some(Relation::View(view)) => Value::Text(format!("{};", view.definition)),
+        _ => Value::Null,
+    })
+}
 
 /// All functions of this chapter.
 pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
-    Vec::new()
+    let mut functions: Vec<Arc<ScalarUDF>> = (0..DEFINITIONS.len())
+        .map(|index| {
+            let nullary = TypeSignature::Nullary;
+            Arc::new(ScalarUDF::new_from_impl(SystemFunction {
+                index,
+                signature: Signature::one_of(vec![nullary, TypeSignature::VariadicAny], Volatility::Stable),
+            }))
+        })
+        .collect();
+    functions.push(Arc::new(ScalarUDF::new_from_impl(TypeOf {
+        signature: Signature::any(1, Volatility::Immutable),
+    })));
+    functions
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct SystemFunction {
+    index: usize,
+    signature: Signature,
+}
+
+impl SystemFunction {
+    fn definition(&self) -> &'static Definition {
+        &DEFINITIONS[self.index]
+    }
+}
+
+impl ScalarUDFImpl for SystemFunction {
+    fn name(&self) -> &str {
+        self.definition().name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> DfResult<DataType> {
+        Ok(mapping::arrow_type(&self.definition().returns.sql_type()))
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> DfResult<FieldRef> {
+        Ok(Arc::new(mapping::field(self.name(), &self.definition().returns.sql_type(), true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let Some(context) = args.config_options.extensions.get::<SystemContext>() else {
+            return Err(to_datafusion(SqlError::internal(format!("{} without a session", self.name()))));
+        };
+        let constant = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { args.number_rows };
+        let mut numbers = Vec::with_capacity(args.args.len());
+        let mut texts = Vec::with_capacity(args.args.len());
+        for arg in &args.args {
+            let array = arg.to_array(rows)?;
+            numbers.push(cast(&array, &DataType::Int64).ok());
+            texts.push(cast(&array, &DataType::Utf8View).ok());
+        }
+        let mut values = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let row_numbers: Vec<Option<i64>> = numbers
+                .iter()
+                .map(|column| column.as_ref().and_then(|column| {
+                    let column = column.as_primitive::<Int64Type>();
+                    arrow::array::Array::is_valid(column, row).then(|| column.value(row))
+                }))
+                .collect();
+            let row_texts: Vec<Option<String>> = texts
+                .iter()
+                .map(|column| column.as_ref().and_then(|column| {
+                    let column = column.as_string_view();
+                    arrow::array::Array::is_valid(column, row).then(|| column.value(row).to_owned())
+                }))
+                .collect();
+            let row = Row { context, numbers: &row_numbers, texts: &row_texts };
+            values.push((self.definition().compute)(&row).map_err(to_datafusion)?);
+        }
+        let array = to_array(self.definition().returns, values);
+        Ok(if constant {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+        } else {
+            ColumnarValue::Array(array)
+        })
+    }
+}
+
+fn to_array(kind: Kind, values: Vec<Value>) -> ArrayRef {
+    let int = |value: &Value| match value {
+        Value::Int(value) => Some(*value),
+        _ => None,
+    };
+    match kind {
+        Kind::Text | Kind::Name => Arc::new(
+            values
+                .iter()
+                .map(|value| match value {
+                    Value::Text(text) => Some(text.as_str()),
+                    _ => None,
+                })
+                .collect::<StringViewArray>(),
+        ),
+        Kind::Bool => Arc::new(
+            values
+                .iter()
+                .map(|value| match value {
+                    Value::Bool(value) => Some(*value),
+                    _ => None,
+                })
+                .collect::<BooleanArray>(),
+        ),
+        Kind::Integer => Arc::new(values.iter().map(|v| int(v).map(|v| v as i32)).collect::<Int32Array>()),
+        Kind::BigInt => Arc::new(values.iter().map(int).collect::<Int64Array>()),
+        Kind::Regclass => Arc::new(values.iter().map(|v| int(v).map(|v| v as u32)).collect::<UInt32Array>()),
+        Kind::Names => {
+            let item = Arc::new(Field::new_list_field(DataType::Utf8View, true));
+            let mut builder = ListBuilder::new(StringViewBuilder::new()).with_field(item);
+            for value in &values {
+                match value {
+                    Value::Texts(texts) => {
+                        for text in texts {
+                            builder.values().append_value(text);
+                        }
+                        builder.append(true);
+                    }
+                    _ => builder.append(false),
+                }
+            }
+            Arc::new(builder.finish())
+        }
+    }
+}
+
+/// `pg_typeof(any)`: the name of the argument's type, known when the plan is made.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TypeOf {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for TypeOf {
+    fn name(&self) -> &str {
+        "pg_typeof"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> DfResult<DataType> {
+        Ok(DataType::Utf8View)
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> DfResult<FieldRef> {
+        let field = Field::new("pg_typeof", DataType::Utf8View, false);
+        let metadata = mapping::metadata(&SqlType::Regtype);
+        Ok(Arc::new(field.with_metadata(metadata)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
+        let ty = match (args.arg_fields[0].data_type(), &args.args[0]) {
+            (DataType::Utf8, ColumnarValue::Scalar(_)) => "unknown".to_owned(),
+            _ => match mapping::sql_type(&args.arg_fields[0]) {
+                SqlType::Numeric(_) => "numeric".to_owned(),
+                SqlType::Varchar(_) => "character varying".to_owned(),
+                SqlType::Char(_) => "character".to_owned(),
+                other => other.to_string(),
+            },
+        };
+        Ok(ColumnarValue::Scalar(ScalarValue::Utf8View(Some(ty))))
+    }
 }

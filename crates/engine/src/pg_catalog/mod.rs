@@ -4,9 +4,15 @@
 //! names it; nothing is stored. Columns have PostgreSQL's names and types.
 
 mod context;
+mod empty;
 mod functions;
+mod information_schema;
+mod objects;
+mod relations;
 mod rows;
 mod tables;
+mod types;
+mod wharf;
 
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Int16Array, Int32Array, Int64Array, RecordBatch, StringViewArray, UInt32Array,
+    ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, RecordBatch, StringViewArray, UInt32Array,
 };
 use arrow::datatypes::{Field, Schema};
 use datafusion::catalog::TableProvider;
@@ -18,6 +18,7 @@ pub(super) enum Cell {
     Text(String),
     Bool(bool),
     Int(i64),
+    Float(f32),
 }
 
 impl From<&str> for Cell {
@@ -113,8 +114,18 @@ fn array(ty: &SqlType, cells: &[Cell]) -> ArrayRef {
         SqlType::Oid | SqlType::Regclass | SqlType::Regtype => {
             Arc::new(cells.iter().map(|cell| int(cell).map(|v| v as u32)).collect::<UInt32Array>())
         }
-        SqlType::Array(_) => arrow::array::new_null_array(&mapping::arrow_type(ty), cells.len()),
-        SqlType::Real => arrow::array::new_null_array(&mapping::arrow_type(ty), cells.len()),
+        SqlType::Array(_) | SqlType::TimestampTz => {
+            arrow::array::new_null_array(&mapping::arrow_type(ty), cells.len())
+        }
+        SqlType::Real => Arc::new(
+            cells
+                .iter()
+                .map(|cell| match cell {
+                    Cell::Float(value) => Some(*value),
+                    _ => None,
+                })
+                .collect::<Float32Array>(),
+        ),
         _ => Arc::new(
             cells
                 .iter()

@@ -393,7 +393,7 @@ impl Session {
         let name = fold(name);
         if self.statement(&name).is_some() {
             return Err(SqlError::new(
-                SqlState::DUPLICATE_PREPARED_STATEMENT,
+                SqlState::DUPLICATE_PSTATEMENT,
                 format!("prepared statement \"{name}\" already exists"),
             ));
         }

@@ -211,7 +211,7 @@ impl Session {
                 let plan = limits
                     .within(async {
                         let optimized = state.optimize(&logical).map_err(from_datafusion)?;
-                        state.query_planner().create_physical_plan(&optimized, &state).await.map_err(from_datafusion)
+                        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)
                     })
                     .await?;
                 let task = state.task_ctx();

@@ -62,8 +62,9 @@ pub(super) async fn entries(
     base: &LakeTable,
     manifests: &[ManifestFile],
 ) -> Result<Vec<ManifestEntryRef>, LakeError> {
-    let loaded: Vec<Entries> = futures::stream::iter(manifests)
-        .map(|file| base.entries(file))
+    // Collected first: a stream over borrowing closures is not provably `Send` for every lifetime.
+    let reads: Vec<_> = manifests.iter().map(|file| base.entries(file)).collect();
+    let loaded: Vec<Entries> = futures::stream::iter(reads)
         .buffered(CONCURRENT_MANIFESTS)
         .try_collect()
         .await?;

@@ -8,7 +8,7 @@ mod durable;
 mod upload;
 
 use std::collections::HashMap;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -92,7 +92,8 @@ impl Store {
 
     /// The directory of the warehouse as a location, without a slash at its end.
     pub(crate) fn root(&self) -> String {
-        self.location(&self.root).trim_end_matches('/').to_owned()
+        let location = self.location(&self.root);
+        location.strip_suffix('/').unwrap_or(&location).to_owned()
     }
 
     /// The location of a path.
@@ -164,7 +165,17 @@ fn parse(url: &str) -> Result<Url, String> {
         return Err("the URL is empty".to_owned());
     }
     let absolute = std::path::absolute(FilePath::new(url)).map_err(|error| error.to_string())?;
-    Url::from_directory_path(&absolute).map_err(|()| "the path cannot be written as a URL".to_owned())
+    // An object store has no `..`.
+    let mut directory = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            Component::ParentDir => {
+                directory.pop();
+            }
+            component => directory.push(component),
+        }
+    }
+    Url::from_directory_path(&directory).map_err(|()| "the path cannot be written as a URL".to_owned())
 }
 
 /// The path of a URL as the object store sees it.
@@ -207,8 +218,18 @@ mod tests {
     #[test]
     fn a_plain_directory_is_a_file_url() {
         let directory = tempfile::tempdir().unwrap();
-        let store = open(directory.path().to_str().unwrap());
-        assert_eq!(store.root(), format!("file://{}", directory.path().display()));
+        let root = format!("file://{}", directory.path().display());
+        assert_eq!(open(directory.path().to_str().unwrap()).root(), root);
+        let detour = directory.path().join("a/../b/..");
+        assert_eq!(open(detour.to_str().unwrap()).root(), root);
+    }
+
+    #[test]
+    fn a_store_without_a_directory() {
+        let store = open("memory://");
+        assert_eq!((store.root().as_str(), store.url().as_str()), ("memory://", "memory:///"));
+        let path = store.path("memory:///t/a").unwrap();
+        assert_eq!((path.as_ref(), store.location(&path).as_str()), ("t/a", "memory:///t/a"));
     }
 
     #[test]

@@ -208,7 +208,10 @@ impl TableWriter {
         let failed = |error| LakeError::encode(encoder.location(), error);
         let writers = factory.create_column_writers(0).map_err(failed)?;
         let chunks = row_group::encode_now(writers, &batches).map_err(failed)?;
-        encoder.append(chunks).await?;
+        if let Err(error) = encoder.append(chunks).await {
+            encoder.abort().await;
+            return Err(error);
+        }
         self.complete(encoder.finish().await?)
     }
 
@@ -273,7 +276,8 @@ impl Drop for TableWriter {
 
 /// Removes files that nobody refers to.
 pub(crate) async fn discard(store: &Store, files: &[WrittenFile]) {
-    store.discard(files.iter().map(|file| file.location().to_owned())).await;
+    let locations: Vec<String> = files.iter().map(|file| file.location().to_owned()).collect();
+    store.discard(locations).await;
 }
 
 fn stored_array(array: &ArrayRef, data_type: &DataType) -> arrow::error::Result<ArrayRef> {

@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
+use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
 /// How pages are compressed.
@@ -66,7 +66,8 @@ pub(super) fn properties(
         .set_write_batch_size(8 * 1024);
     for (index, field) in schema.fields().iter().enumerate() {
         if !dictionary_pays(index, field.data_type(), beginning) {
-            properties = without_dictionary(properties, field.name(), field.data_type());
+            let column = ColumnPath::from(vec![field.name().clone()]);
+            properties = properties.set_column_dictionary_enabled(column, false);
         }
     }
     properties.build()
@@ -79,20 +80,6 @@ fn compression(codec: Codec) -> Compression {
         Codec::Snappy => Compression::SNAPPY,
         Codec::Zstd => Compression::ZSTD(ZstdLevel::try_new(1).expect("level 1 exists")),
     }
-}
-
-fn without_dictionary(
-    properties: WriterPropertiesBuilder,
-    name: &str,
-    data_type: &DataType,
-) -> WriterPropertiesBuilder {
-    let mut path = vec![name.to_owned()];
-    let mut data_type = data_type;
-    while let DataType::List(element) = data_type {
-        path.extend(["list".to_owned(), element.name().clone()]);
-        data_type = element.data_type();
-    }
-    properties.set_column_dictionary_enabled(ColumnPath::new(path), false)
 }
 
 /// Whether the values of a column repeat enough. A column that does not would fill the dictionary page and then be written

@@ -30,13 +30,20 @@ impl Items {
     pub(crate) fn read(&mut self, text: &[u8]) -> Result<(), SqlError> {
         self.bytes.clear();
         self.ends.clear();
-        let mut reader = Reader { whole: text, rest: text };
+        let mut reader = Reader {
+            whole: text,
+            rest: text,
+        };
         reader.skip_space();
-        if reader.rest.first() == Some(&b'[') {
-            reader.dimensions()?;
-        }
+        let declared = if reader.rest.first() == Some(&b'[') {
+            Some(reader.dimensions()?)
+        } else {
+            None
+        };
         if reader.rest.first() != Some(&b'{') {
-            return Err(reader.malformed("Array value must start with \"{\" or dimension information."));
+            return Err(
+                reader.malformed("Array value must start with \"{\" or dimension information.")
+            );
         }
         reader.advance(1);
         reader.skip_space();
@@ -58,19 +65,23 @@ impl Items {
             }
         }
         reader.skip_space();
-        if reader.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(reader.malformed("Junk after closing right brace."))
+        if !reader.rest.is_empty() {
+            return Err(reader.malformed("Junk after closing right brace."));
         }
+        if declared.is_some_and(|length| length != self.ends.len()) {
+            return Err(reader.malformed("Specified array dimensions do not match array contents."));
+        }
+        Ok(())
     }
 
     fn item(&mut self, reader: &mut Reader<'_>) -> Result<(), SqlError> {
         reader.skip_space();
         match reader.rest.first() {
             None => Err(reader.unexpected_end()),
-            Some(b'{') => Err(SqlError::unsupported("multidimensional arrays are not supported")
-                .with_hint("Use an array of one dimension.")),
+            Some(b'{') => Err(
+                SqlError::unsupported("multidimensional arrays are not supported")
+                    .with_hint("Use an array of one dimension."),
+            ),
             Some(byte @ (b',' | b'}')) => Err(reader.unexpected_character(*byte)),
             Some(b'"') => self.quoted(reader),
             Some(_) => self.unquoted(reader),
@@ -100,8 +111,7 @@ impl Items {
         reader.skip_space();
         match reader.rest.first() {
             Some(b',' | b'}') | None => Ok(()),
-            Some(b'"') => Err(reader.malformed("Unexpected array element.")),
-            Some(_) => Err(reader.malformed("Incorrectly quoted array element.")),
+            Some(_) => Err(reader.malformed("Unexpected array element.")),
         }
     }
 
@@ -114,7 +124,7 @@ impl Items {
             match reader.rest {
                 [] | [b'\\'] => return Err(reader.unexpected_end()),
                 [b',' | b'}', ..] => break,
-                [b'"', ..] => return Err(reader.malformed("Incorrectly quoted array element.")),
+                [b'"', ..] => return Err(reader.malformed("Unexpected array element.")),
                 [b'{', ..] => return Err(reader.unexpected_character(b'{')),
                 [b'\\', byte, ..] => {
                     self.bytes.push(*byte);
@@ -157,25 +167,26 @@ impl Reader<'_> {
         self.advance(spaces);
     }
 
-    /// `[1:3]=`, which says nothing new when it begins at 1.
-    fn dimensions(&mut self) -> Result<(), SqlError> {
+    /// `[1:3]=`, which says nothing new when it begins at 1: the length.
+    fn dimensions(&mut self) -> Result<usize, SqlError> {
         let end = self
             .rest
             .iter()
             .position(|byte| *byte == b'=')
             .ok_or_else(|| self.malformed("Missing \"=\" after array dimensions."))?;
-        let bounds = &self.rest[..end];
-        let one = bounds.strip_prefix(b"[1:").is_some_and(|rest| {
-            matches!(rest, [digits @ .., b']'] if !digits.is_empty() && digits.iter().all(u8::is_ascii_digit))
-        });
-        if !one {
-            return Err(SqlError::unsupported("array dimensions are not supported")
-                .with_detail(format!("The dimensions are \"{}\".", shown(bounds)))
-                .with_hint("Use an array of one dimension that begins at 1."));
-        }
+        let bounds = shown(&self.rest[..end]);
+        let length = bounds
+            .strip_prefix("[1:")
+            .and_then(|rest| rest.strip_suffix(']'))
+            .and_then(|n| n.parse().ok());
+        let length = length.ok_or_else(|| {
+            SqlError::unsupported("array dimensions are not supported")
+                .with_detail(format!("The dimensions are \"{bounds}\"."))
+                .with_hint("Use an array of one dimension that begins at 1.")
+        })?;
         self.advance(end + 1);
         self.skip_space();
-        Ok(())
+        Ok(length)
     }
 
     fn malformed(&self, detail: &str) -> SqlError {

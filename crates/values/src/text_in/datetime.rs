@@ -1,11 +1,21 @@
 //! `date`, `time`, `timestamp` and `timestamptz`.
 //!
 //! What always holds: ISO text (`2001-02-03 04:05:06.789+01`) is read from the bytes here; every other form
-//! PostgreSQL knows goes to [`super::datetime_decode`]. Where both could read a text they agree. Results are in range:
+//! PostgreSQL knows goes to [`decode`]. Where both could read a text they agree. Results are in range:
 //! `22008` otherwise, `22007` for bad syntax.
 
-use super::datetime_decode::{Context, Decoded, DecodeError, Moment, decode_date_time, decode_time_only};
-use super::datetime_fields::{DATE_ROOM, TIMESTAMP_ROOM, split};
+mod decode;
+pub(super) mod error;
+pub(super) mod fields;
+pub(super) mod numbers;
+mod state;
+mod state_words;
+pub(super) mod words;
+
+use self::decode::{decode_date_time, decode_time_only};
+use self::error::DecodeError;
+use self::fields::{DATE_ROOM, TIMESTAMP_ROOM, split};
+use self::state::{Context, Decoded, Moment};
 use super::shown;
 use crate::calendar::{
     MAX_DATE, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MIN_DATE, days_from_civil,
@@ -98,7 +108,10 @@ impl Reader {
         if let Some((days, micros, rest)) = iso_timestamp(text) {
             let offset = if rest.is_empty() {
                 let local = days * 86_400 + micros / MICROS_PER_SECOND;
-                Some(self.constant_offset.unwrap_or_else(|| self.zone.offset_at_local(local)))
+                Some(
+                    self.constant_offset
+                        .unwrap_or_else(|| self.zone.offset_at_local(local)),
+                )
             } else {
                 iso_offset(rest)
             };
@@ -112,7 +125,11 @@ impl Reader {
 
     #[cold]
     fn timestamp_slowly(&self, text: &[u8], with_zone: bool) -> Result<i64, SqlError> {
-        let type_name = if with_zone { "timestamp with time zone" } else { "timestamp" };
+        let type_name = if with_zone {
+            "timestamp with time zone"
+        } else {
+            "timestamp"
+        };
         let decoded = split(text, TIMESTAMP_ROOM)
             .ok_or(DecodeError::BadFormat)
             .and_then(|fields| decode_date_time(&fields, &self.context()))
@@ -122,7 +139,11 @@ impl Reader {
             Decoded::MinusInfinity => Ok(i64::MIN),
             Decoded::Epoch => Ok(0),
             Decoded::Moment(moment) => {
-                let offset = if with_zone { i64::from(moment.offset) * MICROS_PER_SECOND } else { 0 };
+                let offset = if with_zone {
+                    i64::from(moment.offset) * MICROS_PER_SECOND
+                } else {
+                    0
+                };
                 timestamp_from_parts(moment.days(), moment.micros_of_day() - offset)
                     .ok_or_else(|| out_of_range("timestamp", text))
             }
@@ -130,12 +151,19 @@ impl Reader {
     }
 
     fn context(&self) -> Context<'_> {
-        Context { order: self.order, zone: &self.zone, now: self.now }
+        Context {
+            order: self.order,
+            zone: &self.zone,
+            now: self.now,
+        }
     }
 }
 
 fn out_of_range(what: &str, text: &[u8]) -> SqlError {
-    SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, format!("{what} out of range: \"{}\"", shown(text)))
+    SqlError::new(
+        SqlState::DATETIME_VALUE_OUT_OF_RANGE,
+        format!("{what} out of range: \"{}\"", shown(text)),
+    )
 }
 
 impl Moment {
@@ -161,17 +189,24 @@ fn two(a: u8, b: u8) -> Option<u32> {
 /// `yyyy-mm-dd` of a valid date after year 0, in days since 1970-01-01, and what follows it.
 #[inline]
 fn iso_date(text: &[u8]) -> Option<(i64, &[u8])> {
-    let [a, b, c, d, b'-', e, f, b'-', g, h, rest @ ..] = text else { return None };
+    let [a, b, c, d, b'-', e, f, b'-', g, h, rest @ ..] = text else {
+        return None;
+    };
     let year = two(*a, *b)? * 100 + two(*c, *d)?;
     let (month, day) = (two(*e, *f)?, two(*g, *h)?);
-    let valid = year > 0 && (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year as i32, month);
+    let valid = year > 0
+        && (1..=12).contains(&month)
+        && day >= 1
+        && day <= days_in_month(year as i32, month);
     valid.then(|| (days_from_civil(year as i32, month, i64::from(day)), rest))
 }
 
 /// `hh:mm:ss` with at most six digits of fraction, in microseconds, and what follows it.
 #[inline]
 fn iso_time(text: &[u8]) -> Option<(i64, &[u8])> {
-    let [a, b, b':', c, d, b':', e, f, rest @ ..] = text else { return None };
+    let [a, b, b':', c, d, b':', e, f, rest @ ..] = text else {
+        return None;
+    };
     let (hour, minute, second) = (two(*a, *b)?, two(*c, *d)?, two(*e, *f)?);
     if hour > 23 || minute > 59 || second > 59 {
         return None;
@@ -179,11 +214,16 @@ fn iso_time(text: &[u8]) -> Option<(i64, &[u8])> {
     let mut micros = i64::from(hour * 3600 + minute * 60 + second) * MICROS_PER_SECOND;
     let mut rest = rest;
     if let [b'.', digits @ ..] = rest {
-        let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let count = digits
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
         if count == 0 || count > 6 {
             return None;
         }
-        let fraction = digits[..count].iter().fold(0, |n, digit| n * 10 + i64::from(digit - b'0'));
+        let fraction = digits[..count]
+            .iter()
+            .fold(0, |n, digit| n * 10 + i64::from(digit - b'0'));
         micros += fraction * [100_000, 10_000, 1_000, 100, 10, 1][count - 1];
         rest = &digits[count..];
     }
@@ -223,4 +263,3 @@ fn iso_offset(text: &[u8]) -> Option<i32> {
         _ => None,
     }
 }
-

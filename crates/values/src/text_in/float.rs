@@ -49,7 +49,11 @@ pub(crate) fn parse<F: Float>(text: &[u8]) -> Result<F, SqlError> {
     if lost {
         return Err(SqlError::new(
             SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            format!("\"{}\" is out of range for type {}", shown(number), F::TYPE_NAME),
+            format!(
+                "\"{}\" is out of range for type {}",
+                shown(number),
+                F::TYPE_NAME
+            ),
         ));
     }
     Ok(value)

@@ -63,9 +63,19 @@ fn parse_slowly<N: Integer>(text: &[u8]) -> Result<N, SqlError> {
             .and_then(|value| value.checked_sub(digit))
             .ok_or_else(|| out_of_range(text, N::TYPE_NAME))?;
     }
-    let value = if negative { Some(value) } else { value.checked_neg() };
-    let value = value.and_then(|value| N::try_from(value).ok()).ok_or_else(|| out_of_range(text, N::TYPE_NAME))?;
-    if skip_space(&rest[count..]).is_empty() { Ok(value) } else { Err(syntax()) }
+    let value = if negative {
+        Some(value)
+    } else {
+        value.checked_neg()
+    };
+    let value = value
+        .and_then(|value| N::try_from(value).ok())
+        .ok_or_else(|| out_of_range(text, N::TYPE_NAME))?;
+    if skip_space(&rest[count..]).is_empty() {
+        Ok(value)
+    } else {
+        Err(syntax())
+    }
 }
 
 /// Reads an object identifier: 32 unsigned bits, of which negative numbers are another spelling.
@@ -102,6 +112,9 @@ fn skip_space(text: &[u8]) -> &[u8] {
 fn out_of_range(text: &[u8], type_name: &str) -> SqlError {
     SqlError::new(
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-        format!("value \"{}\" is out of range for type {type_name}", shown(text)),
+        format!(
+            "value \"{}\" is out of range for type {type_name}",
+            shown(text)
+        ),
     )
 }

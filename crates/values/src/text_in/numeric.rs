@@ -12,8 +12,9 @@ use crate::decimal::{POWERS, Unscaled, rescale};
 use crate::error::{SqlError, SqlState};
 use crate::mapping::arrow_type;
 
-/// The largest exponent with which text is read; PostgreSQL's numbers have at most 131,072 digits before the point.
-const MAX_EXPONENT: i64 = 200_000;
+/// The most digits PostgreSQL's numbers have before and after the point.
+const MAX_WHOLE_DIGITS: i64 = 131_072;
+const MAX_FRACTION_DIGITS: i64 = 16_383;
 
 /// What a column of decimals accepts.
 #[derive(Clone, Copy, Debug)]
@@ -34,18 +35,31 @@ impl Target {
             _ => None,
         };
         let (stored, scale) = match arrow_type(ty) {
-            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => (precision, scale),
+            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+                (precision, scale)
+            }
             _ => (38, 0),
         };
         let digits = declared.map_or(stored, |(precision, _)| precision.min(stored));
-        Target { declared, digits: u32::from(digits), scale: i32::from(scale) }
+        Target {
+            declared,
+            digits: u32::from(digits),
+            scale: i32::from(scale),
+        }
     }
 
     /// The value at the column's scale when it fits.
     #[inline]
-    pub(crate) fn accept<N: Unscaled + PartialOrd>(&self, value: N, scale: i32) -> Result<N, SqlError> {
+    pub(crate) fn accept<N: Unscaled + PartialOrd>(
+        &self,
+        value: N,
+        scale: i32,
+    ) -> Result<N, SqlError> {
         let stored = rescale(value, scale, self.scale).ok_or_else(|| self.overflow())?;
-        if self.declared.is_none() && scale > self.scale && rescale(stored, self.scale, scale) != Some(value) {
+        if self.declared.is_none()
+            && scale > self.scale
+            && rescale(stored, self.scale, scale) != Some(value)
+        {
             return Err(self.too_fine());
         }
         self.check(stored)
@@ -55,7 +69,11 @@ impl Target {
     #[inline]
     fn check<N: Unscaled + PartialOrd>(&self, value: N) -> Result<N, SqlError> {
         let bound = N::power_of_ten(self.digits).ok_or_else(|| self.overflow())?;
-        if value < bound && value > bound.negated() { Ok(value) } else { Err(self.overflow()) }
+        if value < bound && value > bound.negated() {
+            Ok(value)
+        } else {
+            Err(self.overflow())
+        }
     }
 
     /// `22003` for a value with too many digits before the point.
@@ -69,7 +87,7 @@ impl Target {
                     "A field with precision {precision}, scale {scale} must round to an absolute value less than {bound}."
                 ))
             }
-            None => SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format").with_hint(
+            None => format_overflow().with_hint(
                 format!(
                     "A numeric without precision holds {} digits before the decimal point here. Declare a precision \
                      and scale, such as numeric(38,0), for larger numbers.",
@@ -81,8 +99,11 @@ impl Target {
 
     #[cold]
     fn too_fine(&self) -> SqlError {
-        SqlError::unsupported(format!("numeric value has more than {} digits after the decimal point", self.scale))
-            .with_hint("Declare a precision and scale, such as numeric(38,20), for finer numbers.")
+        SqlError::unsupported(format!(
+            "numeric value has more than {} digits after the decimal point",
+            self.scale
+        ))
+        .with_hint("Declare a precision and scale, such as numeric(38,20), for finer numbers.")
     }
 }
 
@@ -98,7 +119,11 @@ pub(crate) fn not_a_number(text: &str) -> SqlError {
 pub(crate) fn parse_i128(text: &[u8], target: &Target) -> Result<i128, SqlError> {
     match read_short(text) {
         Some((size, negative, fraction)) => {
-            let value = if negative { -i128::from(size) } else { i128::from(size) };
+            let value = if negative {
+                -i128::from(size)
+            } else {
+                i128::from(size)
+            };
             accept_short(value, fraction, target)
         }
         None => parse_slowly::<i128>(text, target),
@@ -112,7 +137,9 @@ fn accept_short(value: i128, fraction: u32, target: &Target) -> Result<i128, Sql
     // 19 digits and 18 more are 37: no overflow.
     if (0..=18).contains(&up) {
         let value = value * POWERS[up as usize];
-        if target.digits >= 38 || value.unsigned_abs() < POWERS[target.digits as usize].unsigned_abs() {
+        if target.digits >= 38
+            || value.unsigned_abs() < POWERS[target.digits as usize].unsigned_abs()
+        {
             return Ok(value);
         }
     }
@@ -167,8 +194,18 @@ pub(crate) struct Parts {
     pub(crate) display_scale: i64,
 }
 
-/// Takes apart a number in any form PostgreSQL's numeric reads (the words aside); `None` for bad syntax.
-pub(crate) fn read_parts(number: &[u8]) -> Option<Parts> {
+/// `22003` for a number beyond what PostgreSQL's numeric holds.
+#[cold]
+pub(crate) fn format_overflow() -> SqlError {
+    SqlError::new(
+        SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
+        "value overflows numeric format",
+    )
+}
+
+/// Takes apart a number in any form PostgreSQL's numeric reads (the words aside); `None` for bad syntax, `22003` for a
+/// number with more digits than PostgreSQL's numeric has.
+pub(crate) fn read_parts(number: &[u8]) -> Result<Option<Parts>, SqlError> {
     let (negative, mut rest) = match number {
         [b'-', rest @ ..] => (true, rest),
         [b'+', rest @ ..] => (false, rest),
@@ -179,7 +216,7 @@ pub(crate) fn read_parts(number: &[u8]) -> Option<Parts> {
     while let [byte @ (b'0'..=b'9' | b'.'), tail @ ..] = rest {
         if *byte == b'.' {
             if whole.is_some() {
-                return None;
+                return Ok(None);
             }
             whole = Some(digits.len());
         } else {
@@ -188,7 +225,7 @@ pub(crate) fn read_parts(number: &[u8]) -> Option<Parts> {
         rest = tail;
     }
     if digits.is_empty() {
-        return None;
+        return Ok(None);
     }
     let mut exponent = 0_i64;
     if let [b'e' | b'E', tail @ ..] = rest {
@@ -197,25 +234,39 @@ pub(crate) fn read_parts(number: &[u8]) -> Option<Parts> {
             [b'+', tail @ ..] => (false, tail),
             tail => (false, tail),
         };
-        if tail.is_empty() || !tail.iter().all(u8::is_ascii_digit) {
-            return None;
+        let count = tail.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if count == 0 {
+            return Ok(None);
         }
-        let size = tail.iter().fold(0_i64, |n, digit| n.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
-        // PostgreSQL calls an exponent it could not even compare bad syntax.
+        let (power, tail) = tail.split_at(count);
+        let size = power.iter().fold(0_i64, |n, digit| {
+            n.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
+        });
         if size >= i64::from(i32::MAX / 2) {
-            return None;
+            return Err(format_overflow());
         }
         exponent = if down { -size } else { size };
-        rest = &[];
+        rest = tail;
     }
     if !rest.is_empty() {
-        return None;
+        return Ok(None);
     }
     let whole = whole.unwrap_or(digits.len()) as i64;
     let display_scale = (digits.len() as i64 - whole - exponent).max(0);
     let zeros = digits.iter().take_while(|digit| **digit == 0).count();
     digits.drain(..zeros);
-    Some(Parts { negative, point: whole - zeros as i64 + exponent, digits, display_scale })
+    let parts = Parts {
+        negative,
+        point: whole - zeros as i64 + exponent,
+        digits,
+        display_scale,
+    };
+    let too_large = parts.point > MAX_WHOLE_DIGITS && !parts.digits.is_empty();
+    if too_large || display_scale > MAX_FRACTION_DIGITS {
+        Err(format_overflow())
+    } else {
+        Ok(Some(parts))
+    }
 }
 
 #[cold]
@@ -224,25 +275,31 @@ where
     N: Unscaled + PartialOrd + From<i8> + std::ops::Add<Output = N>,
 {
     let number = trim(text);
-    let parts = match read_parts(number) {
+    let parts = match read_parts(number)? {
         Some(parts) => parts,
         None => {
             let word = match number {
                 [b'+' | b'-', rest @ ..] => rest,
                 rest => rest,
             };
-            let infinite = word.eq_ignore_ascii_case(b"infinity") || word.eq_ignore_ascii_case(b"inf");
+            let infinite =
+                word.eq_ignore_ascii_case(b"infinity") || word.eq_ignore_ascii_case(b"inf");
             if infinite || number.eq_ignore_ascii_case(b"nan") {
                 return Err(not_a_number(&shown(number)));
             }
             return Err(SqlError::invalid_text("numeric", &shown(text)));
         }
     };
+    accept_parts(parts, target)
+}
+
+/// The value of a number taken apart, rounded to the column's scale.
+pub(crate) fn accept_parts<N>(parts: Parts, target: &Target) -> Result<N, SqlError>
+where
+    N: Unscaled + PartialOrd + From<i8> + std::ops::Add<Output = N>,
+{
     if parts.digits.is_empty() {
         return Ok(N::ZERO);
-    }
-    if parts.point > MAX_EXPONENT {
-        return Err(target.overflow());
     }
     // The digits up to the scale, and whether the rest rounds up.
     let kept = parts.point + i64::from(target.scale);
@@ -254,7 +311,8 @@ where
         let digit = parts.digits.get(at).copied().unwrap_or(0);
         value = value.times(N::from(10)).ok_or_else(|| target.overflow())? + N::from(digit as i8);
     }
-    let cut = usize::try_from(kept).map_or(&[][..], |kept| parts.digits.get(kept..).unwrap_or_default());
+    let cut =
+        usize::try_from(kept).map_or(&[][..], |kept| parts.digits.get(kept..).unwrap_or_default());
     let dropped = if kept < 0 { &parts.digits[..] } else { cut };
     if target.declared.is_none() && dropped.iter().any(|digit| *digit != 0) {
         return Err(target.too_fine());
@@ -262,5 +320,9 @@ where
     if cut.first().is_some_and(|digit| *digit >= 5) {
         value = value + N::from(1);
     }
-    target.check(if parts.negative { value.negated() } else { value })
+    target.check(if parts.negative {
+        value.negated()
+    } else {
+        value
+    })
 }

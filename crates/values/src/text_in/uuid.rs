@@ -14,7 +14,9 @@ pub(crate) fn parse(text: &[u8]) -> Result<[u8; 36], SqlError> {
     let mut rest = inner;
     let mut at = 0;
     for digit in 0..32 {
-        let Some((byte, tail)) = rest.split_first() else { return Err(invalid("uuid", text)) };
+        let Some((byte, tail)) = rest.split_first() else {
+            return Err(invalid("uuid", text));
+        };
         if !byte.is_ascii_hexdigit() {
             return Err(invalid("uuid", text));
         }
@@ -28,10 +30,16 @@ pub(crate) fn parse(text: &[u8]) -> Result<[u8; 36], SqlError> {
             rest = &rest[1..];
         }
     }
-    if rest.is_empty() { Ok(out) } else { Err(invalid("uuid", text)) }
+    if rest.is_empty() {
+        Ok(out)
+    } else {
+        Err(invalid("uuid", text))
+    }
 }
 
 /// The 16 bytes of a canonical UUID; `None` for any other text.
 pub(crate) fn to_bytes(text: &[u8]) -> Option<[u8; 16]> {
-    uuid::Uuid::try_parse_ascii(text).ok().map(uuid::Uuid::into_bytes)
+    uuid::Uuid::try_parse_ascii(text)
+        .ok()
+        .map(uuid::Uuid::into_bytes)
 }

@@ -77,12 +77,20 @@ fn needs_quotes(text: &[u8]) -> bool {
     text.is_empty()
         || text.eq_ignore_ascii_case(b"null")
         || text.iter().any(|byte| {
-            matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+            matches!(
+                byte,
+                b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c
+            )
         })
 }
 
 /// Puts quotes around what was written from `start` on, and before some bytes the one that escapes them.
-fn quote(start: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>, escape: impl Fn(u8) -> Option<u8>) {
+fn quote(
+    start: usize,
+    scratch: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+    escape: impl Fn(u8) -> Option<u8>,
+) {
     scratch.clear();
     scratch.extend_from_slice(&out[start..]);
     out.truncate(start);
@@ -95,14 +103,21 @@ fn quote(start: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>, escape: impl Fn
 }
 
 /// The encoder of a struct column.
-pub(super) fn record_encoder(array: &StructArray, format: &TextFormat) -> Result<BoxedEncoder, SqlError> {
+pub(super) fn record_encoder(
+    array: &StructArray,
+    format: &TextFormat,
+) -> Result<BoxedEncoder, SqlError> {
     let columns = array
         .fields()
         .iter()
         .zip(array.columns())
         .map(|(field, column)| encoder(field, column, format))
         .collect::<Result<_, _>>()?;
-    Ok(Box::new(Records { columns, nulls: array.nulls().cloned(), scratch: Vec::new() }))
+    Ok(Box::new(Records {
+        columns,
+        nulls: array.nulls().cloned(),
+        scratch: Vec::new(),
+    }))
 }
 
 struct Records {
@@ -130,11 +145,25 @@ impl Encoder for Records {
             let text = &out[start..];
             let special = text.is_empty()
                 || text.iter().any(|byte| {
-                    matches!(byte, b'"' | b'\\' | b'(' | b')' | b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
+                    matches!(
+                        byte,
+                        b'"' | b'\\'
+                            | b'('
+                            | b')'
+                            | b','
+                            | b' '
+                            | b'\t'
+                            | b'\n'
+                            | b'\r'
+                            | 0x0b
+                            | 0x0c
+                    )
                 });
             if special {
                 // Rows double what arrays escape.
-                quote(start, &mut self.scratch, out, |byte| matches!(byte, b'"' | b'\\').then_some(byte));
+                quote(start, &mut self.scratch, out, |byte| {
+                    matches!(byte, b'"' | b'\\').then_some(byte)
+                });
             }
         }
         out.push(b')');

@@ -11,7 +11,11 @@ impl WriteValue<&[u8]> for Hex {
     fn write_value(&mut self, value: &[u8], out: &mut Vec<u8>) {
         out.reserve(2 + value.len() * 2);
         out.extend_from_slice(b"\\x");
-        out.extend(value.iter().flat_map(|byte| [HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]));
+        out.extend(
+            value
+                .iter()
+                .flat_map(|byte| [HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]),
+        );
     }
 }
 

@@ -3,10 +3,8 @@
 //! What always holds: the ISO form, which nearly every session uses, has a writer of its own without branches on
 //! the style. Years are printed as years of their era, with `BC` at the end.
 
-use super::digits::{push_pair, push_time, push_year, pair};
-use crate::calendar::{
-    Civil, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, day_of_week,
-};
+use super::digits::{pair, push_pair, push_time, push_year};
+use crate::calendar::{Civil, MICROS_PER_DAY, MICROS_PER_SECOND, civil_from_days, day_of_week};
 use crate::columns::Fixed;
 use crate::encoder::{BoxedEncoder, FixedWidth, WriteValue};
 use crate::format::{DateOrder, DateOutput, DateStyle, TextFormat};
@@ -57,7 +55,11 @@ impl WriteValue<i64> for Time {
 }
 
 /// The encoder of timestamps, chosen by what there is to print besides the date and time.
-pub(super) fn timestamp_encoder(column: Fixed<i64>, with_zone: bool, format: &TextFormat) -> BoxedEncoder {
+pub(super) fn timestamp_encoder(
+    column: Fixed<i64>,
+    with_zone: bool,
+    format: &TextFormat,
+) -> BoxedEncoder {
     let Fixed { values, nulls } = column;
     let style = format.date_style;
     match (style.output, with_zone) {
@@ -121,11 +123,16 @@ impl WriteValue<i64> for StyledTimestamp {
             return;
         }
         let seconds = value.div_euclid(MICROS_PER_SECOND);
-        let offset = self.offsets.as_mut().map_or(0, |offsets| offsets.at_utc(seconds));
+        let offset = self
+            .offsets
+            .as_mut()
+            .map_or(0, |offsets| offsets.at_utc(seconds));
         let (date, micros) = split(value, offset);
         if self.style.output == DateOutput::Postgres {
             let days = value.div_euclid(MICROS_PER_SECOND) + i64::from(offset);
-            out.extend_from_slice(DAYS[day_of_week(days.div_euclid(crate::calendar::SECONDS_PER_DAY))]);
+            out.extend_from_slice(
+                DAYS[day_of_week(days.div_euclid(crate::calendar::SECONDS_PER_DAY))],
+            );
             out.push(b' ');
             let month = MONTHS[date.month as usize - 1];
             if self.style.order == DateOrder::Dmy {
@@ -178,7 +185,11 @@ fn split(value: i64, offset: i32) -> (Civil, i64) {
 
 #[inline]
 fn era_year(date: Civil) -> u32 {
-    if date.year > 0 { date.year.unsigned_abs() } else { date.year.unsigned_abs() + 1 }
+    if date.year > 0 {
+        date.year.unsigned_abs()
+    } else {
+        date.year.unsigned_abs() + 1
+    }
 }
 
 #[inline]
@@ -203,7 +214,11 @@ fn push_styled_date(date: Civil, style: DateStyle, out: &mut Vec<u8>) {
         DateOutput::Postgres | DateOutput::Iso => b'-',
     };
     let day_first = style.output == DateOutput::German || style.order == DateOrder::Dmy;
-    let (first, second) = if day_first { (date.day, date.month) } else { (date.month, date.day) };
+    let (first, second) = if day_first {
+        (date.day, date.month)
+    } else {
+        (date.month, date.day)
+    };
     push_pair(first, out);
     out.push(separator);
     push_pair(second, out);

@@ -12,7 +12,10 @@ use crate::format::IntervalStyle;
 use crate::interval_parts::{Fields, Interval};
 
 /// The encoder of intervals in a style.
-pub(super) fn interval_encoder(column: Fixed<IntervalMonthDayNano>, style: IntervalStyle) -> BoxedEncoder {
+pub(super) fn interval_encoder(
+    column: Fixed<IntervalMonthDayNano>,
+    style: IntervalStyle,
+) -> BoxedEncoder {
     let Fixed { values, nulls } = column;
     match style {
         IntervalStyle::Postgres => FixedWidth::boxed(values, nulls, Postgres),
@@ -31,7 +34,11 @@ impl WriteValue<IntervalMonthDayNano> for Postgres {
         let mut nothing_yet = true;
         // A part after a negative one shows its plus; only the part just before counts.
         let mut after_negative = false;
-        for (value, unit) in [(fields.year, "year"), (fields.month, "mon"), (fields.day, "day")] {
+        for (value, unit) in [
+            (fields.year, "year"),
+            (fields.month, "mon"),
+            (fields.day, "day"),
+        ] {
             if value == 0 {
                 continue;
             }
@@ -136,8 +143,15 @@ impl WriteValue<IntervalMonthDayNano> for SqlStandard {
         if fields.is_zero() {
             return out.push(b'0');
         }
-        let parts = [i64::from(fields.year), i64::from(fields.month), i64::from(fields.day), fields.hour,
-            i64::from(fields.minute), i64::from(fields.second), i64::from(fields.micro)];
+        let parts = [
+            i64::from(fields.year),
+            i64::from(fields.month),
+            i64::from(fields.day),
+            fields.hour,
+            i64::from(fields.minute),
+            i64::from(fields.second),
+            i64::from(fields.micro),
+        ];
         let has_negative = parts.iter().any(|part| *part < 0);
         let has_positive = parts.iter().any(|part| *part > 0);
         let has_months = fields.year != 0 || fields.month != 0;

@@ -2,85 +2,33 @@
 //!
 //! What always holds: the digits are exact; what differs between the displays is how many stand after the point.
 
-use arrow::datatypes::i256;
-
-use crate::decimal::{POWERS, Unscaled, division_scale, rescale};
+use crate::decimal::{DecimalDisplay, Unscaled};
 use crate::encoder::WriteValue;
 use crate::mapping::NumericDisplay;
 
 /// Writes decimals of one scale.
 pub(super) struct Decimal {
-    scale: i32,
-    display: NumericDisplay,
+    display: DecimalDisplay,
 }
 
 impl Decimal {
     pub(super) fn new(scale: i8, display: NumericDisplay) -> Self {
-        Decimal { scale: i32::from(scale), display }
-    }
-
-    /// The value and scale to print: only division changes them.
-    #[inline]
-    fn displayed<N: Unscaled>(&self, value: N) -> (N, i32) {
-        if self.display != NumericDisplay::Division {
-            return (value, self.scale);
-        }
-        let wanted = division_scale(value, self.scale);
-        match rescale(value, self.scale, wanted) {
-            Some(rescaled) => (rescaled, wanted),
-            // More zeros than the integer has room for: printed as far as it goes.
-            None => (value, self.scale),
+        Decimal {
+            display: DecimalDisplay::new(scale, display),
         }
     }
 }
 
-impl WriteValue<i128> for Decimal {
+impl<N: Unscaled> WriteValue<N> for Decimal {
     #[inline]
-    fn write_value(&mut self, value: i128, out: &mut Vec<u8>) {
-        let (value, scale) = self.displayed(value);
-        if value < 0 {
+    fn write_value(&mut self, value: N, out: &mut Vec<u8>) {
+        let (value, scale) = self.display.apply(value);
+        if value.is_negative() {
             out.push(b'-');
         }
-        let size = value.unsigned_abs();
-        let mut buffer = itoa::Buffer::new();
-        // Most decimals fit in 64 bits, where division is much faster.
-        let digits = match u64::try_from(size) {
-            Ok(size) => buffer.format(size),
-            Err(_) => buffer.format(size),
-        };
-        place_point(digits.as_bytes(), scale, self.display == NumericDisplay::Trim, out);
+        let trim = self.display.trims();
+        value.with_digits(|digits| place_point(digits, scale, trim, out));
     }
-}
-
-impl WriteValue<i256> for Decimal {
-    fn write_value(&mut self, value: i256, out: &mut Vec<u8>) {
-        let (value, scale) = self.displayed(value);
-        if value < i256::ZERO {
-            out.push(b'-');
-        }
-        let mut buffer = [0; 3 * CHUNK_DIGITS];
-        let digits = wide_digits(value, &mut buffer);
-        place_point(digits, scale, self.display == NumericDisplay::Trim, out);
-    }
-}
-
-/// How many digits are taken from a wide number at a time.
-const CHUNK_DIGITS: usize = 38;
-
-/// The digits of the absolute value. The number is taken apart with its sign, since the least one has no absolute value.
-fn wide_digits(value: i256, buffer: &mut [u8; 3 * CHUNK_DIGITS]) -> &[u8] {
-    let chunk = i256::from_i128(POWERS[CHUNK_DIGITS]);
-    let mut rest = value;
-    for end in [3 * CHUNK_DIGITS, 2 * CHUNK_DIGITS, CHUNK_DIGITS] {
-        let mut itoa = itoa::Buffer::new();
-        let digits = itoa.format((rest % chunk).as_i128().unsigned_abs()).as_bytes();
-        let first = end - digits.len();
-        buffer[end - CHUNK_DIGITS..first].fill(b'0');
-        buffer[first..end].copy_from_slice(digits);
-        rest = rest / chunk;
-    }
-    let zeros = buffer.iter().take_while(|digit| **digit == b'0').count();
-    &buffer[zeros.min(buffer.len() - 1)..]
 }
 
 /// Appends digits with the point where the scale puts it, without the zeros at the end when asked.
@@ -110,6 +58,7 @@ fn place_point(digits: &[u8], scale: i32, trim: bool, out: &mut Vec<u8>) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use arrow::datatypes::i256;
 
     fn print(value: i128, scale: i8, display: NumericDisplay) -> String {
         let mut narrow = Vec::new();
@@ -145,11 +94,26 @@ mod tests {
     #[test]
     fn division_prints_sixteen_significant_digits_or_more() {
         let ten20 = 10_i128.pow(20);
-        assert_eq!(print(ten20 / 3, 20, NumericDisplay::Division), "0.33333333333333333333");
-        assert_eq!(print(25 * ten20 / 10, 20, NumericDisplay::Division), "2.5000000000000000");
-        assert_eq!(print(ten20, 20, NumericDisplay::Division), "1.00000000000000000000");
-        assert_eq!(print(38_273_129_734_621_672_291, 15, NumericDisplay::Division), "38273.129734621672");
-        assert_eq!(print(0, 20, NumericDisplay::Division), "0.00000000000000000000");
+        assert_eq!(
+            print(ten20 / 3, 20, NumericDisplay::Division),
+            "0.33333333333333333333"
+        );
+        assert_eq!(
+            print(25 * ten20 / 10, 20, NumericDisplay::Division),
+            "2.5000000000000000"
+        );
+        assert_eq!(
+            print(ten20, 20, NumericDisplay::Division),
+            "1.00000000000000000000"
+        );
+        assert_eq!(
+            print(38_273_129_734_621_672_291, 15, NumericDisplay::Division),
+            "38273.129734621672"
+        );
+        assert_eq!(
+            print(0, 20, NumericDisplay::Division),
+            "0.00000000000000000000"
+        );
     }
 
     #[test]
@@ -159,7 +123,10 @@ mod tests {
         Decimal::new(10, NumericDisplay::Scale).write_value(value, &mut out);
         let text = "123456789".repeat(8);
         let (whole, fraction) = text.split_at(62);
-        assert_eq!(String::from_utf8(out).unwrap(), format!("{whole}.{fraction}"));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!("{whole}.{fraction}")
+        );
         let mut out = Vec::new();
         Decimal::new(0, NumericDisplay::Scale).write_value(i256::MIN, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), i256::MIN.to_string());

@@ -2,12 +2,11 @@
 //! binder calls for the operators. They have the names of PostgreSQL's own functions behind its operators.
 //!
 //! What always holds: months are added first and the day is clamped to the month it lands in, then days, then time;
-//! with a time zone, months and days are added to the local time. An overflow is `22008`. Intervals compare by their
-//! length with months of 30 days and days of 24 hours, which `interval_key` gives as a number.
+//! with a time zone, months and days are added to the local time. An overflow is `22008`.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{
-    Date32Type, Decimal128Type, Field, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    Date32Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
     Time64MicrosecondType, TimestampMicrosecondType,
 };
 use wharf_values::{SqlError, SqlState, TimeZone};
@@ -41,9 +40,6 @@ pub(super) const FUNCTIONS: &[Declaration] = &[
     immutable("interval_um", "interval -> interval", interval_um),
     immutable("interval_mul", "interval, float8 -> interval", interval_mul),
     immutable("interval_div", "interval, float8 -> interval", interval_div),
-    immutable("interval_key", "interval -> numeric", interval_key).returning(|_| {
-        Ok(Field::new("interval_key", arrow::datatypes::DataType::Decimal128(38, 0), true))
-    }),
     immutable("overlaps", "timestamp, timestamp, timestamp, timestamp -> bool", overlaps_timestamp).called_on_null(),
     immutable("overlaps", "timestamptz, timestamptz, timestamptz, timestamptz -> bool", overlaps_timestamp)
         .called_on_null(),
@@ -264,15 +260,6 @@ fn interval_div(call: &Call<'_>) -> Result<ArrayRef> {
             return Err(division_by_zero());
         }
         scaled(interval.at(row), |field| field / divisor)
-    })
-}
-
-fn interval_key(call: &Call<'_>) -> Result<ArrayRef> {
-    let interval = call.interval(0)?;
-    call.map::<Decimal128Type>(|row| {
-        let interval = interval.at(row);
-        let days = i128::from(interval.months) * 30 + i128::from(interval.days);
-        days * i128::from(USECS_PER_DAY) + i128::from(interval.nanoseconds / 1000)
     })
 }
 

@@ -98,6 +98,7 @@ pub(super) struct Parsed {
     pub(super) captures: usize,
     pub(super) has_backreference: bool,
     pub(super) has_look: bool,
+    pub(super) ignore_case: bool,
 }
 
 /// PostgreSQL's largest count in braces.
@@ -142,6 +143,7 @@ pub(super) fn parse(pattern: &str, options: Options) -> Result<Parsed> {
         captures: parser.captures,
         has_backreference: parser.has_backreference,
         has_look: parser.has_look,
+        ignore_case: parser.options.ignore_case,
     })
 }
 

@@ -496,6 +496,10 @@ impl CopyIn for DoubleCopyIn {
         2
     }
 
+    fn has_failed(&self) -> bool {
+        false
+    }
+
     async fn write(&mut self, bytes: Bytes) -> Result<(), SqlError> {
         cancellable(&self.token, 0.0).await?;
         self.rest.extend_from_slice(&bytes);

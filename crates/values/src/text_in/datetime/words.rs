@@ -5,13 +5,15 @@
 
 /// What a word means in a date or time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(in crate::text_in) enum Word {
     Ignored,
     Special(Special),
     Month(i32),
     DayOfWeek,
     AmPm(AmPm),
-    Era { before_christ: bool },
+    Era {
+        before_christ: bool,
+    },
     /// A letter that says what the number after it is (`y2001m02d04`).
     Prefix(Prefix),
     /// `t` between date and time.
@@ -22,7 +24,7 @@ pub(super) enum Word {
 
 /// Words that stand for a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Special {
+pub(in crate::text_in) enum Special {
     Now,
     Today,
     Tomorrow,
@@ -35,14 +37,14 @@ pub(super) enum Special {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AmPm {
+pub(in crate::text_in) enum AmPm {
     Am,
     Pm,
 }
 
 /// What the next number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Prefix {
+pub(in crate::text_in) enum Prefix {
     Year,
     Month,
     Day,
@@ -63,7 +65,7 @@ fn significant(word: &str) -> &str {
 }
 
 /// Looks up a word of dates and times.
-pub(super) fn date_word(word: &str) -> Option<Word> {
+pub(in crate::text_in) fn date_word(word: &str) -> Option<Word> {
     Some(match significant(word) {
         "-infinity" => Word::Special(Special::MinusInfinity),
         "infinity" => Word::Special(Special::Infinity),
@@ -73,8 +75,12 @@ pub(super) fn date_word(word: &str) -> Option<Word> {
         "tomorrow" => Word::Special(Special::Tomorrow),
         "yesterday" => Word::Special(Special::Yesterday),
         "allballs" => Word::Special(Special::Midnight),
-        "ad" => Word::Era { before_christ: false },
-        "bc" => Word::Era { before_christ: true },
+        "ad" => Word::Era {
+            before_christ: false,
+        },
+        "bc" => Word::Era {
+            before_christ: true,
+        },
         "am" => Word::AmPm(AmPm::Am),
         "pm" => Word::AmPm(AmPm::Pm),
         "at" | "on" => Word::Ignored,
@@ -90,8 +96,9 @@ pub(super) fn date_word(word: &str) -> Option<Word> {
         "oct" | "october" => Word::Month(10),
         "nov" | "november" => Word::Month(11),
         "dec" | "december" => Word::Month(12),
-        "sun" | "sunday" | "mon" | "monday" | "tue" | "tues" | "tuesday" | "wed" | "weds" | "wednesday"
-        | "thu" | "thur" | "thurs" | "thursday" | "fri" | "friday" | "sat" | "saturday" => Word::DayOfWeek,
+        "sun" | "sunday" | "mon" | "monday" | "tue" | "tues" | "tuesday" | "wed" | "weds"
+        | "wednesday" | "thu" | "thur" | "thurs" | "thursday" | "fri" | "friday" | "sat"
+        | "saturday" => Word::DayOfWeek,
         "y" => Word::Prefix(Prefix::Year),
         "m" => Word::Prefix(Prefix::Month),
         "d" => Word::Prefix(Prefix::Day),
@@ -108,13 +115,13 @@ pub(super) fn date_word(word: &str) -> Option<Word> {
 }
 
 /// Words that are known in dates but may not stand in one (`dow`, `doy`, `isodow`).
-pub(super) fn is_reserved_word(word: &str) -> bool {
+pub(in crate::text_in) fn is_reserved_word(word: &str) -> bool {
     matches!(word, "dow" | "doy" | "isodow")
 }
 
 /// A unit of intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(in crate::text_in) enum Unit {
     Microsecond,
     Millisecond,
     Second,
@@ -134,14 +141,14 @@ pub(super) enum Unit {
 
 /// What a word means in an interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IntervalWord {
+pub(in crate::text_in) enum IntervalWord {
     Ignored,
     Ago,
     Unit(Unit),
 }
 
 /// Looks up a word of intervals.
-pub(super) fn interval_word(word: &str) -> Option<IntervalWord> {
+pub(in crate::text_in) fn interval_word(word: &str) -> Option<IntervalWord> {
     use Unit as U;
     let unit = match significant(word) {
         "@" => return Some(IntervalWord::Ignored),

@@ -3,21 +3,21 @@
 //! What always holds: fields are lower case, except that full names of time zones are found in the original text by
 //! whoever needs them; there are at most [`MAX_FIELDS`] of them and their characters are limited as in PostgreSQL.
 
-use super::datetime_words::date_word;
-use super::is_space;
+use super::words::date_word;
+use crate::text_in::is_space;
 
 /// The most fields.
-pub(super) const MAX_FIELDS: usize = 25;
+pub(in crate::text_in) const MAX_FIELDS: usize = 25;
 /// The room PostgreSQL has for the fields of a date or time.
-pub(super) const DATE_ROOM: usize = 129;
+pub(in crate::text_in) const DATE_ROOM: usize = 129;
 /// The room PostgreSQL has for the fields of a timestamp.
-pub(super) const TIMESTAMP_ROOM: usize = 128 + MAX_FIELDS;
+pub(in crate::text_in) const TIMESTAMP_ROOM: usize = 128 + MAX_FIELDS;
 /// The room PostgreSQL has for the fields of an interval.
-pub(super) const INTERVAL_ROOM: usize = 256;
+pub(in crate::text_in) const INTERVAL_ROOM: usize = 256;
 
 /// What a field looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::text_in) enum Kind {
     /// Digits, perhaps a decimal point.
     Number,
     /// Digits and delimiters, or text with delimiters (a date, or the name of a time zone).
@@ -34,13 +34,13 @@ pub(super) enum Kind {
 
 /// A field of the input.
 #[derive(Clone, Debug)]
-pub(super) struct Field {
-    pub(super) kind: Kind,
-    pub(super) text: String,
+pub(in crate::text_in) struct Field {
+    pub(in crate::text_in) kind: Kind,
+    pub(in crate::text_in) text: String,
 }
 
 /// Takes the text apart; `None` when it cannot be a date, time or interval.
-pub(super) fn split(text: &[u8], room: usize) -> Option<Vec<Field>> {
+pub(in crate::text_in) fn split(text: &[u8], room: usize) -> Option<Vec<Field>> {
     let mut fields: Vec<Field> = Vec::new();
     let mut used = 0;
     let mut cursor = Cursor { text, at: 0 };
@@ -106,7 +106,9 @@ fn number_field(cursor: &mut Cursor<'_>, field: &mut String) -> Kind {
     cursor.take_while(field, digit);
     match cursor.peek() {
         Some(b':') => {
-            cursor.take_while(field, |byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'));
+            cursor.take_while(field, |byte| {
+                byte.is_ascii_digit() || matches!(byte, b':' | b'.')
+            });
             Kind::Time
         }
         Some(delimiter @ (b'-' | b'/' | b'.')) => {
@@ -122,7 +124,9 @@ fn number_field(cursor: &mut Cursor<'_>, field: &mut String) -> Kind {
                     Kind::Date
                 }
             } else {
-                cursor.take_while(field, |byte| byte.is_ascii_alphanumeric() || byte == delimiter);
+                cursor.take_while(field, |byte| {
+                    byte.is_ascii_alphanumeric() || byte == delimiter
+                });
                 Kind::Date
             }
         }
@@ -136,7 +140,7 @@ fn text_field(cursor: &mut Cursor<'_>, field: &mut String) -> Kind {
     let compound = match cursor.peek() {
         Some(b'-' | b'/' | b'.') => true,
         Some(byte) if byte == b'+' || byte.is_ascii_digit() => {
-            date_word(field).is_none() && !super::datetime_words::is_reserved_word(field)
+            date_word(field).is_none() && !super::words::is_reserved_word(field)
         }
         _ => false,
     };
@@ -157,7 +161,9 @@ fn signed_field(cursor: &mut Cursor<'_>, field: &mut String) -> Option<Kind> {
     }
     match cursor.peek() {
         Some(byte) if byte.is_ascii_digit() => {
-            cursor.take_while(field, |byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'-'));
+            cursor.take_while(field, |byte| {
+                byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'-')
+            });
             Some(Kind::Signed)
         }
         Some(byte) if byte.is_ascii_alphabetic() => {

@@ -1,0 +1,239 @@
+//! `pg_class`, `pg_attribute`, `pg_attrdef` and the views over them.
+
+use wharf_catalog::{Relation, SqlType};
+
+use super::rows::{Cell, Rows};
+use super::tables::Source;
+
+/// A table of this chapter.
+pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
+    Some(match name {
+        "pg_class" => classes(source),
+        "pg_attribute" => attributes(source),
+        "pg_attrdef" => defaults(source),
+        "pg_tables" => tables(source),
+        "pg_views" => views(source),
+        "pg_stat_user_tables" | "pg_stat_all_tables" => statistics(source),
+        _ => return None,
+    })
+}
+
+fn kind(relation: &Relation) -> &'static str {
+    match relation {
+        Relation::Table(_) => "r",
+        Relation::View(_) => "v",
+    }
+}
+
+fn classes(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("oid", SqlType::Oid),
+        ("relname", SqlType::Name),
+        ("relnamespace", SqlType::Oid),
+        ("reltype", SqlType::Oid),
+        ("reloftype", SqlType::Oid),
+        ("relowner", SqlType::Oid),
+        ("relam", SqlType::Oid),
+        ("relfilenode", SqlType::Oid),
+        ("reltablespace", SqlType::Oid),
+        ("relpages", SqlType::Integer),
+        ("reltuples", SqlType::Real),
+        ("relallvisible", SqlType::Integer),
+        ("reltoastrelid", SqlType::Oid),
+        ("relhasindex", SqlType::Boolean),
+        ("relisshared", SqlType::Boolean),
+        ("relpersistence", SqlType::QChar),
+        ("relkind", SqlType::QChar),
+        ("relnatts", SqlType::SmallInt),
+        ("relchecks", SqlType::SmallInt),
+        ("relhasrules", SqlType::Boolean),
+        ("relhastriggers", SqlType::Boolean),
+        ("relhassubclass", SqlType::Boolean),
+        ("relrowsecurity", SqlType::Boolean),
+        ("relforcerowsecurity", SqlType::Boolean),
+        ("relispopulated", SqlType::Boolean),
+        ("relreplident", SqlType::QChar),
+        ("relispartition", SqlType::Boolean),
+        ("relrewrite", SqlType::Oid),
+        ("reloptions", SqlType::Array(Box::new(SqlType::Text))),
+        ("relpartbound", SqlType::Text),
+    ]);
+    for (_, relation) in source.relations() {
+        let view = matches!(relation, Relation::View(_));
+        rows.push(vec![
+            relation.oid().into(),
+            relation.name().into(),
+            relation.namespace().into(),
+            0u32.into(),
+            0u32.into(),
+            relation.owner().into(),
+            if view { 0u32 } else { 2 }.into(),
+            if view { 0 } else { relation.oid() }.into(),
+            0u32.into(),
+            0i32.into(),
+            Cell::Float(-1.0),
+            0i32.into(),
+            0u32.into(),
+            false.into(),
+            false.into(),
+            "p".into(),
+            kind(&relation).into(),
+            Cell::Int(relation.columns().len() as i64),
+            0i32.into(),
+            view.into(),
+            false.into(),
+            false.into(),
+            false.into(),
+            false.into(),
+            true.into(),
+            if view { "n" } else { "d" }.into(),
+            false.into(),
+            0u32.into(),
+        ]);
+    }
+    rows
+}
+
+fn attributes(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("attrelid", SqlType::Oid),
+        ("attname", SqlType::Name),
+        ("atttypid", SqlType::Oid),
+        ("attstattarget", SqlType::Integer),
+        ("attlen", SqlType::SmallInt),
+        ("attnum", SqlType::SmallInt),
+        ("attndims", SqlType::Integer),
+        ("atttypmod", SqlType::Integer),
+        ("attnotnull", SqlType::Boolean),
+        ("atthasdef", SqlType::Boolean),
+        ("atthasmissing", SqlType::Boolean),
+        ("attidentity", SqlType::QChar),
+        ("attgenerated", SqlType::QChar),
+        ("attisdropped", SqlType::Boolean),
+        ("attislocal", SqlType::Boolean),
+        ("attinhcount", SqlType::Integer),
+        ("attcollation", SqlType::Oid),
+        ("attstorage", SqlType::QChar),
+        ("attcompression", SqlType::QChar),
+        ("attalign", SqlType::QChar),
+        ("attbyval", SqlType::Boolean),
+        ("attoptions", SqlType::Array(Box::new(SqlType::Text))),
+        ("attfdwoptions", SqlType::Array(Box::new(SqlType::Text))),
+    ]);
+    for (_, relation) in source.relations() {
+        for (index, column) in relation.columns().iter().enumerate() {
+            let collation = if column.ty.is_string() { 100u32 } else { 0 };
+            rows.push(vec![
+                relation.oid().into(),
+                column.name.as_str().into(),
+                column.ty.oid().into(),
+                (-1i32).into(),
+                Cell::Int(i64::from(column.ty.size())),
+                Cell::Int(index as i64 + 1),
+                i32::from(matches!(column.ty, SqlType::Array(_))).into(),
+                column.ty.typmod().into(),
+                (!column.nullable).into(),
+                column.default.is_some().into(),
+                false.into(),
+                "".into(),
+                "".into(),
+                false.into(),
+                true.into(),
+                0i32.into(),
+                collation.into(),
+                if column.ty.size() == -1 { "x" } else { "p" }.into(),
+                "".into(),
+                "i".into(),
+                (column.ty.size() > 0).into(),
+            ]);
+        }
+    }
+    rows
+}
+
+fn defaults(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("oid", SqlType::Oid),
+        ("adrelid", SqlType::Oid),
+        ("adnum", SqlType::SmallInt),
+        ("adbin", SqlType::Text),
+    ]);
+    for (_, relation) in source.relations() {
+        for (index, column) in relation.columns().iter().enumerate() {
+            if let Some(default) = &column.default {
+                rows.push(vec![
+                    relation.oid().into(),
+                    relation.oid().into(),
+                    Cell::Int(index as i64 + 1),
+                    default.as_str().into(),
+                ]);
+            }
+        }
+    }
+    rows
+}
+
+fn tables(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("schemaname", SqlType::Name),
+        ("tablename", SqlType::Name),
+        ("tableowner", SqlType::Name),
+        ("tablespace", SqlType::Name),
+        ("hasindexes", SqlType::Boolean),
+        ("hasrules", SqlType::Boolean),
+        ("hastriggers", SqlType::Boolean),
+        ("rowsecurity", SqlType::Boolean),
+    ]);
+    for (schema, relation) in source.relations() {
+        if matches!(relation, Relation::Table(_)) {
+            rows.push(vec![
+                schema.into(),
+                relation.name().into(),
+                source.role_name(relation.owner()).into(),
+                Cell::Null,
+                false.into(),
+                false.into(),
+                false.into(),
+                false.into(),
+            ]);
+        }
+    }
+    rows
+}
+
+fn views(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("schemaname", SqlType::Name),
+        ("viewname", SqlType::Name),
+        ("viewowner", SqlType::Name),
+        ("definition", SqlType::Text),
+    ]);
+    for (schema, relation) in source.relations() {
+        if let Relation::View(view) = &relation {
+            rows.push(vec![
+                schema.into(),
+                view.name.as_str().into(),
+                source.role_name(view.owner).into(),
+                view.definition.as_str().into(),
+            ]);
+        }
+    }
+    rows
+}
+
+fn statistics(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("relid", SqlType::Oid),
+        ("schemaname", SqlType::Name),
+        ("relname", SqlType::Name),
+        ("seq_scan", SqlType::BigInt),
+        ("n_live_tup", SqlType::BigInt),
+        ("n_dead_tup", SqlType::BigInt),
+    ]);
+    for (schema, relation) in source.relations() {
+        if matches!(relation, Relation::Table(_)) {
+            rows.push(vec![relation.oid().into(), schema.into(), relation.name().into()]);
+        }
+    }
+    rows
+}
