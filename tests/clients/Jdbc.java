@@ -126,7 +126,7 @@ public final class Jdbc {
         {"double precision", Double.NaN, Double.class},
         {"double precision", Double.NEGATIVE_INFINITY, Double.class},
         {"numeric(20,5)", new BigDecimal("-12345.67891"), BigDecimal.class},
-        {"numeric(38,10)", new BigDecimal("1234567890123456789012345678.0123456789"), BigDecimal.class},
+        {"numeric(38,10)", new BigDecimal("1234567890123456789012.0123456789"), BigDecimal.class},
         {"text", "tab\t, \\, 'single', \"double\", {braces}, 北京, 🚢", String.class},
         {"varchar(20)", "short", String.class},
         {"char(5)", "ab   ", String.class},

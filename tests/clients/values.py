@@ -26,7 +26,8 @@ SCALARS = [
     ("double precision", float("-inf")),
     ("numeric(20,5)", decimal.Decimal("-12345.67891")),
     ("numeric(20,5)", decimal.Decimal("0.00000")),
-    ("numeric(38,10)", decimal.Decimal("1234567890123456789012345678.0123456789")),
+    # As many digits before the point as Wharf's numeric without precision holds, which is what a client calls a parameter.
+    ("numeric(38,10)", decimal.Decimal("1234567890123456789012.0123456789")),
     ("numeric(4,0)", decimal.Decimal("9999")),
     ("text", ""),
     ("text", "tab\t, newline\n, backslash \\, 'single', \"double\", {braces}, 北京, 🚢"),

@@ -27,6 +27,7 @@ impl<B: Backend> Connection<'_, B> {
         messages::copy_in_response(&mut self.wire.output, copy.binary(), copy.columns());
         self.wire.flush().await?;
         let mut gathered = BytesMut::new();
+        let mut complete = false;
         while !copy.has_failed() {
             let frame = match self.wire.buffered_frame()? {
                 Some(frame) => frame,
@@ -49,7 +50,10 @@ impl<B: Backend> Connection<'_, B> {
                         self.write_copy(&mut copy, gathered.split().freeze()).await?;
                     }
                 }
-                b'c' => break,
+                b'c' => {
+                    complete = true;
+                    break;
+                }
                 b'f' => return Err(client_gave_up(&frame)),
                 // Clients that use the extended protocol may have sent these before they knew of the COPY.
                 b'H' | b'S' => {}
@@ -63,6 +67,9 @@ impl<B: Backend> Connection<'_, B> {
         }
         self.write_copy(&mut copy, gathered.freeze()).await?;
         let tag = watched(self.wire, &self.cancel, Box::pin(self.session.finish_copy(copy))).await?;
+        if !complete {
+            return Err(Failure::Sql(SqlError::internal("a COPY failed and does not say why")));
+        }
         self.send_notices();
         Ok(tag)
     }

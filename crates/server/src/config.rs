@@ -60,7 +60,7 @@ pub(crate) struct PostgresConfig {
     pub(crate) require_tls: bool,
     pub(crate) max_connections: usize,
     pub(crate) authentication_timeout_ms: u64,
-    pub(crate) max_message_size_bytes: usize,
+    pub(crate) max_message_bytes: usize,
     pub(crate) max_prepared_statements: usize,
     pub(crate) max_portals: usize,
     pub(crate) keepalive_idle_ms: u64,
@@ -163,7 +163,7 @@ impl Default for PostgresConfig {
             require_tls: false,
             max_connections: 2_000,
             authentication_timeout_ms: 60_000,
-            max_message_size_bytes: 64 << 20,
+            max_message_bytes: 64 << 20,
             max_prepared_statements: 10_000,
             max_portals: 1_000,
             keepalive_idle_ms: 60_000,
@@ -283,7 +283,7 @@ impl Config {
         }
         at_least("postgres.max_connections", postgres.max_connections as u64, 1)?;
         at_least("postgres.authentication_timeout_ms", postgres.authentication_timeout_ms, 1)?;
-        at_least("postgres.max_message_size_bytes", postgres.max_message_size_bytes as u64, 64 << 10)?;
+        at_least("postgres.max_message_bytes", postgres.max_message_bytes as u64, 64 << 10)?;
         at_least("postgres.max_prepared_statements", postgres.max_prepared_statements as u64, 1)?;
         at_least("postgres.max_portals", postgres.max_portals as u64, 1)?;
         if postgres.keepalive_idle_ms > 0 {

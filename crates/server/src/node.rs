@@ -266,7 +266,7 @@ fn front_end_options(config: &Config, address: SocketAddr, data: &DataDirectory)
         require_tls: postgres.require_tls || exposed,
         max_connections: postgres.max_connections,
         authentication_timeout: milliseconds(postgres.authentication_timeout_ms),
-        max_message_bytes: postgres.max_message_size_bytes,
+        max_message_bytes: postgres.max_message_bytes,
         max_prepared_statements: postgres.max_prepared_statements,
         max_portals: postgres.max_portals,
         keepalive,

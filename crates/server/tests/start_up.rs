@@ -164,7 +164,7 @@ fn a_corrupt_catalog_is_refused() {
     assert!(spoiled > 0, "the catalog has files");
     let (what, remedy) = refused(wharf(folder.path()).args(["serve", "--listen", "127.0.0.1:0"]));
     assert!(what.contains("catalog"), "{what}");
-    assert!(remedy.contains("backup"), "{remedy}");
+    assert!(remedy.contains("Restore"), "{remedy}");
 }
 
 /// Overwrites every file under a folder with bytes that are nobody's format, and counts them.

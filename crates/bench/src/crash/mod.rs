@@ -107,6 +107,7 @@ async fn random_kills(arguments: &Arguments, binary: &Path, seed: u64) -> anyhow
         );
         tokio::time::sleep(Duration::from_millis(random.u64(LIFE_MILLISECONDS))).await;
         server.kill();
+        let known = failures.len();
         writers.finish(&mut failures).await;
         journal = unshare(shared);
 
@@ -124,7 +125,6 @@ async fn random_kills(arguments: &Arguments, binary: &Path, seed: u64) -> anyhow
                 restart.as_millis()
             ));
         }
-        let known = failures.len();
         let counts = journal.verify(&client, &mut failures).await?;
         acknowledged += counts.acknowledged;
         println!(

@@ -42,7 +42,7 @@ fn damage(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
     fs::write(path, bytes).unwrap();
 }
 
-fn flip_the_middle(bytes: &mut Vec<u8>) {
+fn flip_the_middle(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x40;
 }
@@ -98,7 +98,7 @@ async fn a_newer_version_is_refused() {
 #[tokio::test]
 async fn a_damaged_snapshot_is_set_aside_for_the_one_before() {
     for change in [
-        flip_the_middle as fn(&mut Vec<u8>),
+        (|bytes| flip_the_middle(bytes)) as fn(&mut Vec<u8>),
         |bytes| bytes.truncate(100),
         |bytes| bytes.clear(),
     ] {
@@ -128,7 +128,7 @@ async fn without_a_readable_snapshot_a_purged_log_is_not_enough() {
     let files = snapshot_files(folder.path());
     assert_eq!(files.len(), 2);
     for file in &files {
-        damage(file, flip_the_middle);
+        damage(file, |bytes| flip_the_middle(bytes));
     }
     let error = refused(folder.path()).await;
     assert!(matches!(error, ConsensusError::Damaged { .. }), "{error}");
@@ -165,7 +165,9 @@ async fn a_lost_log_is_noticed() {
 
     // A torn mark says nothing and is no error.
     let folder = used_folder().await;
-    damage(&folder.path().join("FLUSHED"), flip_the_middle);
+    damage(&folder.path().join("FLUSHED"), |bytes| {
+        flip_the_middle(bytes)
+    });
     assert_eq!(
         schemas(&open(folder.path()).await.local()),
         (0..45).collect::<Vec<_>>()

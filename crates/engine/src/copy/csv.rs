@@ -1,166 +1,168 @@
-//! CSV as PostgreSQL reads it: quotes may begin anywhere in a value, and only an unquoted NULL string is NULL.
+//! One record of the CSV format.
 
-use memchr::{memchr2, memchr3};
-use wharf_values::SqlError;
+use wharf_values::{SqlError, SqlState};
 
-use super::CopyOptions;
-use super::decoder::{Columns, Step};
+use super::fields::Fields;
+use super::options::CopyOptions;
 
-/// Reads records.
-pub(super) struct Reader {
+/// Splits a record, without its end, into the columns' values.
+pub(super) struct CsvRecord {
     delimiter: u8,
     quote: u8,
     escape: u8,
     null: Vec<u8>,
-    skip_header: bool,
-    /// The values of the record that is being read, one after the other, where they could not be taken as they are.
+    force_not_null: Vec<bool>,
+    force_null: Vec<bool>,
     scratch: Vec<u8>,
-    values: Vec<Value>,
 }
 
-/// A value of the record.
-#[derive(Clone, Copy)]
-struct Value {
-    start: usize,
-    end: usize,
-    /// In the scratch buffer instead of the data.
-    copied: bool,
-    quoted: bool,
-}
-
-impl Reader {
-    pub(super) fn new(options: &CopyOptions) -> Reader {
-        Reader {
+impl CsvRecord {
+    pub(super) fn new(options: &CopyOptions, names: &[&str]) -> Result<CsvRecord, SqlError> {
+        Ok(CsvRecord {
             delimiter: options.delimiter,
             quote: options.quote,
             escape: options.escape,
-            null: options.null.as_bytes().to_vec(),
-            skip_header: options.header,
+            null: options.null.clone().into_bytes(),
+            force_not_null: CopyOptions::places(&options.force_not_null, names, "FORCE_NOT_NULL")?,
+            force_null: CopyOptions::places(&options.force_null, names, "FORCE_NULL")?,
             scratch: Vec::new(),
-            values: Vec::new(),
-        }
+        })
     }
 
-    /// Reads one record.
-    pub(super) fn record(&mut self, data: &[u8], last: bool, columns: &mut Columns) -> Result<Step, SqlError> {
-        let Some((end, length)) = self.split(data, last, columns)? else { return Ok(Step::More) };
-        columns.line += 1;
-        let record = &data[..end];
-        if self.skip_header {
-            self.skip_header = false;
-            columns.line += newlines(record);
-            return Ok(Step::Record(length));
+    /// `quotes`: whether the record may have a quote.
+    pub(super) fn parse(
+        &mut self,
+        record: &[u8],
+        quotes: bool,
+        number: u64,
+        fields: &mut Fields,
+    ) -> Result<(), SqlError> {
+        if quotes && memchr::memchr(self.quote, record).is_some() {
+            return self.parse_quoted(record, number, fields);
         }
-        if record == b"\\." {
-            return Ok(Step::End);
+        let count = fields.len();
+        let mut column = 0;
+        let mut start = 0;
+        for end in memchr::memchr_iter(self.delimiter, record).chain([record.len()]) {
+            if column == count {
+                return Err(fields.extra(number, record));
+            }
+            self.put(column, &record[start..end], false, record, number, fields)?;
+            column += 1;
+            start = end + 1;
         }
-        if self.values.len() < columns.count() {
-            return Err(columns.missing(self.values.len(), record));
+        if column < count {
+            return Err(fields.missing(column, number, record));
         }
-        if self.values.len() > columns.count() {
-            return Err(columns.extra(record));
-        }
-        for (column, value) in self.values.iter().enumerate() {
-            let bytes = if value.copied { &self.scratch[value.start..value.end] } else { &data[value.start..value.end] };
-            let null = bytes == self.null
-                && if value.quoted { columns.force_null[column] } else { !columns.force_not_null[column] };
-            columns.push(column, (!null).then_some(bytes))?;
-        }
-        columns.line += newlines(record);
-        columns.end_record();
-        Ok(Step::Record(length))
+        Ok(())
     }
 
-    /// Finds the values of the first record; gives where it ends and how many bytes it takes with its line end.
-    fn split(&mut self, data: &[u8], last: bool, columns: &Columns) -> Result<Option<(usize, usize)>, SqlError> {
-        self.values.clear();
-        self.scratch.clear();
-        let mut at = 0;
-        loop {
-            let start = at;
-            let copy_start = self.scratch.len();
-            let (mut copied, mut quoted) = (false, false);
-            let mut run = at;
-            // One value.
-            let (value_end, next) = loop {
-                let Some(found) = memchr3(self.quote, self.delimiter, b'\n', &data[at..]) else {
-                    if !last {
-                        return Ok(None);
-                    }
-                    break (data.len(), None);
-                };
-                let found = at + found;
-                match data[found] {
-                    byte if byte == self.quote => {
-                        if !copied {
-                            copied = true;
-                        }
-                        quoted = true;
-                        self.scratch.extend_from_slice(&data[run..found]);
-                        match self.quoted(data, found + 1) {
-                            Some(after) => {
-                                at = after;
-                                run = after;
-                            }
-                            None if last => {
-                                return Err(columns.in_record("unterminated CSV quoted field", &[]));
-                            }
-                            None => return Ok(None),
-                        }
-                    }
-                    byte if byte == self.delimiter => break (found, Some(found + 1)),
-                    _ => break (found, None),
-                }
+    #[inline]
+    fn put(
+        &self,
+        column: usize,
+        value: &[u8],
+        quoted: bool,
+        record: &[u8],
+        number: u64,
+        fields: &mut Fields,
+    ) -> Result<(), SqlError> {
+        let matches = value == self.null.as_slice();
+        // A quoted value is no null, unless the column is forced to be.
+        let null = matches && if quoted { self.force_null[column] } else { !self.force_not_null[column] };
+        if !null {
+            return fields.push(column, value, number);
+        }
+        if !fields.columns[column].nullable {
+            return Err(fields.null_error(column, number, record));
+        }
+        fields.push_null(column);
+        Ok(())
+    }
+
+    fn parse_quoted(&mut self, record: &[u8], number: u64, fields: &mut Fields) -> Result<(), SqlError> {
+        let mut column = 0;
+        let mut start = 0;
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let result = loop {
+            scratch.clear();
+            let Some((length, quoted)) = self.value(&record[start..], &mut scratch) else {
+                let error = SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field");
+                break Err(fields.line_error(error, number, record));
             };
-            let line_ended = next.is_none();
-            let mut end = value_end;
-            if line_ended && end > run && data[end - 1] == b'\r' {
-                end -= 1;
+            if column == fields.len() {
+                break Err(fields.extra(number, record));
             }
-            if copied {
-                self.scratch.extend_from_slice(&data[run..end]);
-                self.values.push(Value { start: copy_start, end: self.scratch.len(), copied, quoted });
-            } else {
-                self.values.push(Value { start, end, copied, quoted });
+            // Without quotes the value is where it was.
+            let value = if quoted { scratch.as_slice() } else { &record[start..start + length] };
+            if let Err(error) = self.put(column, value, quoted, record, number, fields) {
+                break Err(error);
             }
-            match next {
-                Some(next) => at = next,
-                None => {
-                    let length = if value_end < data.len() { value_end + 1 } else { value_end };
-                    return Ok(Some((end, length)));
+            column += 1;
+            if start + length == record.len() {
+                if column < fields.len() {
+                    break Err(fields.missing(column, number, record));
                 }
+                break Ok(());
             }
-        }
+            start += length + 1;
+        };
+        self.scratch = scratch;
+        result
     }
 
-    /// Copies what stands between quotes; gives the place after the closing one, none when it has not come.
-    fn quoted(&mut self, data: &[u8], from: usize) -> Option<usize> {
-        let mut at = from;
+    /// The length of the value a text begins with, and whether it has quotes, in which case it is appended without them.
+    /// `None` when a quote is left open.
+    fn value(&self, text: &[u8], out: &mut Vec<u8>) -> Option<(usize, bool)> {
+        let mut at = 0;
+        let mut quoted = false;
         loop {
-            let found = at + memchr2(self.quote, self.escape, &data[at..])?;
-            self.scratch.extend_from_slice(&data[at..found]);
-            let next = data.get(found + 1);
-            if data[found] == self.escape {
-                match next {
-                    Some(byte) if *byte == self.quote || *byte == self.escape => {
-                        self.scratch.push(*byte);
-                        at = found + 2;
-                        continue;
+            let rest = &text[at..];
+            let plain = memchr::memchr2(self.delimiter, self.quote, rest).unwrap_or(rest.len());
+            if at + plain == text.len() || rest[plain] == self.delimiter {
+                if quoted {
+                    out.extend_from_slice(&rest[..plain]);
+                }
+                return Some((at + plain, quoted));
+            }
+            // Quotes may begin within a value; what stands before them belongs to it.
+            out.extend_from_slice(&rest[..plain]);
+            quoted = true;
+            at += plain + 1;
+            loop {
+                let rest = &text[at..];
+                let special = memchr::memchr2(self.quote, self.escape, rest)?;
+                out.extend_from_slice(&rest[..special]);
+                at += special + 1;
+                let escaped = text.get(at).copied().filter(|next| *next == self.quote || *next == self.escape);
+                match escaped {
+                    Some(next) if rest[special] == self.escape => {
+                        out.push(next);
+                        at += 1;
                     }
-                    // The byte that decides is not there; at the end of all data a quote here is the closing one.
-                    None if self.escape != self.quote => return None,
-                    _ => {}
+                    _ if rest[special] == self.quote => break,
+                    // An escape before something else stands for itself.
+                    _ => out.push(self.escape),
                 }
             }
-            if data[found] == self.quote {
-                return Some(found + 1);
-            }
-            self.scratch.push(data[found]);
-            at = found + 1;
         }
     }
-}
 
-fn newlines(record: &[u8]) -> u64 {
-    record.iter().filter(|byte| **byte == b'\n').count() as u64
+    /// The values of a header record; null for what stands for null.
+    pub(super) fn names(&self, record: &[u8]) -> Vec<Option<Vec<u8>>> {
+        let mut names = Vec::new();
+        let mut start = 0;
+        loop {
+            let mut name = Vec::new();
+            let Some((length, quoted)) = self.value(&record[start..], &mut name) else { return names };
+            if !quoted {
+                name = record[start..start + length].to_vec();
+            }
+            names.push((quoted || name != self.null).then_some(name));
+            if start + length == record.len() {
+                return names;
+            }
+            start += length + 1;
+        }
+    }
 }

@@ -1,251 +1,477 @@
-//! Chunks of bytes to columns of values: what the three formats share.
+//! From COPY's bytes to columns.
+//!
+//! What always holds: bytes may be cut anywhere, also within a character or an end of line; what is not a whole record
+//! waits for more, up to [`MAX_RECORD_BYTES`]. The first end of line decides which kind the data have. A decoder never
+//! looks at a byte twice to find an end of line. [`split_lines`] finds where data can be cut so that several decoders
+//! ([`CopyDecoder::for_part`]) work on them at once.
 
-use std::mem;
+use std::collections::VecDeque;
 
 use arrow::array::ArrayRef;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use wharf_catalog::SqlType;
-use wharf_values::{ColumnBuilder, SqlError, SqlState, TextFormat};
+use wharf_values::{SqlError, SqlState, TextFormat};
 
-use super::{CopyFormat, CopyOptions, binary, csv, text};
+use super::binary::BinaryReader;
+use super::csv::CsvRecord;
+use super::fields::{Column, Fields};
+use super::options::{CopyFormat, CopyOptions, Header};
+use super::text::TextLine;
 
-/// The longest record, in bytes; PostgreSQL's limit for a line.
-const MAX_RECORD_BYTES: usize = 1 << 30;
+/// Bytes of one record, at most.
+const MAX_RECORD_BYTES: usize = 0x3fff_ffff;
+/// Bytes of one batch, about, at most: long values end a batch before its rows do.
+const MAX_BATCH_BYTES: usize = 64 << 20;
 
-/// The columns that are being filled.
-pub(super) struct Columns {
-    table: String,
-    names: Vec<String>,
-    builders: Vec<ColumnBuilder>,
-    /// For each column: a quoted NULL string is NULL too; an unquoted one is not.
-    pub(super) force_null: Vec<bool>,
-    pub(super) force_not_null: Vec<bool>,
-    /// The line or record that is being read, from 1.
-    pub(super) line: u64,
-    rows: usize,
-    batch_rows: usize,
-    ready: Vec<Vec<ArrayRef>>,
+/// How lines end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineEnd {
+    Newline,
+    CarriageReturn,
+    Both,
 }
 
-impl Columns {
-    pub(super) fn count(&self) -> usize {
-        self.names.len()
-    }
-
-    /// Adds a value to a column.
-    pub(super) fn push(&mut self, column: usize, value: Option<&[u8]>) -> Result<(), SqlError> {
-        match value {
-            None => {
-                self.builders[column].push_null();
-                Ok(())
-            }
-            Some(text) => self.builders[column].push_text(text).map_err(|error| self.in_column(error, column, text)),
-        }
-    }
-
-    /// Adds a value in the binary format to a column.
-    pub(super) fn push_binary(&mut self, column: usize, value: Option<&[u8]>) -> Result<(), SqlError> {
-        match value {
-            None => {
-                self.builders[column].push_null();
-                Ok(())
-            }
-            Some(bytes) => self.builders[column].push_binary(bytes).map_err(|error| {
-                error.with_context(format!(
-                    "COPY {}, line {}, column {}",
-                    self.table, self.line, self.names[column]
-                ))
-            }),
-        }
-    }
-
-    /// A record is complete.
-    pub(super) fn end_record(&mut self) {
-        self.rows += 1;
-        if self.rows >= self.batch_rows {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        if self.rows == 0 {
-            return;
-        }
-        self.rows = 0;
-        self.ready.push(self.builders.iter_mut().map(ColumnBuilder::finish).collect());
-    }
-
-    fn in_column(&self, error: SqlError, column: usize, text: &[u8]) -> SqlError {
-        error.with_context(format!(
-            "COPY {}, line {}, column {}: \"{}\"",
-            self.table,
-            self.line,
-            self.names[column],
-            shorten(text)
-        ))
-    }
-
-    /// An error about a whole record.
-    pub(super) fn in_record(&self, message: impl Into<String>, record: &[u8]) -> SqlError {
-        let context = if record.is_empty() {
-            format!("COPY {}, line {}", self.table, self.line)
-        } else {
-            format!("COPY {}, line {}: \"{}\"", self.table, self.line, shorten(record))
-        };
-        SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, message).with_context(context)
-    }
-
-    /// Too few values in a record.
-    pub(super) fn missing(&self, column: usize, record: &[u8]) -> SqlError {
-        self.in_record(format!("missing data for column \"{}\"", self.names[column]), record)
-    }
-
-    /// Too many values in a record.
-    pub(super) fn extra(&self, record: &[u8]) -> SqlError {
-        self.in_record("extra data after last expected column", record)
-    }
+enum Splitter {
+    Text(TextLine),
+    Csv(CsvRecord),
+    Binary(BinaryReader),
 }
 
-/// Data as an error shows them: the first hundred characters.
-fn shorten(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    match text.char_indices().nth(100) {
-        Some((cut, _)) => format!("{}...", &text[..cut]),
-        None => text.into_owned(),
-    }
-}
-
-/// What a format makes of the bytes so far.
-pub(super) enum Step {
-    /// A record took so many bytes.
-    Record(usize),
-    /// The record is not complete.
-    More,
-    /// The end-of-data marker: whatever follows is ignored.
-    End,
-}
-
-enum Reader {
-    Text(text::Reader),
-    Csv(csv::Reader),
-    Binary(binary::Reader),
-}
-
-/// Decodes a COPY's data.
+/// Decodes the data of one COPY FROM.
 pub(crate) struct CopyDecoder {
-    reader: Reader,
-    columns: Columns,
-    buffer: BytesMut,
+    options: CopyOptions,
+    splitter: Splitter,
+    fields: Fields,
+    batch_rows: usize,
+    ready: VecDeque<Vec<ArrayRef>>,
+    /// Bytes not yet decoded, from `start` on; up to `scanned` they hold no end of line.
+    buffer: Vec<u8>,
+    start: usize,
+    scanned: usize,
+    /// Within quotes at `scanned`, and behind an escape there.
+    in_quotes: bool,
+    escaped: bool,
+    line_end: Option<LineEnd>,
+    /// The line that is decoded next, counted from 1.
+    line: u64,
+    /// Ends of line within quotes of the record that is being scanned.
+    inner_lines: u64,
+    header: Header,
+    /// Behind `\.`, or the binary format's trailer.
     ended: bool,
 }
 
 impl CopyDecoder {
-    /// A decoder for columns of these names and types.
+    /// A decoder for columns given by name, type and whether they take nulls.
     ///
     /// # Errors
-    /// `42703` for columns in the options that are not copied.
+    /// `42P10` for a column of an option that is not copied.
     pub(crate) fn new(
         options: &CopyOptions,
-        table: &str,
+        table_name: &str,
         columns: Vec<(String, SqlType, bool)>,
         format: &TextFormat,
         batch_rows: usize,
     ) -> Result<CopyDecoder, SqlError> {
-        let reader = match options.format {
-            CopyFormat::Text => Reader::Text(text::Reader::new(options)),
-            CopyFormat::Csv => Reader::Csv(csv::Reader::new(options)),
-            CopyFormat::Binary => Reader::Binary(binary::Reader::default()),
+        let columns =
+            columns.into_iter().map(|(name, ty, nullable)| Column { name, ty, nullable }).collect::<Vec<_>>();
+        CopyDecoder::with_fields(options, Fields::new(table_name, columns, format), batch_rows)
+    }
+
+    fn with_fields(options: &CopyOptions, fields: Fields, batch_rows: usize) -> Result<CopyDecoder, SqlError> {
+        let splitter = match options.format {
+            CopyFormat::Text => Splitter::Text(TextLine::new(options)),
+            CopyFormat::Csv => Splitter::Csv(CsvRecord::new(options, &fields.names())?),
+            CopyFormat::Binary => Splitter::Binary(BinaryReader::new()),
         };
-        let builders = columns.iter().map(|(_, ty, _)| ColumnBuilder::new(ty, format)).collect();
-        let force_null = columns.iter().map(|(name, ..)| options.force_null.contains(name)).collect();
-        let force_not_null = columns.iter().map(|(name, ..)| options.force_not_null.contains(name)).collect();
-        let names = columns.into_iter().map(|(name, ..)| name).collect();
         Ok(CopyDecoder {
-            reader,
-            columns: Columns {
-                table: table.to_owned(),
-                names,
-                builders,
-                force_null,
-                force_not_null,
-                line: 0,
-                rows: 0,
-                batch_rows,
-                ready: Vec::new(),
-            },
-            buffer: BytesMut::new(),
+            options: options.clone(),
+            splitter,
+            fields,
+            batch_rows: batch_rows.max(1),
+            ready: VecDeque::new(),
+            buffer: Vec::new(),
+            start: 0,
+            scanned: 0,
+            in_quotes: false,
+            escaped: false,
+            line_end: None,
+            line: 1,
+            inner_lines: 0,
+            header: options.header,
             ended: false,
         })
     }
 
-    /// Takes the next bytes, cut anywhere.
+    /// A decoder like this one for a later part of the same data, which begins at a line of this number. It takes no
+    /// header. Text and CSV only.
     ///
     /// # Errors
-    /// `22P04` for data that are not in the format, and what the values' types raise.
-    pub(crate) fn push(&mut self, chunk: Bytes) -> Result<(), SqlError> {
-        if self.ended {
+    /// None that [`CopyDecoder::new`] did not raise.
+    pub(crate) fn for_part(&self, first_line: u64) -> Result<CopyDecoder, SqlError> {
+        let mut part = CopyDecoder::with_fields(&self.options, self.fields.emptied(), self.batch_rows)?;
+        part.header = Header::None;
+        part.line = first_line;
+        part.line_end = self.line_end;
+        Ok(part)
+    }
+
+    /// The line that will be decoded next, counted from 1.
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// True behind the marker of the end of data; what comes after it is not looked at.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Takes the next bytes and decodes all whole records.
+    ///
+    /// # Errors
+    /// What is wrong with the data; the decoder is of no use afterwards.
+    pub(crate) fn push(&mut self, bytes: Bytes) -> Result<(), SqlError> {
+        if self.ended && !matches!(self.splitter, Splitter::Binary(_)) {
             return Ok(());
         }
-        if self.buffer.is_empty() {
-            // The usual case: whole records are read where they lie.
-            let used = self.read(&chunk, false)?;
-            self.buffer.extend_from_slice(&chunk[used.min(chunk.len())..]);
-        } else {
-            let mut buffer = mem::take(&mut self.buffer);
-            buffer.extend_from_slice(&chunk);
-            let used = self.read(&buffer, false)?;
-            buffer.advance(used.min(buffer.len()));
-            self.buffer = buffer;
+        if self.start > 0 {
+            // What is left is part of a record, so little is moved.
+            self.buffer.drain(..self.start);
+            self.scanned -= self.start;
+            self.start = 0;
         }
-        if self.buffer.len() > MAX_RECORD_BYTES {
-            return Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "a COPY record is too long")
-                .with_detail(format!("A record has at most {MAX_RECORD_BYTES} bytes.")));
+        self.buffer.extend_from_slice(&bytes);
+        self.decode(false)?;
+        if self.buffer.len() - self.start > MAX_RECORD_BYTES {
+            let error = SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "a COPY record is longer than 1 GB");
+            return Err(self.fields.place_error(error, self.line));
         }
         Ok(())
     }
 
-    /// Reads the complete records of some bytes and gives how many bytes they took.
-    fn read(&mut self, data: &[u8], last: bool) -> Result<usize, SqlError> {
-        let mut used = 0;
-        while used < data.len() && !self.ended {
-            let rest = &data[used..];
-            let step = match &mut self.reader {
-                Reader::Text(reader) => reader.record(rest, last, &mut self.columns)?,
-                Reader::Csv(reader) => reader.record(rest, last, &mut self.columns)?,
-                Reader::Binary(reader) => reader.record(rest, &mut self.columns)?,
-            };
-            match step {
-                Step::Record(length) => used += length,
-                Step::More => break,
-                Step::End => {
-                    self.ended = true;
-                    return Ok(data.len());
-                }
-            }
-        }
-        Ok(used)
-    }
-
-    /// The next rows, one array for each column.
+    /// The next batch of full size (or, after [`CopyDecoder::finish`], of what is left).
     pub(crate) fn next_batch(&mut self) -> Option<Vec<ArrayRef>> {
-        if self.columns.ready.is_empty() { None } else { Some(self.columns.ready.remove(0)) }
+        self.ready.pop_front()
     }
 
-    /// The data have come to their end; what is left becomes the last batch.
+    /// All bytes have come: decodes what is left.
     ///
     /// # Errors
-    /// `22P04` for a record that is cut off.
+    /// What is wrong with the data, now also that they end too early.
     pub(crate) fn finish(&mut self) -> Result<(), SqlError> {
-        if !self.ended {
-            let rest = mem::take(&mut self.buffer);
-            self.read(&rest, true)?;
-            if let Reader::Binary(reader) = &self.reader
-                && !self.ended
-            {
-                return Err(reader.cut_off(&self.columns));
+        if let Splitter::Binary(reader) = &self.splitter {
+            reader.check_end(self.ended, &self.fields, self.line)?;
+        }
+        self.decode(true)?;
+        if self.fields.rows() > 0 {
+            self.ready.push_back(self.fields.take());
+        }
+        Ok(())
+    }
+
+    fn end_row(&mut self) {
+        self.fields.end_row();
+        let rows = self.fields.rows();
+        // The size is only looked at now and then.
+        if rows >= self.batch_rows || (rows.is_multiple_of(256) && self.fields.size_bytes() > MAX_BATCH_BYTES) {
+            self.ready.push_back(self.fields.take());
+        }
+    }
+
+    fn decode(&mut self, at_end: bool) -> Result<(), SqlError> {
+        if matches!(self.splitter, Splitter::Binary(_)) {
+            return self.decode_binary();
+        }
+        let buffer = std::mem::take(&mut self.buffer);
+        let result = self.decode_lines(&buffer, at_end);
+        self.buffer = buffer;
+        result
+    }
+
+    fn decode_binary(&mut self) -> Result<(), SqlError> {
+        let buffer = std::mem::take(&mut self.buffer);
+        let result = loop {
+            let Splitter::Binary(reader) = &mut self.splitter else { break Ok(()) };
+            match reader.row(&buffer[self.start..], self.line, &mut self.fields) {
+                Ok(Some((used, row))) => {
+                    self.start += used;
+                    self.ended |= reader.has_ended();
+                    if row {
+                        self.line += 1;
+                        self.end_row();
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.scanned = self.start;
+        self.buffer = buffer;
+        result
+    }
+
+    fn decode_lines(&mut self, buffer: &[u8], at_end: bool) -> Result<(), SqlError> {
+        // What the whole of the bytes does not have need not be looked for in each line.
+        let fresh = &buffer[self.start..];
+        let has_return = memchr::memchr(b'\r', fresh).is_some();
+        let special = match self.splitter {
+            Splitter::Csv(_) => self.options.quote,
+            _ => b'\\',
+        };
+        let has_special = memchr::memchr(special, fresh).is_some();
+        let is_csv = matches!(self.splitter, Splitter::Csv(_));
+        // In CSV a backslash only matters in a line that is `\.`.
+        let has_marker = if is_csv { memchr::memmem::find(fresh, b"\\.").is_some() } else { has_special };
+        while !self.ended && self.start < buffer.len() {
+            let end = if has_return || has_special || self.in_quotes || self.line_end == Some(LineEnd::CarriageReturn) {
+                self.find_end(buffer, at_end)?
+            } else {
+                memchr::memchr(b'\n', &buffer[self.scanned..]).map(|offset| {
+                    let end = self.scanned + offset;
+                    (end, end + 1)
+                })
+            };
+            let (end, next) = match end {
+                Some((end, next)) => {
+                    if self.line_end.is_none() {
+                        self.line_end = Some(match &buffer[end..next] {
+                            b"\r\n" => LineEnd::Both,
+                            b"\r" => LineEnd::CarriageReturn,
+                            _ => LineEnd::Newline,
+                        });
+                    }
+                    if self.line_end == Some(LineEnd::Both) && next - end == 1 {
+                        return Err(self.stray(false));
+                    }
+                    (end, next)
+                }
+                None if at_end => (buffer.len(), buffer.len()),
+                None => {
+                    self.scanned = buffer.len();
+                    return Ok(());
+                }
+            };
+            let line = &buffer[self.start..end];
+            if has_marker && self.is_marker(line, next > end, at_end)? {
+                self.ended = true;
+                let before = line.len().saturating_sub(2);
+                if before > 0 {
+                    self.record(&line[..before], has_special)?;
+                }
+                self.start = buffer.len();
+                self.scanned = buffer.len();
+                return Ok(());
+            }
+            self.record(line, has_special)?;
+            self.start = next;
+            self.scanned = next;
+        }
+        Ok(())
+    }
+
+    /// Decodes one line or record without its end.
+    #[inline]
+    fn record(&mut self, line: &[u8], has_special: bool) -> Result<(), SqlError> {
+        let number = self.line;
+        self.line += 1 + std::mem::take(&mut self.inner_lines);
+        self.in_quotes = false;
+        self.escaped = false;
+        if self.header != Header::None {
+            return self.check_header(line, number);
+        }
+        match &mut self.splitter {
+            Splitter::Text(text) => text.parse(line, has_special, number, &mut self.fields)?,
+            Splitter::Csv(csv) => {
+                csv.parse(line, has_special, self.line - 1, &mut self.fields)?;
+            }
+            Splitter::Binary(_) => return Err(SqlError::internal("binary data have no lines")),
+        }
+        self.end_row();
+        Ok(())
+    }
+
+    /// Whether a line is, or ends in, the marker `\.`.
+    fn is_marker(&self, line: &[u8], has_end: bool, at_end: bool) -> Result<bool, SqlError> {
+        if matches!(self.splitter, Splitter::Csv(_)) {
+            return Ok(line == b"\\.");
+        }
+        // The first backslash with a point behind it, escapes skipped.
+        let mut at = 0;
+        while let Some(offset) = memchr::memchr(b'\\', line.get(at..).unwrap_or_default()) {
+            at += offset;
+            if line.get(at + 1) == Some(&b'.') {
+                if at + 2 == line.len() && (has_end || at_end) {
+                    return Ok(true);
+                }
+                let error = SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, "end-of-copy marker corrupt");
+                return Err(self.fields.place_error(error, self.line));
+            }
+            at += 2;
+        }
+        Ok(false)
+    }
+
+    /// Where the record ends, and where the next begins, scanning on from where the last scan stopped.
+    fn find_end(&mut self, buffer: &[u8], at_end: bool) -> Result<Option<(usize, usize)>, SqlError> {
+        let is_csv = matches!(self.splitter, Splitter::Csv(_));
+        let (quote, escape) = (self.options.quote, self.options.escape);
+        let mut at = self.scanned;
+        while at < buffer.len() {
+            let rest = &buffer[at..];
+            let offset = match (is_csv, self.in_quotes) {
+                // Within quotes only quotes and escapes matter, and ends of line for their number.
+                (true, true) => memchr::memchr3(quote, escape, b'\n', rest),
+                (true, false) => memchr::memchr3(quote, b'\n', b'\r', rest),
+                (false, _) => memchr::memchr3(b'\\', b'\n', b'\r', rest),
+            };
+            if offset != Some(0) {
+                self.escaped = false;
+            }
+            let Some(offset) = offset else { break };
+            at += offset;
+            let byte = buffer[at];
+            if is_csv {
+                if self.in_quotes && byte == escape && escape != quote {
+                    self.escaped = !self.escaped;
+                    at += 1;
+                    continue;
+                }
+                if byte == quote {
+                    if !self.escaped {
+                        self.in_quotes = !self.in_quotes;
+                    }
+                    self.escaped = false;
+                    at += 1;
+                    continue;
+                }
+                self.escaped = false;
+                if self.in_quotes {
+                    self.inner_lines += u64::from(byte == b'\n' && self.line_end.is_some());
+                    at += 1;
+                    continue;
+                }
+            } else if byte == b'\\' {
+                // The next byte is part of the escape, whatever it is.
+                if at + 1 == buffer.len() {
+                    self.scanned = at;
+                    return Ok(None);
+                }
+                at += if buffer[at + 1] == b'.' { 1 } else { 2 };
+                continue;
+            }
+            match (byte, self.line_end) {
+                (b'\n', None | Some(LineEnd::Newline | LineEnd::Both)) => return Ok(Some((at, at + 1))),
+                (b'\r', Some(LineEnd::CarriageReturn)) => return Ok(Some((at, at + 1))),
+                (b'\r', None | Some(LineEnd::Both)) => match buffer.get(at + 1) {
+                    Some(b'\n') => return Ok(Some((at, at + 2))),
+                    None if !at_end => {
+                        self.scanned = at;
+                        return Ok(None);
+                    }
+                    _ if self.line_end.is_none() => return Ok(Some((at, at + 1))),
+                    _ => return Err(self.stray(true)),
+                },
+                (b'\r', _) => return Err(self.stray(true)),
+                (_, _) => return Err(self.stray(false)),
             }
         }
-        self.columns.flush();
+        self.scanned = buffer.len();
+        Ok(None)
+    }
+
+    /// An end of line of another kind than the first.
+    #[cold]
+    fn stray(&self, carriage_return: bool) -> SqlError {
+        let csv = matches!(self.splitter, Splitter::Csv(_));
+        let (name, letter) = if carriage_return { ("carriage return", "\\r") } else { ("newline", "\\n") };
+        let error = if csv {
+            SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, format!("unquoted {name} found in data"))
+                .with_hint(format!("Use quoted CSV field to represent {name}."))
+        } else {
+            SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, format!("literal {name} found in data"))
+                .with_hint(format!("Use \"{letter}\" to represent {name}."))
+        };
+        self.fields.place_error(error, self.line)
+    }
+
+    fn check_header(&mut self, line: &[u8], number: u64) -> Result<(), SqlError> {
+        if std::mem::take(&mut self.header) == Header::Skip {
+            return Ok(());
+        }
+        let names = match &mut self.splitter {
+            Splitter::Text(text) => text.names(line),
+            Splitter::Csv(csv) => csv.names(line),
+            Splitter::Binary(_) => return Ok(()),
+        };
+        let wrong = |message: String| {
+            self.fields.line_error(SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, message), number, line)
+        };
+        let expected = self.fields.names();
+        if names.len() != expected.len() {
+            let (got, expected) = (names.len(), expected.len());
+            return Err(wrong(format!("wrong number of fields in header line: got {got}, expected {expected}")));
+        }
+        for (index, (got, expected)) in names.iter().zip(expected).enumerate() {
+            let place = format!("column name mismatch in header line field {}", index + 1);
+            match got {
+                None => {
+                    let null = &self.options.null;
+                    return Err(wrong(format!("{place}: got null value (\"{null}\"), expected \"{expected}\"")));
+                }
+                Some(got) if got != expected.as_bytes() => {
+                    let got = String::from_utf8_lossy(got);
+                    return Err(wrong(format!("{place}: got \"{got}\", expected \"{expected}\"")));
+                }
+                Some(_) => {}
+            }
+        }
         Ok(())
+    }
+}
+
+/// How many of the leading bytes are whole records: where data that begin with a record can be cut so that both parts
+/// can be decoded apart. 0 when there is no whole record. Text and CSV only.
+pub(crate) fn split_lines(options: &CopyOptions, bytes: &[u8]) -> usize {
+    let end_of_line = if memchr::memchr(b'\n', bytes).is_some() { b'\n' } else { b'\r' };
+    match options.format {
+        CopyFormat::Text => {
+            let mut end = bytes.len();
+            // A newline behind an odd number of backslashes is part of a value.
+            while let Some(at) = memchr::memrchr(end_of_line, &bytes[..end]) {
+                let backslashes = bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+                if backslashes % 2 == 0 {
+                    return at + 1;
+                }
+                end = at;
+            }
+            0
+        }
+        CopyFormat::Csv => {
+            let Some(mut last) = memchr::memrchr(end_of_line, bytes) else { return 0 };
+            if memchr::memchr(options.quote, bytes).is_none() {
+                return last + 1;
+            }
+            last = 0;
+            let (mut in_quotes, mut escaped) = (false, false);
+            let mut at = 0;
+            while let Some(offset) = memchr::memchr3(options.quote, options.escape, end_of_line, &bytes[at..]) {
+                escaped &= offset == 0;
+                at += offset;
+                let byte = bytes[at];
+                if in_quotes && byte == options.escape && options.escape != options.quote {
+                    escaped = !escaped;
+                } else {
+                    if byte == options.quote {
+                        in_quotes ^= !escaped;
+                    } else if byte == end_of_line && !in_quotes {
+                        last = at + 1;
+                    }
+                    escaped = false;
+                }
+                at += 1;
+            }
+            last
+        }
+        CopyFormat::Binary => 0,
     }
 }

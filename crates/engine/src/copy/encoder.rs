@@ -1,60 +1,93 @@
-//! Rows to bytes in the three formats.
+//! From batches to COPY's bytes.
+//!
+//! What always holds: the bytes are those PostgreSQL sends, lines end in a newline. No memory is taken per value: a value
+//! is written where it belongs, and only one that needs escapes is written again.
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::FieldRef;
-use memchr::memchr;
-use wharf_values::{SqlError, TextFormat, binary_out, text_out};
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{Field, FieldRef};
+use wharf_values::{BinaryEncoder, SqlError, TextEncoder, TextFormat, binary_out, text_out};
 
 use super::binary::SIGNATURE;
-use super::{CopyFormat, CopyOptions};
+use super::options::{CopyFormat, CopyOptions, Header};
 
-/// Encodes a COPY's data.
+/// Encodes the rows of one COPY TO.
 pub(crate) struct CopyEncoder {
     options: CopyOptions,
-    names: Vec<String>,
-    fields: Vec<FieldRef>,
-    force_quote: Vec<bool>,
+    columns: Vec<(String, FieldRef)>,
     format: TextFormat,
-    value: Vec<u8>,
+    force_quote: Vec<bool>,
+    /// The bytes that make a value need escapes (text) or quotes (CSV).
+    special: [bool; 256],
+    scratch: Vec<u8>,
 }
 
 impl CopyEncoder {
-    /// An encoder for columns of these names and fields.
+    /// An encoder for columns given by name and field.
     ///
     /// # Errors
-    /// None yet; columns in the options that are not copied are passed over.
+    /// `42P10` for a column of an option that is not copied.
     pub(crate) fn new(
         options: &CopyOptions,
         columns: Vec<(String, FieldRef)>,
         format: &TextFormat,
     ) -> Result<CopyEncoder, SqlError> {
-        let force_quote = columns.iter().map(|(name, _)| options.force_quote.contains(name)).collect();
-        let (names, fields) = columns.into_iter().unzip();
+        let names = columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+        let force_quote = CopyOptions::places(&options.force_quote, &names, "FORCE_QUOTE")?;
+        let mut special = [false; 256];
+        let bytes: &[u8] = match options.format {
+            CopyFormat::Text => b"\\\x08\x0c\n\r\t\x0b",
+            CopyFormat::Csv => b"\n\r",
+            CopyFormat::Binary => b"",
+        };
+        for byte in bytes {
+            special[usize::from(*byte)] = true;
+        }
+        special[usize::from(options.delimiter)] = true;
+        if options.format == CopyFormat::Csv {
+            special[usize::from(options.quote)] = true;
+        }
         Ok(CopyEncoder {
             options: options.clone(),
-            names,
-            fields,
-            force_quote,
+            columns,
             format: format.clone(),
-            value: Vec::new(),
+            force_quote,
+            special,
+            scratch: Vec::new(),
         })
     }
 
-    /// What comes before the rows.
+    /// What comes before the rows: column names where they are asked for, the binary format's signature.
     pub(crate) fn header(&mut self, out: &mut Vec<u8>) {
         if self.options.format == CopyFormat::Binary {
             out.extend_from_slice(SIGNATURE);
+            // No flags, no extension.
             out.extend_from_slice(&[0; 8]);
-        } else if self.options.header {
-            let names = std::mem::take(&mut self.names);
-            for (index, name) in names.iter().enumerate() {
-                if index > 0 {
-                    out.push(self.options.delimiter);
-                }
-                self.put(name.as_bytes(), false, names.len() == 1, out);
+            return;
+        }
+        if self.options.header == Header::None {
+            return;
+        }
+        let columns = std::mem::take(&mut self.columns);
+        for (index, (name, _)) in columns.iter().enumerate() {
+            if index > 0 {
+                out.push(self.options.delimiter);
             }
-            out.push(b'\n');
-            self.names = names;
+            let start = out.len();
+            out.extend_from_slice(name.as_bytes());
+            self.finish_value(start, false, columns.len() == 1, out);
+        }
+        out.push(b'\n');
+        self.columns = columns;
+    }
+
+    /// Appends the rows of a batch.
+    ///
+    /// # Errors
+    /// `0A000` for a type that has no text.
+    pub(crate) fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), SqlError> {
+        match self.options.format {
+            CopyFormat::Binary => self.encode_binary(batch, out),
+            _ => self.encode_lines(batch, out),
         }
     }
 
@@ -65,49 +98,108 @@ impl CopyEncoder {
         }
     }
 
-    /// Adds the rows of a batch.
-    ///
-    /// # Errors
-    /// `0A000` for a type without a text or binary form.
-    pub(crate) fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), SqlError> {
-        if self.options.format == CopyFormat::Binary {
-            return self.encode_binary(batch, out);
-        }
-        let mut encoders = self
-            .fields
+    /// The fields of a batch, with the metadata that says the SQL types.
+    fn fields(&self, batch: &RecordBatch) -> Vec<Field> {
+        self.columns
+            .iter()
+            .zip(batch.columns())
+            .map(|((name, field), array)| {
+                Field::new(name, array.data_type().clone(), true).with_metadata(field.metadata().clone())
+            })
+            .collect()
+    }
+
+    fn encode_lines(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), SqlError> {
+        let fields = self.fields(batch);
+        let mut encoders = fields
             .iter()
             .zip(batch.columns())
             .map(|(field, array)| text_out::encoder(field, array, &self.format))
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect::<Result<Vec<Box<dyn TextEncoder + Send>>, _>>()?;
         let single = encoders.len() == 1;
-        let mut value = std::mem::take(&mut self.value);
         for row in 0..batch.num_rows() {
-            for (column, encoder) in encoders.iter_mut().enumerate() {
-                if column > 0 {
+            for (index, encoder) in encoders.iter_mut().enumerate() {
+                if index > 0 {
                     out.push(self.options.delimiter);
                 }
                 if encoder.is_null(row) {
                     out.extend_from_slice(self.options.null.as_bytes());
                     continue;
                 }
-                value.clear();
-                encoder.write(row, &mut value);
-                self.put(&value, self.force_quote[column], single, out);
+                let start = out.len();
+                encoder.write(row, out);
+                self.finish_value(start, self.force_quote[index], single, out);
             }
             out.push(b'\n');
         }
-        self.value = value;
         Ok(())
     }
 
-    fn encode_binary(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), SqlError> {
-        let mut encoders = self
-            .fields
+    /// Escapes or quotes a value that has been written from `start` on, if it needs that.
+    #[inline]
+    fn finish_value(&mut self, start: usize, force: bool, single: bool, out: &mut Vec<u8>) {
+        let value = &out[start..];
+        let special = value.iter().any(|byte| self.special[usize::from(*byte)]);
+        match self.options.format {
+            CopyFormat::Text if special => self.escape(start, out),
+            CopyFormat::Csv => {
+                // What would read as a null, or as the end of the data, is quoted too.
+                let ambiguous = value == self.options.null.as_bytes() || (single && value == b"\\.");
+                if special || force || ambiguous {
+                    self.quote(start, out);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    #[cold]
+    fn escape(&mut self, start: usize, out: &mut Vec<u8>) {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&out[start..]);
+        out.truncate(start);
+        for byte in &self.scratch {
+            let letter = match byte {
+                0x08 => b'b',
+                0x0c => b'f',
+                b'\n' => b'n',
+                b'\r' => b'r',
+                b'\t' => b't',
+                0x0b => b'v',
+                byte if self.special[usize::from(*byte)] => *byte,
+                byte => {
+                    out.push(*byte);
+                    continue;
+                }
+            };
+            out.extend_from_slice(&[b'\\', letter]);
+        }
+    }
+
+    fn quote(&mut self, start: usize, out: &mut Vec<u8>) {
+        let (quote, escape) = (self.options.quote, self.options.escape);
+        self.scratch.clear();
+        self.scratch.extend_from_slice(&out[start..]);
+        out.truncate(start);
+        out.push(quote);
+        for byte in &self.scratch {
+            if *byte == quote || *byte == escape {
+                out.push(escape);
+            }
+            out.push(*byte);
+        }
+        out.push(quote);
+    }
+
+    fn encode_binary(&self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), SqlError> {
+        let fields = self.fields(batch);
+        let mut encoders = fields
             .iter()
             .zip(batch.columns())
             .map(|(field, array)| binary_out::encoder(field, array))
-            .collect::<Result<Vec<_>, _>>()?;
-        let count = i16::try_from(encoders.len()).unwrap_or(i16::MAX);
+            .collect::<Result<Vec<Box<dyn BinaryEncoder + Send>>, _>>()?;
+        let count = i16::try_from(encoders.len())
+            .map_err(|_| SqlError::internal("a row has more columns than the binary format can say"))?;
         for row in 0..batch.num_rows() {
             out.extend_from_slice(&count.to_be_bytes());
             for encoder in &mut encoders {
@@ -115,68 +207,13 @@ impl CopyEncoder {
                     out.extend_from_slice(&(-1_i32).to_be_bytes());
                     continue;
                 }
-                let at = out.len();
+                let start = out.len();
                 out.extend_from_slice(&[0; 4]);
                 encoder.write(row, out);
-                let length = i32::try_from(out.len() - at - 4).unwrap_or(i32::MAX);
-                out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+                let length = i32::try_from(out.len() - start - 4).unwrap_or(i32::MAX);
+                out[start..start + 4].copy_from_slice(&length.to_be_bytes());
             }
         }
         Ok(())
-    }
-
-    /// One value, escaped or quoted as the format wants it.
-    fn put(&self, value: &[u8], force_quote: bool, single: bool, out: &mut Vec<u8>) {
-        if self.options.format == CopyFormat::Csv {
-            self.put_csv(value, force_quote, single, out);
-        } else {
-            self.put_text(value, out);
-        }
-    }
-
-    fn put_text(&self, value: &[u8], out: &mut Vec<u8>) {
-        let delimiter = self.options.delimiter;
-        let plain = |byte: u8| byte >= b' ' && byte != b'\\' && byte != delimiter;
-        let mut rest = value;
-        while let Some(at) = rest.iter().position(|byte| !plain(*byte)) {
-            out.extend_from_slice(&rest[..at]);
-            match rest[at] {
-                8 => out.extend_from_slice(b"\\b"),
-                12 => out.extend_from_slice(b"\\f"),
-                b'\n' => out.extend_from_slice(b"\\n"),
-                b'\r' => out.extend_from_slice(b"\\r"),
-                b'\t' => out.extend_from_slice(b"\\t"),
-                11 => out.extend_from_slice(b"\\v"),
-                byte if byte == b'\\' || byte == delimiter => out.extend_from_slice(&[b'\\', byte]),
-                byte => out.push(byte),
-            }
-            rest = &rest[at + 1..];
-        }
-        out.extend_from_slice(rest);
-    }
-
-    fn put_csv(&self, value: &[u8], force_quote: bool, single: bool, out: &mut Vec<u8>) {
-        let CopyOptions { delimiter, quote, escape, null, .. } = &self.options;
-        let special = |byte: &u8| *byte == *delimiter || *byte == *quote || matches!(byte, b'\n' | b'\r');
-        let needed = force_quote
-            || value == null.as_bytes()
-            || (single && value == b"\\.")
-            || value.iter().any(special);
-        if !needed {
-            out.extend_from_slice(value);
-            return;
-        }
-        out.push(*quote);
-        if memchr(*quote, value).is_none() && memchr(*escape, value).is_none() {
-            out.extend_from_slice(value);
-        } else {
-            for byte in value {
-                if byte == quote || byte == escape {
-                    out.push(*escape);
-                }
-                out.push(*byte);
-            }
-        }
-        out.push(*quote);
     }
 }

@@ -1,15 +1,22 @@
-//! The data formats of COPY: text, CSV and PostgreSQL's binary, both ways.
+//! The formats of COPY: options, decoders from bytes to columns, encoders from batches to bytes.
 //!
-//! What always holds: data may be cut anywhere between chunks; an error says the line, and the column where there is one,
-//! as PostgreSQL's context does. Which table the data are of, and when they count, is decided elsewhere.
+//! What always holds: text, CSV and binary are read and written as PostgreSQL 15 does, with its errors, SQLSTATEs and
+//! error contexts; bytes may be cut anywhere. Nothing here reads a table, knows a session or waits: the caller feeds a
+//! decoder and takes batches from it, or gives an encoder batches and takes bytes.
 
 mod binary;
 mod csv;
 mod decoder;
 mod encoder;
+mod fields;
 mod options;
+mod statement;
 mod text;
 
-pub(crate) use decoder::CopyDecoder;
+pub(crate) use decoder::{CopyDecoder, split_lines};
 pub(crate) use encoder::CopyEncoder;
 pub(crate) use options::{CopyFormat, CopyOptions};
+pub(crate) use statement::{OptionItem, OptionValue, parse_statement};
+
+#[cfg(test)]
+mod tests;

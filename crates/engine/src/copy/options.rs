@@ -1,253 +1,363 @@
-//! COPY's options, in the parenthesised and in the old spelling, checked as PostgreSQL checks them.
+//! The options of COPY, checked as PostgreSQL checks them.
+//!
+//! What always holds: options that contradict each other, the format or the direction are refused with PostgreSQL's
+//! message, so a decoder or encoder need not check again. Whether listed columns exist is checked where the columns are
+//! known.
 
 use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption, Ident};
 use wharf_values::{SqlError, SqlState};
 
-use crate::bind::names::fold;
+use super::statement::{OptionItem, OptionValue};
 
-/// The data format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The format of the data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum CopyFormat {
+    /// Columns separated by tabs, with backslash escapes.
+    #[default]
     Text,
+    /// Columns separated by commas, with quotes.
     Csv,
+    /// PostgreSQL's binary format.
     Binary,
 }
 
-/// Which columns an option is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Columns {
+/// What the first line is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Header {
+    /// Data.
     #[default]
     None,
+    /// Names, not looked at.
+    Skip,
+    /// Names that must be those of the columns.
+    Match,
+}
+
+/// Some of the columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Columns {
+    /// None of them.
+    #[default]
+    None,
+    /// `*`
     All,
-    Named(Vec<String>),
+    /// Those listed.
+    List(Vec<String>),
 }
 
-impl Columns {
-    /// Is a column among them?
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        match self {
-            Columns::None => false,
-            Columns::All => true,
-            Columns::Named(names) => names.iter().any(|known| known == name),
-        }
-    }
-}
-
-/// Everything COPY can be told.
-#[derive(Clone, Debug)]
+/// The options of one COPY.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CopyOptions {
+    /// The format.
     pub(crate) format: CopyFormat,
-    pub(crate) delimiter: u8,
-    pub(crate) null: String,
-    pub(crate) header: bool,
-    pub(crate) quote: u8,
-    pub(crate) escape: u8,
-    pub(crate) force_quote: Columns,
-    pub(crate) force_not_null: Columns,
-    pub(crate) force_null: Columns,
+    pub(super) delimiter: u8,
+    pub(super) null: String,
+    pub(super) header: Header,
+    pub(super) quote: u8,
+    pub(super) escape: u8,
+    pub(super) force_quote: Columns,
+    pub(super) force_not_null: Columns,
+    pub(super) force_null: Columns,
 }
 
-/// What was said, before defaults.
+fn syntax_error(message: impl Into<String>) -> SqlError {
+    SqlError::new(SqlState::SYNTAX_ERROR, message)
+}
+
+fn invalid(message: impl Into<String>) -> SqlError {
+    SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
+}
+
+/// The options as they were given, each at most once.
 #[derive(Default)]
-struct Said {
-    format: Option<CopyFormat>,
-    delimiter: Option<char>,
+struct Given {
+    format: Option<String>,
+    freeze: bool,
+    delimiter: Option<String>,
     null: Option<String>,
-    header: Option<bool>,
-    quote: Option<char>,
-    escape: Option<char>,
-    force_quote: Columns,
-    force_not_null: Columns,
-    force_null: Columns,
+    header: Option<Header>,
+    quote: Option<String>,
+    escape: Option<String>,
+    force_quote: Option<Columns>,
+    force_not_null: Option<Columns>,
+    force_null: Option<Columns>,
+    encoding: Option<String>,
 }
 
 impl CopyOptions {
-    /// Reads the options of a COPY to (`to`) or from the client.
+    /// The options of a statement as sqlparser reads it, in the parenthesised and the older spelling.
     ///
     /// # Errors
-    /// `42601` for options that contradict each other, `22023` for values they cannot have, `0A000` for encodings other
-    /// than UTF8 and combinations PostgreSQL refuses too.
+    /// `42601`, `22023` and `0A000` with PostgreSQL's messages.
     pub(crate) fn new(
         options: &[CopyOption],
-        legacy: &[CopyLegacyOption],
+        legacy_options: &[CopyLegacyOption],
         to: bool,
     ) -> Result<CopyOptions, SqlError> {
-        let mut said = Said::default();
-        for option in options {
-            said.option(option)?;
+        let mut items = options.iter().map(item_of_option).collect::<Vec<_>>();
+        for option in legacy_options {
+            items_of_legacy_option(option, &mut items)?;
         }
-        for option in legacy {
-            said.legacy(option)?;
+        CopyOptions::of_items(&items, to)
+    }
+
+    /// The options of a list of names and values; `to` for COPY TO.
+    ///
+    /// # Errors
+    /// `42601`, `22023` and `0A000` with PostgreSQL's messages.
+    pub(crate) fn of_items(items: &[OptionItem], to: bool) -> Result<CopyOptions, SqlError> {
+        let mut given = Given::default();
+        for item in items {
+            given.take(item, to)?;
         }
-        said.check(to)
+        given.check(to)
+    }
+
+    /// Which of the copied columns are listed.
+    ///
+    /// # Errors
+    /// `42P10` for a listed column that is not copied.
+    pub(super) fn places(
+        columns: &Columns,
+        names: &[&str],
+        option: &str,
+    ) -> Result<Vec<bool>, SqlError> {
+        match columns {
+            Columns::None => Ok(vec![false; names.len()]),
+            Columns::All => Ok(vec![true; names.len()]),
+            Columns::List(list) => {
+                let mut places = vec![false; names.len()];
+                for wanted in list {
+                    let Some(place) = names.iter().position(|name| name == wanted) else {
+                        return Err(SqlError::new(
+                            SqlState::INVALID_COLUMN_REFERENCE,
+                            format!("{option} column \"{wanted}\" not referenced by COPY"),
+                        ));
+                    };
+                    places[place] = true;
+                }
+                Ok(places)
+            }
+        }
     }
 }
 
-fn names(columns: &[Ident]) -> Columns {
-    Columns::Named(columns.iter().map(fold).collect())
+/// The name as PostgreSQL folds it.
+fn fold(ident: &Ident) -> String {
+    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-fn set<T>(slot: &mut Option<T>, value: T) -> Result<(), SqlError> {
-    if slot.is_some() {
-        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "conflicting or redundant options"));
+fn item_of_option(option: &CopyOption) -> OptionItem {
+    let flag = |value: bool| OptionValue::Text(if value { "true" } else { "false" }.to_owned());
+    let list = |names: &[Ident]| OptionValue::List(names.iter().map(fold).collect());
+    let (name, value) = match option {
+        CopyOption::Format(name) => ("format", OptionValue::Text(fold(name))),
+        CopyOption::Freeze(value) => ("freeze", flag(*value)),
+        CopyOption::Delimiter(letter) => ("delimiter", OptionValue::Text(letter.to_string())),
+        CopyOption::Null(text) => ("null", OptionValue::Text(text.clone())),
+        CopyOption::Header(value) => ("header", flag(*value)),
+        CopyOption::Quote(letter) => ("quote", OptionValue::Text(letter.to_string())),
+        CopyOption::Escape(letter) => ("escape", OptionValue::Text(letter.to_string())),
+        CopyOption::ForceQuote(names) => ("force_quote", list(names)),
+        CopyOption::ForceNotNull(names) => ("force_not_null", list(names)),
+        CopyOption::ForceNull(names) => ("force_null", list(names)),
+        CopyOption::Encoding(name) => ("encoding", OptionValue::Text(name.clone())),
+    };
+    OptionItem { name: name.to_owned(), value }
+}
+
+fn items_of_legacy_option(option: &CopyLegacyOption, items: &mut Vec<OptionItem>) -> Result<(), SqlError> {
+    let mut push = |name: &str, value: OptionValue| items.push(OptionItem { name: name.to_owned(), value });
+    let text = |text: &str| OptionValue::Text(text.to_owned());
+    match option {
+        CopyLegacyOption::Binary => push("format", text("binary")),
+        CopyLegacyOption::Delimiter(letter) => push("delimiter", text(&letter.to_string())),
+        CopyLegacyOption::Null(null) => push("null", text(null)),
+        CopyLegacyOption::Header => push("header", OptionValue::None),
+        CopyLegacyOption::Csv(options) => {
+            push("format", text("csv"));
+            for option in options {
+                match option {
+                    CopyLegacyCsvOption::Header => push("header", OptionValue::None),
+                    CopyLegacyCsvOption::Quote(letter) => push("quote", text(&letter.to_string())),
+                    CopyLegacyCsvOption::Escape(letter) => push("escape", text(&letter.to_string())),
+                    CopyLegacyCsvOption::ForceQuote(names) => {
+                        push("force_quote", OptionValue::List(names.iter().map(fold).collect()));
+                    }
+                    CopyLegacyCsvOption::ForceNotNull(names) => {
+                        push("force_not_null", OptionValue::List(names.iter().map(fold).collect()));
+                    }
+                }
+            }
+        }
+        other => {
+            let word = other.to_string();
+            let word = word.split(' ').next().unwrap_or_default();
+            return Err(syntax_error(format!("syntax error at or near \"{word}\"")));
+        }
     }
-    *slot = Some(value);
     Ok(())
 }
 
-impl Said {
-    fn option(&mut self, option: &CopyOption) -> Result<(), SqlError> {
-        match option {
-            CopyOption::Format(name) => set(
-                &mut self.format,
-                match fold(name).as_str() {
-                    "text" => CopyFormat::Text,
-                    "csv" => CopyFormat::Csv,
-                    "binary" => CopyFormat::Binary,
-                    other => {
-                        return Err(SqlError::new(
-                            SqlState::INVALID_PARAMETER_VALUE,
-                            format!("COPY format \"{other}\" not recognized"),
-                        ));
-                    }
-                },
-            ),
-            CopyOption::Freeze(_) => Ok(()),
-            CopyOption::Delimiter(value) => set(&mut self.delimiter, *value),
-            CopyOption::Null(text) => set(&mut self.null, text.clone()),
-            CopyOption::Header(value) => set(&mut self.header, *value),
-            CopyOption::Quote(value) => set(&mut self.quote, *value),
-            CopyOption::Escape(value) => set(&mut self.escape, *value),
-            CopyOption::ForceQuote(columns) => {
-                self.force_quote = names(columns);
-                Ok(())
-            }
-            CopyOption::ForceNotNull(columns) => {
-                self.force_not_null = names(columns);
-                Ok(())
-            }
-            CopyOption::ForceNull(columns) => {
-                self.force_null = names(columns);
-                Ok(())
-            }
-            CopyOption::Encoding(name) => {
-                if matches!(name.to_uppercase().as_str(), "UTF8" | "UTF-8" | "UNICODE") {
-                    return Ok(());
-                }
-                Err(SqlError::unsupported(format!("COPY encoding \"{name}\" is not supported"))
-                    .with_hint("Wharf speaks UTF8 alone."))
+impl Given {
+    fn take(&mut self, item: &OptionItem, to: bool) -> Result<(), SqlError> {
+        fn once<T>(slot: &mut Option<T>, value: T) -> Result<(), SqlError> {
+            match slot.replace(value) {
+                None => Ok(()),
+                Some(_) => Err(syntax_error("conflicting or redundant options")),
             }
         }
-    }
-
-    fn legacy(&mut self, option: &CopyLegacyOption) -> Result<(), SqlError> {
-        match option {
-            CopyLegacyOption::Binary => set(&mut self.format, CopyFormat::Binary),
-            CopyLegacyOption::Delimiter(value) => set(&mut self.delimiter, *value),
-            CopyLegacyOption::Null(text) => set(&mut self.null, text.clone()),
-            CopyLegacyOption::Header => set(&mut self.header, true),
-            CopyLegacyOption::Csv(options) => {
-                set(&mut self.format, CopyFormat::Csv)?;
-                for option in options {
-                    match option {
-                        CopyLegacyCsvOption::Header => set(&mut self.header, true)?,
-                        CopyLegacyCsvOption::Quote(value) => set(&mut self.quote, *value)?,
-                        CopyLegacyCsvOption::Escape(value) => set(&mut self.escape, *value)?,
-                        CopyLegacyCsvOption::ForceQuote(columns) => self.force_quote = names(columns),
-                        CopyLegacyCsvOption::ForceNotNull(columns) => self.force_not_null = names(columns),
-                    }
+        let name = item.name.as_str();
+        let text = || match &item.value {
+            OptionValue::Text(text) => Ok(text.clone()),
+            _ => Err(syntax_error(format!("{name} requires a parameter"))),
+        };
+        let columns = |star: bool| match &item.value {
+            OptionValue::List(names) => Ok(Columns::List(names.clone())),
+            OptionValue::Star if star => Ok(Columns::All),
+            _ => Err(invalid(format!("argument to option \"{name}\" must be a list of column names"))),
+        };
+        match name {
+            "format" => once(&mut self.format, text()?),
+            "freeze" => {
+                boolean(&item.value).ok_or_else(|| syntax_error("freeze requires a Boolean value"))?;
+                if std::mem::replace(&mut self.freeze, true) {
+                    return Err(syntax_error("conflicting or redundant options"));
                 }
                 Ok(())
             }
-            other => Err(SqlError::new(SqlState::SYNTAX_ERROR, format!("option \"{other}\" not recognized"))),
+            "delimiter" => once(&mut self.delimiter, text()?),
+            "null" => once(&mut self.null, text()?),
+            "header" => {
+                let header = match (&item.value, boolean(&item.value)) {
+                    (_, Some(true)) => Header::Skip,
+                    (_, Some(false)) => Header::None,
+                    (OptionValue::Text(text), None) if text.eq_ignore_ascii_case("match") => {
+                        if to {
+                            return Err(SqlError::unsupported("cannot use \"match\" with HEADER in COPY TO"));
+                        }
+                        Header::Match
+                    }
+                    _ => return Err(syntax_error("header requires a Boolean value or \"match\"")),
+                };
+                once(&mut self.header, header)
+            }
+            "quote" => once(&mut self.quote, text()?),
+            "escape" => once(&mut self.escape, text()?),
+            "force_quote" => once(&mut self.force_quote, columns(true)?),
+            "force_not_null" => once(&mut self.force_not_null, columns(false)?),
+            "force_null" => once(&mut self.force_null, columns(false)?),
+            "encoding" => once(&mut self.encoding, text()?),
+            _ => Err(syntax_error(format!("option \"{name}\" not recognized"))),
         }
     }
 
+    /// PostgreSQL's `ProcessCopyOptions`, in its order.
     fn check(self, to: bool) -> Result<CopyOptions, SqlError> {
-        let format = self.format.unwrap_or(CopyFormat::Text);
+        let format = match self.format.as_deref() {
+            None | Some("text") => CopyFormat::Text,
+            Some("csv") => CopyFormat::Csv,
+            Some("binary") => CopyFormat::Binary,
+            Some(other) => return Err(invalid(format!("COPY format \"{other}\" not recognized"))),
+        };
+        if let Some(encoding) = &self.encoding {
+            check_encoding(encoding)?;
+        }
         let csv = format == CopyFormat::Csv;
-        let refuse = |message: &str| Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
-        let invalid = |message: &str| Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
         if format == CopyFormat::Binary {
-            let syntax = |message: &str| Err(SqlError::new(SqlState::SYNTAX_ERROR, message));
             if self.delimiter.is_some() {
-                return syntax("cannot specify DELIMITER in BINARY mode");
+                return Err(syntax_error("cannot specify DELIMITER in BINARY mode"));
             }
             if self.null.is_some() {
-                return syntax("cannot specify NULL in BINARY mode");
-            }
-            if self.header == Some(true) {
-                return syntax("cannot specify HEADER in BINARY mode");
+                return Err(syntax_error("cannot specify NULL in BINARY mode"));
             }
         }
-        let delimiter = one_byte(self.delimiter.unwrap_or(if csv { ',' } else { '\t' }), "delimiter")?;
-        let null = self.null.unwrap_or_else(|| if csv { String::new() } else { "\\N".to_owned() });
-        if matches!(delimiter, b'\n' | b'\r') {
-            return invalid("COPY delimiter cannot be newline or carriage return");
+        let delimiter = self.delimiter.unwrap_or_else(|| if csv { "," } else { "\t" }.to_owned());
+        let null = self.null.unwrap_or_else(|| if csv { "" } else { "\\N" }.to_owned());
+        let delimiter = one_byte(&delimiter, "delimiter")?;
+        if matches!(delimiter, b'\r' | b'\n') {
+            return Err(invalid("COPY delimiter cannot be newline or carriage return"));
         }
-        if null.contains(['\n', '\r']) {
-            return invalid("COPY null representation cannot use newline or carriage return");
+        if null.contains(['\r', '\n']) {
+            return Err(invalid("COPY null representation cannot use newline or carriage return"));
         }
-        if !csv && (delimiter.is_ascii_lowercase() || delimiter.is_ascii_digit() || matches!(delimiter, b'\\' | b'.')) {
-            return invalid(&format!("COPY delimiter cannot be \"{}\"", char::from(delimiter)));
+        // What has a meaning after a backslash cannot separate.
+        let reserved = matches!(delimiter, b'\\' | b'.' | b'a'..=b'z' | b'0'..=b'9');
+        if !csv && reserved {
+            return Err(invalid(format!("COPY delimiter cannot be \"{}\"", char::from(delimiter))));
+        }
+        if format == CopyFormat::Binary && self.header.is_some_and(|header| header != Header::None) {
+            return Err(SqlError::unsupported("cannot specify HEADER in BINARY mode"));
         }
         if !csv && self.quote.is_some() {
-            return refuse("COPY quote available only in CSV mode");
+            return Err(SqlError::unsupported("COPY quote available only in CSV mode"));
+        }
+        let quote = self.quote.map_or(Ok(b'"'), |quote| one_byte(&quote, "quote"))?;
+        if csv && delimiter == quote {
+            return Err(invalid("COPY delimiter and quote must be different"));
         }
         if !csv && self.escape.is_some() {
-            return refuse("COPY escape available only in CSV mode");
+            return Err(SqlError::unsupported("COPY escape available only in CSV mode"));
         }
-        let quote = one_byte(self.quote.unwrap_or('"'), "quote")?;
-        let escape = one_byte(self.escape.unwrap_or(char::from(quote)), "escape")?;
-        if csv && delimiter == quote {
-            return invalid("COPY delimiter and quote must be different");
-        }
-        if self.force_quote != Columns::None && !(csv && to) {
-            return refuse(if csv {
-                "COPY force quote only available using COPY TO"
+        let escape = self.escape.map_or(Ok(quote), |escape| one_byte(&escape, "escape"))?;
+        let only = |columns: &Option<Columns>, what: &str, direction_fits: bool, direction: &str| {
+            if columns.is_none() {
+                Ok(())
+            } else if !csv {
+                Err(SqlError::unsupported(format!("COPY {what} available only in CSV mode")))
+            } else if !direction_fits {
+                Err(SqlError::unsupported(format!("COPY {what} only available using COPY {direction}")))
             } else {
-                "COPY force quote available only in CSV mode"
-            });
+                Ok(())
+            }
+        };
+        only(&self.force_quote, "force quote", to, "TO")?;
+        only(&self.force_not_null, "force not null", !to, "FROM")?;
+        only(&self.force_null, "force null", !to, "FROM")?;
+        if null.as_bytes().contains(&delimiter) {
+            return Err(SqlError::unsupported("COPY delimiter must not appear in the NULL specification"));
         }
-        if self.force_not_null != Columns::None && (!csv || to) {
-            return refuse(if csv {
-                "COPY force not null only available using COPY FROM"
-            } else {
-                "COPY force not null available only in CSV mode"
-            });
-        }
-        if self.force_null != Columns::None && (!csv || to) {
-            return refuse(if csv {
-                "COPY force null only available using COPY FROM"
-            } else {
-                "COPY force null available only in CSV mode"
-            });
-        }
-        if null.bytes().any(|byte| byte == delimiter) {
-            return refuse("COPY delimiter must not appear in the NULL specification");
-        }
-        if csv && null.bytes().any(|byte| byte == quote) {
-            return refuse("CSV quote character must not appear in the NULL specification");
+        if csv && null.as_bytes().contains(&quote) {
+            return Err(SqlError::unsupported("CSV quote character must not appear in the NULL specification"));
         }
         Ok(CopyOptions {
             format,
             delimiter,
             null,
-            header: self.header.unwrap_or(false),
+            header: self.header.unwrap_or_default(),
             quote,
             escape,
-            force_quote: self.force_quote,
-            force_not_null: self.force_not_null,
-            force_null: self.force_null,
+            force_quote: self.force_quote.unwrap_or_default(),
+            force_not_null: self.force_not_null.unwrap_or_default(),
+            force_null: self.force_null.unwrap_or_default(),
         })
     }
 }
 
-fn one_byte(value: char, what: &str) -> Result<u8, SqlError> {
-    u8::try_from(value).ok().filter(u8::is_ascii).ok_or_else(|| {
-        SqlError::new(
-            SqlState::FEATURE_NOT_SUPPORTED,
-            format!("COPY {what} must be a single one-byte character"),
-        )
-    })
+fn one_byte(text: &str, what: &str) -> Result<u8, SqlError> {
+    match text.as_bytes() {
+        [byte] => Ok(*byte),
+        _ => Err(SqlError::unsupported(format!("COPY {what} must be a single one-byte character"))),
+    }
+}
+
+fn boolean(value: &OptionValue) -> Option<bool> {
+    match value {
+        OptionValue::None => Some(true),
+        OptionValue::Text(text) => match text.to_ascii_lowercase().as_str() {
+            "true" | "on" | "1" => Some(true),
+            "false" | "off" | "0" => Some(false),
+            _ => None,
+        },
+        OptionValue::List(_) | OptionValue::Star => None,
+    }
+}
+
+fn check_encoding(name: &str) -> Result<(), SqlError> {
+    let plain = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    match plain.as_str() {
+        "utf8" | "unicode" => Ok(()),
+        _ => Err(SqlError::unsupported(format!("encoding \"{name}\" is not supported"))
+            .with_hint("The only encoding is UTF8.")),
+    }
 }

@@ -1,157 +1,174 @@
-//! The text format: a line a row, backslash escapes, `\N` for NULL, `\.` for the end.
+//! One line of the text format.
 
-use memchr::{memchr, memchr2};
 use wharf_values::SqlError;
 
-use super::CopyOptions;
-use super::decoder::{Columns, Step};
+use super::fields::Fields;
+use super::options::CopyOptions;
 
-/// Reads lines.
-pub(super) struct Reader {
+/// Splits a line, without its end, into the columns' values.
+pub(super) struct TextLine {
     delimiter: u8,
     null: Vec<u8>,
-    skip_header: bool,
-    /// A value whose escapes have been replaced.
     scratch: Vec<u8>,
 }
 
-impl Reader {
-    pub(super) fn new(options: &CopyOptions) -> Reader {
-        Reader {
-            delimiter: options.delimiter,
-            null: options.null.as_bytes().to_vec(),
-            skip_header: options.header,
-            scratch: Vec::new(),
-        }
+impl TextLine {
+    pub(super) fn new(options: &CopyOptions) -> TextLine {
+        TextLine { delimiter: options.delimiter, null: options.null.clone().into_bytes(), scratch: Vec::new() }
     }
 
-    /// Reads one line.
-    pub(super) fn record(&mut self, data: &[u8], last: bool, columns: &mut Columns) -> Result<Step, SqlError> {
-        let (mut line, length) = match end_of_line(data) {
-            Some(end) => (&data[..end], end + 1),
-            None if last => (data, data.len()),
-            None => return Ok(Step::More),
-        };
-        if let [head @ .., b'\r'] = line
-            && !ends_in_escape(head)
-        {
-            line = head;
+    /// `escapes`: whether the line may have a backslash.
+    pub(super) fn parse(
+        &mut self,
+        line: &[u8],
+        escapes: bool,
+        number: u64,
+        fields: &mut Fields,
+    ) -> Result<(), SqlError> {
+        if escapes && memchr::memchr(b'\\', line).is_some() {
+            return self.parse_escaped(line, number, fields);
         }
-        columns.line += 1;
-        if self.skip_header {
-            self.skip_header = false;
-            return Ok(Step::Record(length));
+        let count = fields.len();
+        let mut column = 0;
+        let mut start = 0;
+        for end in memchr::memchr_iter(self.delimiter, line).chain([line.len()]) {
+            if column == count {
+                return Err(fields.extra(number, line));
+            }
+            self.put(column, &line[start..end], line, number, fields)?;
+            column += 1;
+            start = end + 1;
         }
-        if line == b"\\." {
-            return Ok(Step::End);
+        if column < count {
+            return Err(fields.missing(column, number, line));
         }
-        self.values(line, columns)?;
-        columns.end_record();
-        Ok(Step::Record(length))
+        Ok(())
     }
 
-    fn values(&mut self, line: &[u8], columns: &mut Columns) -> Result<(), SqlError> {
-        let mut rest = Some(line);
-        if columns.count() == 0 {
-            return if line.is_empty() { Ok(()) } else { Err(columns.extra(line)) };
+    #[inline]
+    fn put(
+        &self,
+        column: usize,
+        value: &[u8],
+        line: &[u8],
+        number: u64,
+        fields: &mut Fields,
+    ) -> Result<(), SqlError> {
+        if value != self.null.as_slice() {
+            return fields.push(column, value, number);
         }
-        for column in 0..columns.count() {
-            let Some(data) = rest else { return Err(columns.missing(column, line)) };
-            let (raw, escaped, next) = self.split(data);
-            if raw == self.null {
-                columns.push(column, None)?;
-            } else if escaped {
-                self.scratch.clear();
-                unescape(raw, &mut self.scratch);
-                columns.push(column, Some(&self.scratch))?;
+        if !fields.columns[column].nullable {
+            return Err(fields.null_error(column, number, line));
+        }
+        fields.push_null(column);
+        Ok(())
+    }
+
+    fn parse_escaped(&mut self, line: &[u8], number: u64, fields: &mut Fields) -> Result<(), SqlError> {
+        let mut column = 0;
+        let mut start = 0;
+        loop {
+            let end = start + value_end(&line[start..], self.delimiter);
+            if column == fields.len() {
+                return Err(fields.extra(number, line));
+            }
+            let raw = &line[start..end];
+            // What stands for null is compared as it was written.
+            if raw == self.null.as_slice() || memchr::memchr(b'\\', raw).is_none() {
+                self.put(column, raw, line, number, fields)?;
             } else {
-                columns.push(column, Some(raw))?;
+                let mut scratch = std::mem::take(&mut self.scratch);
+                scratch.clear();
+                unescape(raw, &mut scratch);
+                let result = fields.push(column, &scratch, number);
+                self.scratch = scratch;
+                result?;
             }
-            rest = next;
-        }
-        match rest {
-            Some(_) => Err(columns.extra(line)),
-            None => Ok(()),
-        }
-    }
-
-    /// The first value, whether it has escapes, and what comes after its delimiter.
-    fn split<'a>(&self, data: &'a [u8]) -> (&'a [u8], bool, Option<&'a [u8]>) {
-        let mut from = 0;
-        let mut escaped = false;
-        while let Some(at) = memchr2(self.delimiter, b'\\', &data[from..]) {
-            let at = from + at;
-            if data[at] == self.delimiter {
-                return (&data[..at], escaped, Some(&data[at + 1..]));
+            column += 1;
+            if end == line.len() {
+                break;
             }
-            escaped = true;
-            from = (at + 2).min(data.len());
+            start = end + 1;
         }
-        (data, escaped, None)
+        if column < fields.len() {
+            return Err(fields.missing(column, number, line));
+        }
+        Ok(())
+    }
+
+    /// The values of a header line, without escapes; null for what stands for null.
+    pub(super) fn names(&mut self, line: &[u8]) -> Vec<Option<Vec<u8>>> {
+        let mut names = Vec::new();
+        let mut start = 0;
+        loop {
+            let end = start + value_end(&line[start..], self.delimiter);
+            let raw = &line[start..end];
+            names.push((raw != self.null.as_slice()).then(|| {
+                let mut name = Vec::new();
+                unescape(raw, &mut name);
+                name
+            }));
+            if end == line.len() {
+                return names;
+            }
+            start = end + 1;
+        }
     }
 }
 
-/// The place of the first newline that is not escaped.
-fn end_of_line(data: &[u8]) -> Option<usize> {
-    let mut from = 0;
-    loop {
-        let at = from + memchr(b'\n', &data[from..])?;
-        if !ends_in_escape(&data[..at]) {
-            return Some(at);
+/// Where a value ends: at a delimiter that no backslash stands before, or at the end.
+fn value_end(text: &[u8], delimiter: u8) -> usize {
+    let mut at = 0;
+    while let Some(offset) = memchr::memchr2(delimiter, b'\\', text.get(at..).unwrap_or_default()) {
+        at += offset;
+        if text[at] == delimiter {
+            return at;
         }
-        from = at + 1;
+        at += 2;
     }
+    text.len()
 }
 
-/// Does an odd number of backslashes stand at the end?
-fn ends_in_escape(data: &[u8]) -> bool {
-    data.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
-}
-
-/// Replaces `\n`, `\t`, octal and hexadecimal escapes; a backslash before anything else stands for that.
-fn unescape(raw: &[u8], out: &mut Vec<u8>) {
-    let mut bytes = raw.iter().copied().peekable();
-    while let Some(byte) = bytes.next() {
-        if byte != b'\\' {
-            out.push(byte);
-            continue;
-        }
-        let Some(code) = bytes.next() else {
+/// Appends a value without its backslash escapes.
+fn unescape(text: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'\\', rest) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some((first, after)) = rest.split_first() else {
+            // A backslash at the very end stands for itself.
             out.push(b'\\');
             return;
         };
-        out.push(match code {
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'v' => 11,
+        rest = after;
+        match first {
+            b'b' => out.push(0x08),
+            b'f' => out.push(0x0c),
+            b'n' => out.push(b'\n'),
+            b'r' => out.push(b'\r'),
+            b't' => out.push(b'\t'),
+            b'v' => out.push(0x0b),
             b'0'..=b'7' => {
-                let mut value = u32::from(code - b'0');
-                for _ in 0..2 {
-                    match bytes.peek() {
-                        Some(digit @ b'0'..=b'7') => value = value * 8 + u32::from(digit - b'0'),
-                        _ => break,
-                    }
-                    bytes.next();
-                }
-                (value & 0xff) as u8
+                let more = rest.iter().take(2).take_while(|byte| matches!(byte, b'0'..=b'7')).count();
+                let digits = [*first].into_iter().chain(rest[..more].iter().copied());
+                // Three octal digits may be more than a byte holds; the high bit is lost, as in PostgreSQL.
+                out.push(digits.fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0')) as u8);
+                rest = &rest[more..];
             }
-            b'x' if bytes.peek().is_some_and(u8::is_ascii_hexdigit) => {
-                let mut value = 0;
-                for _ in 0..2 {
-                    match bytes.peek().and_then(|digit| char::from(*digit).to_digit(16)) {
-                        Some(digit) => value = value * 16 + digit,
-                        None => break,
-                    }
-                    bytes.next();
+            b'x' => {
+                let count = rest.iter().take(2).take_while(|byte| byte.is_ascii_hexdigit()).count();
+                if count == 0 {
+                    out.push(b'x');
+                } else {
+                    let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or(0);
+                    out.push(rest[..count].iter().fold(0, |value, byte| value * 16 + digit(byte)) as u8);
+                    rest = &rest[count..];
                 }
-                value as u8
             }
-            other => other,
-        });
+            other => out.push(*other),
+        }
     }
+    out.extend_from_slice(rest);
 }
 
 #[cfg(test)]
@@ -159,16 +176,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_are_replaced_as_postgresql_does() {
-        let mut out = Vec::new();
-        unescape(br"a\tb\\c\101\x41\q\", &mut out);
-        assert_eq!(out, b"a\tb\\cAAq\\");
-    }
-
-    #[test]
-    fn an_escaped_newline_does_not_end_a_line() {
-        assert_eq!(end_of_line(b"a\\\nb\nc"), Some(4));
-        assert_eq!(end_of_line(b"a\\\\\nb"), Some(3));
-        assert_eq!(end_of_line(b"abc"), None);
+    fn escapes_are_those_of_postgresql() {
+        let plain = |text: &[u8]| {
+            let mut out = Vec::new();
+            unescape(text, &mut out);
+            out
+        };
+        assert_eq!(plain(br"a\tb\n\\\x41\101\q\.x"), b"a\tb\n\\AAq.x");
+        assert_eq!(plain(br"\xg\08\"), b"xg\08\\");
+        assert_eq!(value_end(br"a\	b	c", b'\t'), 4);
     }
 }

@@ -196,19 +196,26 @@ pub(crate) fn resolve(name: &str, types: &[SqlType]) -> Option<Result<Resolved>>
     Some(choose(name, overloads, types).map(|chosen| Resolved { arguments: chosen.types, returns: chosen.returns }))
 }
 
-/// As [`choose`], for a plan, which may have lost the difference between text and an untyped literal: what fits nowhere
-/// as the one is taken for the other.
+/// As [`choose`], for a plan, which may have lost the difference between text and an untyped literal, and in which
+/// integer literals are 64 bits wide until the binder has typed them: what fits nowhere as the one is taken for the
+/// other. The binder asks [`resolve`], which is strict, once the types are final.
 pub(super) fn choose_leniently<'a>(
     name: &str,
     overloads: &'a [Overload],
     types: &[SqlType],
 ) -> Result<Chosen<'a>> {
-    let replaced = |from: SqlType, to: SqlType| {
+    let replaced = |types: &[SqlType], from: SqlType, to: SqlType| {
         types.iter().map(|ty| if canonical(ty) == from { to.clone() } else { ty.clone() }).collect::<Vec<_>>()
     };
+    let either_text = |types: &[SqlType]| {
+        choose(name, overloads, &replaced(types, SqlType::Unknown, SqlType::Text))
+            .or_else(|_| choose(name, overloads, &replaced(types, SqlType::Text, SqlType::Unknown)))
+    };
     choose(name, overloads, types).or_else(|error| {
-        choose(name, overloads, &replaced(SqlType::Unknown, SqlType::Text))
-            .or_else(|_| choose(name, overloads, &replaced(SqlType::Text, SqlType::Unknown)))
+        let narrow = replaced(types, SqlType::BigInt, SqlType::Integer);
+        either_text(types)
+            .or_else(|_| choose(name, overloads, &narrow))
+            .or_else(|_| either_text(&narrow))
             .map_err(|_| error)
     })
 }

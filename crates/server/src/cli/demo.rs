@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls};
 
 use super::{DemoArguments, environment, failpoints, serve};
@@ -50,10 +51,17 @@ pub(crate) fn run(arguments: DemoArguments) -> Result<(), Failure> {
 
 /// Loads what is missing, runs the queries, and says how to connect.
 async fn show(node: &Node, scale: f64) -> Result<(), Failure> {
-    let client = connect(node).await?;
+    let (client, connection) = connect(node).await?;
     let mut session = node.open_session()?;
-    demo::load(&node.catalog(), &mut session, &client, scale).await?;
-    demo::run_queries(&client).await?;
+    let done = async {
+        demo::load(&node.catalog(), &mut session, &client, scale).await?;
+        demo::run_queries(&client).await
+    };
+    let done = done.await;
+    // Says goodbye, so that a node that stops next does not find a client to turn out.
+    drop(client);
+    let _ = connection.await;
+    done?;
     let address = reachable(node.address());
     say(format_args!(
         "psql -h {} -p {} -U {} {}",
@@ -66,7 +74,7 @@ async fn show(node: &Node, scale: f64) -> Result<(), Failure> {
 }
 
 /// A client of the node's own port, as any other.
-async fn connect(node: &Node) -> Result<Client, Failure> {
+async fn connect(node: &Node) -> Result<(Client, JoinHandle<()>), Failure> {
     let address = reachable(node.address());
     let mut config = tokio_postgres::Config::new();
     config.host(address.ip().to_string()).port(address.port());
@@ -82,12 +90,12 @@ async fn connect(node: &Node) -> Result<Client, Failure> {
             "if passwords are required, give the superuser's in the environment: WHARF_PASSWORD",
         )
     })?;
-    tokio::spawn(async move {
+    let connection = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::warn!(%error, "the demo lost its connection");
         }
     });
-    Ok(client)
+    Ok((client, connection))
 }
 
 /// An address that stands for all of the machine's is reached on loopback.

@@ -12,7 +12,6 @@ mod progress;
 mod queries;
 mod tables;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;

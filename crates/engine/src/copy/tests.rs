@@ -1,0 +1,2 @@
+//! The formats against what PostgreSQL 15 answered.
+#![allow(clippy::unwrap_used)]
