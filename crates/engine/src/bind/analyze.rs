@@ -29,7 +29,7 @@ use super::context::BindContext;
 use super::resolve::{Known, Resolver, common_type};
 use crate::cast::CastMode;
 use crate::error::to_datafusion;
-use crate::operators::{divide_numeric, interval_key};
+use crate::operators::{UNTYPED, divide_numeric, interval_key};
 
 /// Resolves all types of a plan.
 pub(crate) fn analyze(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
@@ -188,12 +188,17 @@ fn without_casts(expr: Expr) -> Expr {
     match expr {
         Expr::Cast(cast)
             if !cast.field.metadata().contains_key(mapping::TYPE_KEY)
-                && matches!(*cast.expr, Expr::Literal(..) | Expr::Placeholder(_)) =>
+                && (matches!(*cast.expr, Expr::Literal(..) | Expr::Placeholder(_)) || is_untyped(&cast.expr)) =>
         {
-            *cast.expr
+            without_casts(*cast.expr)
         }
+        Expr::ScalarFunction(mut call) if call.func.name() == UNTYPED && call.args.len() == 1 => call.args.remove(0),
         other => other,
     }
+}
+
+fn is_untyped(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.name() == UNTYPED)
 }
 
 /// The decimal that holds all digits of a column of decimals, if it is one.

@@ -15,6 +15,7 @@ use sqlparser::ast::{
 use wharf_values::{SqlError, SqlState};
 
 use super::names;
+use crate::operators::UNTYPED;
 
 /// Normalizes a statement in place.
 ///
@@ -35,6 +36,9 @@ impl VisitorMut for Normalizer {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         if !query.locks.is_empty() {
             return refuse("SELECT .. FOR UPDATE is not supported", "Wharf's reads take no locks; leave FOR UPDATE out.");
+        }
+        if let SetExpr::Values(values) = query.body.as_mut() {
+            hide_strings(values);
         }
         ControlFlow::Continue(())
     }
@@ -253,6 +257,29 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
     }
     Ok(Expr::Function(function))
+}
+
+/// DataFusion's planner refuses a VALUES list whose column has strings and, say, timestamps, before the binder can read
+/// the strings as timestamps: there they hide in a call that has no type, which the binder takes off.
+fn hide_strings(values: &mut sqlparser::ast::Values) {
+    let is_string = |cell: &Expr| {
+        matches!(cell, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }))
+    };
+    let is_null = |cell: &Expr| matches!(cell, Expr::Value(ValueWithSpan { value: Value::Null, .. }));
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    for column in 0..width {
+        let cells = || values.rows.iter().filter_map(|row| row.content.get(column));
+        let mixed = cells().any(is_string) && cells().any(|cell| !is_string(cell) && !is_null(cell));
+        if !mixed {
+            continue;
+        }
+        for cell in values.rows.iter_mut().filter_map(|row| row.content.get_mut(column)) {
+            if is_string(cell) {
+                let literal = std::mem::replace(cell, Expr::Value(Value::Null.with_empty_span()));
+                *cell = call(UNTYPED, vec![literal]);
+            }
+        }
+    }
 }
 
 /// `SELECT generate_series(1, 3)` makes rows: the list version of the function, unnested.

@@ -29,7 +29,7 @@ use wharf_values::{SqlError, SqlState, mapping};
 use super::context::BindContext;
 use super::normalize::normalize;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
-use crate::operators::UnresolvedOperator;
+use crate::operators::{UNTYPED, UnresolvedOperator};
 use crate::table_reader::TableReader;
 
 /// How deep views may refer to views.
@@ -234,8 +234,10 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        if name == "bitwise_not" {
-            return Some(UnresolvedOperator::function("~"));
+        match name {
+            "bitwise_not" => return Some(UnresolvedOperator::function("~")),
+            UNTYPED => return Some(UnresolvedOperator::function(UNTYPED)),
+            _ => {}
         }
         self.session.scalar_functions().get(name).cloned()
     }

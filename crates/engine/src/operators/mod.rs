@@ -15,7 +15,7 @@ pub(crate) use division::divide_numeric;
 pub(crate) use float::float_operator;
 pub(crate) use integer::integer_operator;
 pub(crate) use interval_key::interval_key;
-pub(crate) use unresolved::{OperatorPlanner, UnresolvedOperator};
+pub(crate) use unresolved::{OperatorPlanner, UNTYPED, UnresolvedOperator};
 
 /// The arithmetic operators, by what they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

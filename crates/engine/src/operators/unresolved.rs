@@ -64,12 +64,16 @@ impl ScalarUDFImpl for UnresolvedOperator {
     }
 }
 
+/// The name of the call that a string literal in a VALUES list hides in, see [`crate::bind::normalize`].
+pub(crate) const UNTYPED: &str = "wharf_untyped";
+
 /// A type good enough until the binder knows better: only its family matters to SQL planning.
 fn rough_type(symbol: &str, types: &[DataType]) -> DataType {
     use DataType as T;
     let (Some(left), Some(right)) = (types.first(), types.last()) else { return T::Null };
     let text = |t: &T| matches!(t, T::Utf8 | T::LargeUtf8 | T::Utf8View);
     match symbol {
+        UNTYPED => T::Null,
         "||" if matches!(left, T::List(_)) => left.clone(),
         "||" if matches!(right, T::List(_)) => right.clone(),
         "||" | "->" | "->>" | "#>" | "#>>" => T::Utf8View,

@@ -290,6 +290,8 @@ impl Session {
             search_path: self.search_path(),
             settings: Arc::new(self.settings.clone()),
         });
+        // Functions get the options that are in force now, not those the engine was built with.
+        state.mark_start_execution();
         Arc::new(state)
     }
 
