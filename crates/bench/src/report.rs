@@ -13,36 +13,21 @@ pub(crate) struct TextTable {
 impl TextTable {
     /// An empty table with these headings.
     pub(crate) fn new<T: ToString>(headings: impl IntoIterator<Item = T>) -> TextTable {
-        TextTable {
-            rows: vec![
-                headings
-                    .into_iter()
-                    .map(|heading| heading.to_string())
-                    .collect(),
-            ],
-        }
+        TextTable { rows: vec![headings.into_iter().map(|heading| heading.to_string()).collect()] }
     }
 
     /// Adds a row.
     pub(crate) fn row<T: ToString>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.rows
-            .push(cells.into_iter().map(|cell| cell.to_string()).collect());
+        self.rows.push(cells.into_iter().map(|cell| cell.to_string()).collect());
     }
 }
 
 impl std::fmt::Display for TextTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-        };
-        let widths: Vec<usize> = (0..columns)
-            .map(|column| width(column).unwrap_or(0))
-            .collect();
+        let width =
+            |column: usize| self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
         for (index, row) in self.rows.iter().enumerate() {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
@@ -54,11 +39,7 @@ impl std::fmt::Display for TextTable {
             }
             writeln!(f, "{}", line.trim_end())?;
             if index == 0 {
-                writeln!(
-                    f,
-                    "{}",
-                    "-".repeat(widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1))
-                )?;
+                writeln!(f, "{}", "-".repeat(widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1)))?;
             }
         }
         Ok(())
@@ -80,32 +61,19 @@ pub(crate) fn median(values: &[f64]) -> f64 {
 pub(crate) fn quantile(values: &[f64], fraction: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an index into the values"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index into the values")]
     let index = (fraction * sorted.len() as f64) as usize;
-    sorted
-        .get(index.min(sorted.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or(f64::NAN)
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or(f64::NAN)
 }
 
 /// Peak resident memory of a process in bytes, as the kernel keeps it (`VmHWM`).
 pub(crate) fn peak_memory_bytes(pid: u32) -> Option<u64> {
-    status_bytes(
-        &std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?,
-        "VmHWM:",
-    )
+    status_bytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmHWM:")
 }
 
 /// Resident memory of a process in bytes, now.
 pub(crate) fn memory_bytes(pid: u32) -> Option<u64> {
-    status_bytes(
-        &std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?,
-        "VmRSS:",
-    )
+    status_bytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
 }
 
 /// Makes the peak start again from what is resident now.
@@ -157,10 +125,7 @@ mod tests {
         let mut table = TextTable::new(["query", "ms"]);
         table.row(["q1", "10.0"]);
         table.row(["total", "7.25"]);
-        assert_eq!(
-            table.to_string(),
-            "query    ms\n-----------\nq1     10.0\ntotal  7.25\n"
-        );
+        assert_eq!(table.to_string(), "query    ms\n-----------\nq1     10.0\ntotal  7.25\n");
     }
 
     #[test]
@@ -169,14 +134,7 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
         assert!(median(&[]).is_nan());
         let hundred: Vec<f64> = (0..100).map(f64::from).collect();
-        assert_eq!(
-            (
-                quantile(&hundred, 0.5),
-                quantile(&hundred, 0.99),
-                quantile(&hundred, 1.0)
-            ),
-            (50.0, 99.0, 99.0)
-        );
+        assert_eq!((quantile(&hundred, 0.5), quantile(&hundred, 0.99), quantile(&hundred, 1.0)), (50.0, 99.0, 99.0));
     }
 
     #[test]

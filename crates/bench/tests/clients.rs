@@ -31,10 +31,7 @@ static SERVER: OnceLock<Server> = OnceLock::new();
 
 fn server() -> &'static Server {
     SERVER.get_or_init(|| match std::env::var("WHARF_TEST_URL") {
-        Ok(url) => Server {
-            url,
-            process: Mutex::new(None),
-        },
+        Ok(url) => Server { url, process: Mutex::new(None) },
         Err(_) => start(),
     })
 }
@@ -42,15 +39,7 @@ fn server() -> &'static Server {
 fn start() -> Server {
     let binary = std::env::var_os("WHARF_BIN").map_or_else(
         // target/release/deps/clients-..: the binaries are one folder up.
-        || {
-            std::env::current_exe()
-                .unwrap()
-                .parent()
-                .unwrap()
-                .parent()
-                .unwrap()
-                .join("wharf")
-        },
+        || std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("wharf"),
         PathBuf::from,
     );
     assert!(
@@ -78,13 +67,8 @@ fn start() -> Server {
             }
         }
     });
-    let address = receiver
-        .recv_timeout(Duration::from_secs(30))
-        .expect("the server becomes ready");
-    Server {
-        url: format!("postgres://wharf@{address}/wharf"),
-        process: Mutex::new(Some((process, folder))),
-    }
+    let address = receiver.recv_timeout(Duration::from_secs(30)).expect("the server becomes ready");
+    Server { url: format!("postgres://wharf@{address}/wharf"), process: Mutex::new(Some((process, folder))) }
 }
 
 /// A connection, and what arrives beside answers.
@@ -102,9 +86,7 @@ async fn connect() -> Session {
         pin_mut!(messages);
         while let Some(Ok(message)) = messages.next().await {
             if let AsyncMessage::Notice(notice) = message {
-                kept.lock()
-                    .unwrap()
-                    .push((notice.severity().to_owned(), notice.message().to_owned()));
+                kept.lock().unwrap().push((notice.severity().to_owned(), notice.message().to_owned()));
             }
         }
     });
@@ -115,35 +97,18 @@ async fn connect() -> Session {
 async fn in_schema<F: Future<Output = ()>>(name: &str, test: impl FnOnce(Session, String) -> F) {
     let schema = format!("rust_{name}_{}", std::process::id());
     let admin = connect().await.client;
-    admin
-        .batch_execute(&format!("CREATE SCHEMA {schema}"))
-        .await
-        .unwrap();
+    admin.batch_execute(&format!("CREATE SCHEMA {schema}")).await.unwrap();
     let session = connect().await;
-    session
-        .client
-        .batch_execute(&format!(
-            "SET search_path TO {schema}; SET TimeZone TO 'UTC'"
-        ))
-        .await
-        .unwrap();
-    tokio::time::timeout(LIMIT, test(session, schema.clone()))
-        .await
-        .expect("the test ends in time");
-    admin
-        .batch_execute(&format!("DROP SCHEMA {schema} CASCADE"))
-        .await
-        .unwrap();
+    session.client.batch_execute(&format!("SET search_path TO {schema}; SET TimeZone TO 'UTC'")).await.unwrap();
+    tokio::time::timeout(LIMIT, test(session, schema.clone())).await.expect("the test ends in time");
+    admin.batch_execute(&format!("DROP SCHEMA {schema} CASCADE")).await.unwrap();
 }
 
 async fn comes_back<T>(client: &Client, ty: &str, value: T)
 where
     T: ToSql + for<'a> FromSql<'a> + PartialEq + std::fmt::Debug + Sync,
 {
-    let statement = client
-        .prepare(&format!("SELECT $1::{ty}, $1::{ty} IS NULL"))
-        .await
-        .unwrap();
+    let statement = client.prepare(&format!("SELECT $1::{ty}, $1::{ty} IS NULL")).await.unwrap();
     for _ in 0..3 {
         let row = client.query_one(&statement, &[&value]).await.unwrap();
         assert_eq!(row.get::<_, T>(0), value, "{ty}");
@@ -171,17 +136,9 @@ async fn parameters() {
     comes_back(&client, "timestamptz", moment).await;
     comes_back(&client, "timestamp", moment).await;
     comes_back(&client, "integer[]", vec![Some(1), None, Some(i32::MAX)]).await;
-    comes_back(
-        &client,
-        "text[]",
-        vec![Some("NULL".to_owned()), None, Some("a,b\"".to_owned())],
-    )
-    .await;
+    comes_back(&client, "text[]", vec![Some("NULL".to_owned()), None, Some("a,b\"".to_owned())]).await;
     comes_back(&client, "double precision[]", Vec::<f64>::new()).await;
-    let row = client
-        .query_one("SELECT $1::double precision", &[&f64::NAN])
-        .await
-        .unwrap();
+    let row = client.query_one("SELECT $1::double precision", &[&f64::NAN]).await.unwrap();
     assert!(row.get::<_, f64>(0).is_nan());
     // Types that this client knows no Rust type for here go as text in both directions.
     for (ty, text) in [
@@ -193,10 +150,7 @@ async fn parameters() {
         ("jsonb", "{\"a\": [1, null]}"),
         ("interval", "1 mon 2 days 03:04:05.000006"),
     ] {
-        let row = client
-            .query_one(&format!("SELECT $1::text::{ty}::text"), &[&text])
-            .await
-            .unwrap();
+        let row = client.query_one(&format!("SELECT $1::text::{ty}::text"), &[&text]).await.unwrap();
         assert_eq!(row.get::<_, &str>(0), text, "{ty}");
     }
 }
@@ -205,36 +159,18 @@ async fn prepared_statements() {
     in_schema("prepared", |session, _| async move {
         let client = session.client;
         client
-            .batch_execute(
-                "CREATE TABLE t (id integer NOT NULL, name varchar(20), price numeric(10,2))",
-            )
+            .batch_execute("CREATE TABLE t (id integer NOT NULL, name varchar(20), price numeric(10,2))")
             .await
             .unwrap();
-        let insert = client
-            .prepare("INSERT INTO t (id, name) VALUES ($1, $2)")
-            .await
-            .unwrap();
+        let insert = client.prepare("INSERT INTO t (id, name) VALUES ($1, $2)").await.unwrap();
         assert_eq!(insert.params(), [Type::INT4, Type::VARCHAR]);
         assert!(insert.columns().is_empty());
         for id in 0..20 {
-            assert_eq!(
-                client
-                    .execute(&insert, &[&id, &format!("name {id}")])
-                    .await
-                    .unwrap(),
-                1
-            );
+            assert_eq!(client.execute(&insert, &[&id, &format!("name {id}")]).await.unwrap(), 1);
         }
-        let select = client
-            .prepare("SELECT id, name, price FROM t WHERE id >= $1 ORDER BY id LIMIT $2")
-            .await
-            .unwrap();
+        let select = client.prepare("SELECT id, name, price FROM t WHERE id >= $1 ORDER BY id LIMIT $2").await.unwrap();
         assert_eq!(select.params(), [Type::INT4, Type::INT8]);
-        let types: Vec<&Type> = select
-            .columns()
-            .iter()
-            .map(tokio_postgres::Column::type_)
-            .collect();
+        let types: Vec<&Type> = select.columns().iter().map(tokio_postgres::Column::type_).collect();
         assert_eq!(types, [&Type::INT4, &Type::VARCHAR, &Type::NUMERIC]);
         assert!(select.columns()[0].table_oid().is_some());
         assert_eq!(select.columns()[1].column_id(), Some(2));
@@ -244,14 +180,7 @@ async fn prepared_statements() {
             assert_eq!(ids, [id, id + 1]);
         }
         drop(select);
-        assert_eq!(
-            client
-                .query_one("SELECT count(*) FROM t", &[])
-                .await
-                .unwrap()
-                .get::<_, i64>(0),
-            20
-        );
+        assert_eq!(client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get::<_, i64>(0), 20);
     })
     .await;
 }
@@ -259,17 +188,8 @@ async fn prepared_statements() {
 async fn portals() {
     let mut client = connect().await.client;
     let transaction = client.transaction().await.unwrap();
-    let first = transaction
-        .bind(
-            "SELECT g FROM generate_series(1, $1::integer) AS g(g)",
-            &[&1_000],
-        )
-        .await
-        .unwrap();
-    let second = transaction
-        .bind("SELECT -g FROM generate_series(1, 5) AS g(g)", &[])
-        .await
-        .unwrap();
+    let first = transaction.bind("SELECT g FROM generate_series(1, $1::integer) AS g(g)", &[&1_000]).await.unwrap();
+    let second = transaction.bind("SELECT -g FROM generate_series(1, 5) AS g(g)", &[]).await.unwrap();
     let mut seen = Vec::new();
     loop {
         let rows = transaction.query_portal(&first, 333).await.unwrap();
@@ -287,51 +207,28 @@ async fn portals() {
 async fn copy() {
     in_schema("copy", |session, _| async move {
         let client = session.client;
-        client
-            .batch_execute("CREATE TABLE t (id integer, name text)")
-            .await
-            .unwrap();
-        let sink = client
-            .copy_in::<_, Bytes>("COPY t FROM STDIN (FORMAT csv)")
-            .await
-            .unwrap();
+        client.batch_execute("CREATE TABLE t (id integer, name text)").await.unwrap();
+        let sink = client.copy_in::<_, Bytes>("COPY t FROM STDIN (FORMAT csv)").await.unwrap();
         pin_mut!(sink);
         // Lines need not end where messages end.
         for part in ["1,one\n2,\"t", "wo\"\n3", ",\n"] {
             sink.send(Bytes::from(part)).await.unwrap();
         }
         assert_eq!(sink.finish().await.unwrap(), 3);
-        let out: Vec<Bytes> = client
-            .copy_out("COPY (SELECT * FROM t ORDER BY id) TO STDOUT")
-            .await
-            .unwrap()
-            .try_collect()
-            .await
-            .unwrap();
+        let out: Vec<Bytes> =
+            client.copy_out("COPY (SELECT * FROM t ORDER BY id) TO STDOUT").await.unwrap().try_collect().await.unwrap();
         assert_eq!(out.concat(), b"1\tone\n2\ttwo\n3\t\\N\n");
 
         // Binary in, binary out, by the client's own encoder.
-        let sink = client
-            .copy_in::<_, Bytes>("COPY t FROM STDIN (FORMAT binary)")
-            .await
-            .unwrap();
-        let writer =
-            tokio_postgres::binary_copy::BinaryCopyInWriter::new(sink, &[Type::INT4, Type::TEXT]);
+        let sink = client.copy_in::<_, Bytes>("COPY t FROM STDIN (FORMAT binary)").await.unwrap();
+        let writer = tokio_postgres::binary_copy::BinaryCopyInWriter::new(sink, &[Type::INT4, Type::TEXT]);
         pin_mut!(writer);
         for id in 4..2_000 {
-            writer
-                .as_mut()
-                .write(&[&id, &Some(format!("binary {id}"))])
-                .await
-                .unwrap();
+            writer.as_mut().write(&[&id, &Some(format!("binary {id}"))]).await.unwrap();
         }
         assert_eq!(writer.finish().await.unwrap(), 1_996);
-        let out = client
-            .copy_out("COPY (SELECT * FROM t ORDER BY id) TO STDOUT (FORMAT binary)")
-            .await
-            .unwrap();
-        let rows =
-            tokio_postgres::binary_copy::BinaryCopyOutStream::new(out, &[Type::INT4, Type::TEXT]);
+        let out = client.copy_out("COPY (SELECT * FROM t ORDER BY id) TO STDOUT (FORMAT binary)").await.unwrap();
+        let rows = tokio_postgres::binary_copy::BinaryCopyOutStream::new(out, &[Type::INT4, Type::TEXT]);
         let rows: Vec<_> = rows.try_collect().await.unwrap();
         assert_eq!(rows.len(), 1_999);
         assert_eq!(rows[2].get::<Option<&str>>(1), None);
@@ -339,21 +236,11 @@ async fn copy() {
 
         // Given up half way: nothing stays, and the connection goes on.
         {
-            let sink = client
-                .copy_in::<_, Bytes>("COPY t FROM STDIN")
-                .await
-                .unwrap();
+            let sink = client.copy_in::<_, Bytes>("COPY t FROM STDIN").await.unwrap();
             pin_mut!(sink);
             sink.send(Bytes::from("9999\tnever\n")).await.unwrap();
         }
-        assert_eq!(
-            client
-                .query_one("SELECT count(*) FROM t", &[])
-                .await
-                .unwrap()
-                .get::<_, i64>(0),
-            1_999
-        );
+        assert_eq!(client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get::<_, i64>(0), 1_999);
     })
     .await;
 }
@@ -365,19 +252,11 @@ async fn pipelining() {
     let numbers: Vec<i32> = (0..500).collect();
     let answers = future::try_join_all(numbers.iter().map(|number| {
         let (client, statement) = (&client, &statement);
-        async move {
-            client
-                .query_one(statement, &[number])
-                .await
-                .map(|row| row.get::<_, i32>(0))
-        }
+        async move { client.query_one(statement, &[number]).await.map(|row| row.get::<_, i32>(0)) }
     }))
     .await
     .unwrap();
-    assert_eq!(
-        answers,
-        numbers.iter().map(|number| number * 2).collect::<Vec<_>>()
-    );
+    assert_eq!(answers, numbers.iter().map(|number| number * 2).collect::<Vec<_>>());
     // An error between two Syncs is that one's alone.
     let (first, failing, last) = future::join3(
         client.query_one("SELECT 1", &[]),
@@ -386,10 +265,7 @@ async fn pipelining() {
     )
     .await;
     assert_eq!(first.unwrap().get::<_, i32>(0), 1);
-    assert_eq!(
-        failing.unwrap_err().code(),
-        Some(&SqlState::DIVISION_BY_ZERO)
-    );
+    assert_eq!(failing.unwrap_err().code(), Some(&SqlState::DIVISION_BY_ZERO));
     assert_eq!(last.unwrap().get::<_, i32>(0), 3);
 }
 
@@ -399,99 +275,44 @@ async fn errors() {
         ("SELEC 1", SqlState::SYNTAX_ERROR),
         ("SELECT * FROM nope", SqlState::UNDEFINED_TABLE),
         ("SELECT nope", SqlState::UNDEFINED_COLUMN),
-        (
-            "SELECT 2147483647 + 1",
-            SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-        ),
+        ("SELECT 2147483647 + 1", SqlState::NUMERIC_VALUE_OUT_OF_RANGE),
         ("SELECT 'x'::integer", SqlState::INVALID_TEXT_REPRESENTATION),
         ("SELECT nope(1)", SqlState::UNDEFINED_FUNCTION),
     ] {
         // By both protocols.
-        assert_eq!(
-            client.query(sql, &[]).await.unwrap_err().code(),
-            Some(&code),
-            "{sql}"
-        );
-        assert_eq!(
-            client.batch_execute(sql).await.unwrap_err().code(),
-            Some(&code),
-            "{sql}"
-        );
+        assert_eq!(client.query(sql, &[]).await.unwrap_err().code(), Some(&code), "{sql}");
+        assert_eq!(client.batch_execute(sql).await.unwrap_err().code(), Some(&code), "{sql}");
     }
     let error = client.query("SELECT 1 + nope", &[]).await.unwrap_err();
     let error = error.as_db_error().unwrap();
     assert_eq!(error.message(), "column \"nope\" does not exist");
-    assert_eq!(
-        error.position(),
-        Some(&tokio_postgres::error::ErrorPosition::Original(12))
-    );
-    assert_eq!(
-        error.parsed_severity(),
-        Some(tokio_postgres::error::Severity::Error)
-    );
+    assert_eq!(error.position(), Some(&tokio_postgres::error::ErrorPosition::Original(12)));
+    assert_eq!(error.parsed_severity(), Some(tokio_postgres::error::Severity::Error));
 }
 
 async fn transactions() {
     in_schema("transactions", |session, schema| async move {
         let mut client = session.client;
-        client
-            .batch_execute("CREATE TABLE t (id integer)")
-            .await
-            .unwrap();
+        client.batch_execute("CREATE TABLE t (id integer)").await.unwrap();
         let count = format!("SELECT count(*) FROM {schema}.t");
         let other = connect().await.client;
         let transaction = client.transaction().await.unwrap();
-        transaction
-            .execute("INSERT INTO t VALUES ($1)", &[&1])
-            .await
-            .unwrap();
-        assert_eq!(
-            transaction
-                .query_one(&count, &[])
-                .await
-                .unwrap()
-                .get::<_, i64>(0),
-            1
-        );
-        assert_eq!(
-            other.query_one(&count, &[]).await.unwrap().get::<_, i64>(0),
-            0
-        );
+        transaction.execute("INSERT INTO t VALUES ($1)", &[&1]).await.unwrap();
+        assert_eq!(transaction.query_one(&count, &[]).await.unwrap().get::<_, i64>(0), 1);
+        assert_eq!(other.query_one(&count, &[]).await.unwrap().get::<_, i64>(0), 0);
         transaction.commit().await.unwrap();
-        assert_eq!(
-            other.query_one(&count, &[]).await.unwrap().get::<_, i64>(0),
-            1
-        );
+        assert_eq!(other.query_one(&count, &[]).await.unwrap().get::<_, i64>(0), 1);
         {
             // Dropped without a commit, it is rolled back.
             let transaction = client.transaction().await.unwrap();
-            transaction
-                .execute("INSERT INTO t VALUES (2)", &[])
-                .await
-                .unwrap();
+            transaction.execute("INSERT INTO t VALUES (2)", &[]).await.unwrap();
         }
-        assert_eq!(
-            client
-                .query_one(&count, &[])
-                .await
-                .unwrap()
-                .get::<_, i64>(0),
-            1
-        );
+        assert_eq!(client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0), 1);
         // Several statements in one simple query are one transaction.
-        let error = client
-            .batch_execute("INSERT INTO t VALUES (3); SELECT 1 / 0; INSERT INTO t VALUES (4)")
-            .await
-            .unwrap_err();
+        let error =
+            client.batch_execute("INSERT INTO t VALUES (3); SELECT 1 / 0; INSERT INTO t VALUES (4)").await.unwrap_err();
         assert_eq!(error.code(), Some(&SqlState::DIVISION_BY_ZERO));
-        assert_eq!(
-            client
-                .query_one(&count, &[])
-                .await
-                .unwrap()
-                .get::<_, i64>(0),
-            1
-        );
+        assert_eq!(client.query_one(&count, &[]).await.unwrap().get::<_, i64>(0), 1);
         client.batch_execute("BEGIN").await.unwrap();
         client.batch_execute("SELECT 1 / 0").await.unwrap_err();
         let error = client.batch_execute("SELECT 1").await.unwrap_err();
@@ -515,32 +336,15 @@ async fn cancelling() {
     let stopped = Instant::now();
     assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED));
     assert!(stopped - cancelled.await.unwrap() < Duration::from_secs(1));
-    assert_eq!(
-        client
-            .query_one("SELECT 1", &[])
-            .await
-            .unwrap()
-            .get::<_, i32>(0),
-        1
-    );
+    assert_eq!(client.query_one("SELECT 1", &[]).await.unwrap().get::<_, i32>(0), 1);
 }
 
 async fn notices() {
     let session = connect().await;
-    session
-        .client
-        .batch_execute("DROP TABLE IF EXISTS no_such_table; COMMIT")
-        .await
-        .unwrap();
+    session.client.batch_execute("DROP TABLE IF EXISTS no_such_table; COMMIT").await.unwrap();
     let expected = [
-        (
-            "NOTICE".to_owned(),
-            "table \"no_such_table\" does not exist, skipping".to_owned(),
-        ),
-        (
-            "WARNING".to_owned(),
-            "there is no transaction in progress".to_owned(),
-        ),
+        ("NOTICE".to_owned(), "table \"no_such_table\" does not exist, skipping".to_owned()),
+        ("WARNING".to_owned(), "there is no transaction in progress".to_owned()),
     ];
     assert_eq!(*session.notices.lock().unwrap(), expected);
 }
@@ -568,15 +372,5 @@ fn tokio_postgres() {
             assert!(failed.is_empty(), "{failed:?}");
         };
     }
-    parts!(
-        parameters,
-        prepared_statements,
-        portals,
-        copy,
-        pipelining,
-        errors,
-        transactions,
-        cancelling,
-        notices
-    );
+    parts!(parameters, prepared_statements, portals, copy, pipelining, errors, transactions, cancelling, notices);
 }

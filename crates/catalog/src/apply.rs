@@ -22,22 +22,12 @@ pub fn apply(state: &State, envelope: &Envelope) -> (State, Result<Answer, Catal
     if let Some(answer) = state.remembered(envelope.request_id) {
         return (state.clone(), answer.as_ref().clone());
     }
-    let mut change = Change {
-        state: state.clone(),
-        now_ms: envelope.now_ms,
-        notices: Vec::new(),
-    };
+    let mut change = Change { state: state.clone(), now_ms: envelope.now_ms, notices: Vec::new() };
     let answer = change.run(&envelope.command, Nesting::Outermost);
     let (mut next, answer) = match answer {
         Ok(effect) => {
             change.state.revision += 1;
-            (
-                change.state,
-                Ok(Answer {
-                    effect,
-                    notices: change.notices,
-                }),
-            )
+            (change.state, Ok(Answer { effect, notices: change.notices }))
         }
         Err(error) => (state.clone(), Err(error)),
     };
@@ -61,88 +51,47 @@ enum Nesting {
 
 impl Change {
     fn run(&mut self, command: &Command, nesting: Nesting) -> Result<Effect, CatalogError> {
-        if !self.state.is_bootstrapped()
-            && !matches!(command, Command::Bootstrap { .. } | Command::Batch(_))
-        {
+        if !self.state.is_bootstrapped() && !matches!(command, Command::Bootstrap { .. } | Command::Batch(_)) {
             return Err(CatalogError::NotBootstrapped);
         }
         match command {
-            Command::Bootstrap {
-                database,
-                superuser,
-                verifier,
-            } => self.bootstrap(database, superuser, verifier.as_deref()),
-            Command::CreateSchema {
-                database,
-                name,
-                owner,
-                if_not_exists,
-            } => self.create_schema(*database, name, *owner, *if_not_exists),
-            Command::DropSchemas {
-                database,
-                names,
-                if_exists,
-                cascade,
-                search_path,
-            } => self.drop_schemas(*database, names, *if_exists, *cascade, search_path),
-            Command::RenameSchema {
-                database,
-                name,
-                new_name,
-            } => self.rename_schema(*database, name, new_name),
+            Command::Bootstrap { database, superuser, verifier } => {
+                self.bootstrap(database, superuser, verifier.as_deref())
+            }
+            Command::CreateSchema { database, name, owner, if_not_exists } => {
+                self.create_schema(*database, name, *owner, *if_not_exists)
+            }
+            Command::DropSchemas { database, names, if_exists, cascade, search_path } => {
+                self.drop_schemas(*database, names, *if_exists, *cascade, search_path)
+            }
+            Command::RenameSchema { database, name, new_name } => self.rename_schema(*database, name, new_name),
             Command::CreateTable { .. } => self.create_table(command),
             Command::CreateView { .. } => self.create_view(command),
-            Command::DropRelations {
-                database,
-                kind,
-                names,
-                if_exists,
-                cascade,
-                search_path,
-            } => self.drop_relations(*database, *kind, names, *if_exists, *cascade, search_path),
-            Command::RenameRelation {
-                database,
-                kind,
-                name,
-                new_name,
-                if_exists,
-            } => self.rename_relation(*database, *kind, name, new_name, *if_exists),
+            Command::DropRelations { database, kind, names, if_exists, cascade, search_path } => {
+                self.drop_relations(*database, *kind, names, *if_exists, *cascade, search_path)
+            }
+            Command::RenameRelation { database, kind, name, new_name, if_exists } => {
+                self.rename_relation(*database, *kind, name, new_name, *if_exists)
+            }
             Command::RenameColumn { .. } => self.rename_column(command),
             Command::Comment { database, on, text } => self.comment(*database, on, text.as_deref()),
-            Command::CreateRole {
-                name,
-                superuser,
-                login,
-                verifier,
-            } => self.create_role(name, *superuser, *login, verifier.as_deref()),
-            Command::AlterRolePassword { name, verifier } => {
-                self.alter_role_password(name, verifier.as_deref())
+            Command::CreateRole { name, superuser, login, verifier } => {
+                self.create_role(name, *superuser, *login, verifier.as_deref())
             }
-            Command::DropRoles {
-                names,
-                if_exists,
-                database,
-                search_path,
-            } => self.drop_roles(names, *if_exists, *database, search_path),
+            Command::AlterRolePassword { name, verifier } => self.alter_role_password(name, verifier.as_deref()),
+            Command::DropRoles { names, if_exists, database, search_path } => {
+                self.drop_roles(names, *if_exists, *database, search_path)
+            }
             Command::CommitTables { changes } => self.commit_tables(changes),
-            Command::Batch(_) if nesting == Nesting::InBatch => {
-                Err(invalid("a batch inside a batch"))
-            }
+            Command::Batch(_) if nesting == Nesting::InBatch => Err(invalid("a batch inside a batch")),
             Command::Batch(commands) => {
-                let effects = commands
-                    .iter()
-                    .map(|command| self.run(command, Nesting::InBatch));
+                let effects = commands.iter().map(|command| self.run(command, Nesting::InBatch));
                 effects.collect::<Result<Vec<_>, _>>().map(Effect::Batch)
             }
         }
     }
 
-    fn bootstrap(
-        &mut self,
-        database: &str,
-        superuser: &str,
-        verifier: Option<&str>,
-    ) -> Result<Effect, CatalogError> {
+    fn bootstrap(&mut self, database: &str, superuser: &str, verifier: Option<&str>) -> Result<Effect, CatalogError> {
         if self.state.is_bootstrapped() {
             return Err(CatalogError::AlreadyBootstrapped);
         }
@@ -163,12 +112,7 @@ impl Change {
             comment: None,
         });
         for (namespace, name, database, comment) in [
-            (
-                oids::PG_CATALOG,
-                "pg_catalog",
-                0,
-                Some("system catalog schema"),
-            ),
+            (oids::PG_CATALOG, "pg_catalog", 0, Some("system catalog schema")),
             (oids::INFORMATION_SCHEMA, "information_schema", 0, None),
             (oids::PUBLIC, "public", oid, Some("standard public schema")),
         ] {
@@ -183,32 +127,20 @@ impl Change {
         Ok(Effect::Created { oid })
     }
 
-    fn comment(
-        &mut self,
-        database: u32,
-        on: &CommentTarget,
-        text: Option<&str>,
-    ) -> Result<Effect, CatalogError> {
+    fn comment(&mut self, database: u32, on: &CommentTarget, text: Option<&str>) -> Result<Effect, CatalogError> {
         // As in PostgreSQL, an empty comment is none.
         let comment = text.filter(|text| !text.is_empty()).map(str::to_owned);
         let oid = match on {
             CommentTarget::Database(name) => {
                 let found = self.state.database_by_name(name);
-                let found =
-                    found.ok_or_else(|| CatalogError::UndefinedDatabase { name: name.clone() })?;
-                let changed = Database {
-                    comment,
-                    ..found.as_ref().clone()
-                };
+                let found = found.ok_or_else(|| CatalogError::UndefinedDatabase { name: name.clone() })?;
+                let changed = Database { comment, ..found.as_ref().clone() };
                 let oid = changed.oid;
                 self.state.put_database(changed);
                 oid
             }
             CommentTarget::Role(name) => {
-                let changed = Role {
-                    comment,
-                    ..self.role(name)?.as_ref().clone()
-                };
+                let changed = Role { comment, ..self.role(name)?.as_ref().clone() };
                 let oid = changed.oid;
                 self.state.put_role(changed);
                 oid
@@ -216,15 +148,9 @@ impl Change {
             CommentTarget::Schema(name) => {
                 let found = self.namespace(database, name)?;
                 if found.database == 0 {
-                    return Err(CatalogError::SystemSchema {
-                        action: "comment on".to_owned(),
-                        object: name.clone(),
-                    });
+                    return Err(CatalogError::SystemSchema { action: "comment on".to_owned(), object: name.clone() });
                 }
-                let changed = Namespace {
-                    comment,
-                    ..found.as_ref().clone()
-                };
+                let changed = Namespace { comment, ..found.as_ref().clone() };
                 let oid = changed.oid;
                 self.state.put_namespace(changed);
                 oid
@@ -238,10 +164,7 @@ impl Change {
             }
             CommentTarget::Column { relation, column } => {
                 let found = self.relation(database, relation)?;
-                let position = found
-                    .columns()
-                    .iter()
-                    .position(|known| known.name == *column);
+                let position = found.columns().iter().position(|known| known.name == *column);
                 let position = position.ok_or_else(|| CatalogError::UndefinedColumnOf {
                     column: column.clone(),
                     relation: relation.name.clone(),
@@ -258,54 +181,37 @@ impl Change {
             return Err(CatalogError::UndefinedDatabaseOid { oid: database });
         }
         let found = self.state.namespace_by_name(database, name);
-        found.cloned().ok_or_else(|| CatalogError::UndefinedSchema {
-            name: name.to_owned(),
-        })
+        found.cloned().ok_or_else(|| CatalogError::UndefinedSchema { name: name.to_owned() })
     }
 
     /// A table or view that must exist.
     fn relation(&self, database: u32, name: &RelationName) -> Result<Relation, CatalogError> {
         let namespace = self.namespace(database, &name.schema)?;
         let found = self.state.relation(namespace.oid, &name.name);
-        found
-            .cloned()
-            .ok_or_else(|| CatalogError::UndefinedRelation {
-                name: name.name.clone(),
-            })
+        found.cloned().ok_or_else(|| CatalogError::UndefinedRelation { name: name.name.clone() })
     }
 
     /// A role that must exist.
     fn role(&self, name: &str) -> Result<Arc<Role>, CatalogError> {
         let found = self.state.role_by_name(name);
-        found.cloned().ok_or_else(|| CatalogError::UndefinedRole {
-            name: name.to_owned(),
-        })
+        found.cloned().ok_or_else(|| CatalogError::UndefinedRole { name: name.to_owned() })
     }
 
     /// The owner of a new object must exist.
     fn check_owner(&self, oid: u32) -> Result<(), CatalogError> {
-        self.state
-            .role(oid)
-            .map(|_| ())
-            .ok_or(CatalogError::UndefinedRoleOid { oid })
+        self.state.role(oid).map(|_| ()).ok_or(CatalogError::UndefinedRoleOid { oid })
     }
 
     /// A notice.
     fn notice(&mut self, sqlstate: &str, message: String, detail: Option<String>) {
-        self.notices.push(Notice {
-            sqlstate: sqlstate.to_owned(),
-            message,
-            detail,
-        });
+        self.notices.push(Notice { sqlstate: sqlstate.to_owned(), message, detail });
     }
 
     /// An error that IF EXISTS or IF NOT EXISTS turns into a notice. PostgreSQL keeps the SQLSTATE of what exists already, not
     /// of what is missing.
     fn skip(&mut self, error: &CatalogError) {
         let sqlstate = match error {
-            CatalogError::DuplicateRelation { .. } | CatalogError::DuplicateSchema { .. } => {
-                error.sqlstate()
-            }
+            CatalogError::DuplicateRelation { .. } | CatalogError::DuplicateSchema { .. } => error.sqlstate(),
             _ => "00000",
         };
         self.notice(sqlstate, format!("{error}, skipping"), None);
@@ -314,18 +220,12 @@ impl Change {
 
 /// A command that only a bug can make.
 fn invalid(reason: impl Into<String>) -> CatalogError {
-    CatalogError::InvalidCommand {
-        reason: reason.into(),
-    }
+    CatalogError::InvalidCommand { reason: reason.into() }
 }
 
 /// It is not what the statement said; DROP has its own.
 fn wrong_type(name: &str, expected: RelationKind) -> CatalogError {
-    CatalogError::WrongObjectType {
-        name: name.to_owned(),
-        expected,
-        drop: false,
-    }
+    CatalogError::WrongObjectType { name: name.to_owned(), expected, drop: false }
 }
 
 /// Is this an error of something that is missing, which IF EXISTS forgives?
@@ -350,37 +250,17 @@ mod tests {
     use crate::types::SqlType;
 
     fn envelope(request: u128, command: Command) -> Envelope {
-        Envelope {
-            request_id: Uuid::from_u128(request),
-            now_ms: 0,
-            command,
-        }
+        Envelope { request_id: Uuid::from_u128(request), now_ms: 0, command }
     }
 
     fn bootstrapped() -> State {
         let (database, superuser) = ("wharf".to_owned(), "wharf".to_owned());
-        apply(
-            &State::new(),
-            &envelope(
-                0,
-                Command::Bootstrap {
-                    database,
-                    superuser,
-                    verifier: None,
-                },
-            ),
-        )
-        .0
+        apply(&State::new(), &envelope(0, Command::Bootstrap { database, superuser, verifier: None })).0
     }
 
     fn create_schema(name: &str) -> Command {
         let (database, owner) = (oids::FIRST_USER, oids::BOOTSTRAP_SUPERUSER);
-        Command::CreateSchema {
-            database,
-            name: name.to_owned(),
-            owner,
-            if_not_exists: false,
-        }
+        Command::CreateSchema { database, name: name.to_owned(), owner, if_not_exists: false }
     }
 
     #[test]
@@ -388,22 +268,13 @@ mod tests {
         let limit = REMEMBERED_REQUESTS as u128;
         let mut state = bootstrapped();
         for request in 1..=limit + 10 {
-            state = apply(
-                &state,
-                &envelope(request, create_schema(&format!("s{request}"))),
-            )
-            .0;
+            state = apply(&state, &envelope(request, create_schema(&format!("s{request}")))).0;
         }
         assert_eq!(state.requests.len(), REMEMBERED_REQUESTS);
         let (_, recent) = apply(&state, &envelope(11, create_schema("s11")));
         assert!(recent.is_ok(), "among the latest: the first answer again");
         let (_, forgotten) = apply(&state, &envelope(10, create_schema("s10")));
-        assert_eq!(
-            forgotten,
-            Err(CatalogError::DuplicateSchema {
-                name: "s10".to_owned()
-            })
-        );
+        assert_eq!(forgotten, Err(CatalogError::DuplicateSchema { name: "s10".to_owned() }));
     }
 
     #[test]
@@ -441,13 +312,7 @@ mod tests {
                 or_replace: false,
             };
             let (next, answer) = apply(&state, &envelope(number + 1, command));
-            let Ok(Answer {
-                effect: Effect::Created { oid },
-                ..
-            }) = answer
-            else {
-                panic!("{answer:?}")
-            };
+            let Ok(Answer { effect: Effect::Created { oid }, .. }) = answer else { panic!("{answer:?}") };
             (state, below) = (next, vec![oid]);
         }
         let command = Command::DropRelations {
@@ -460,9 +325,7 @@ mod tests {
         };
         let (state, answer) = apply(&state, &envelope(99_999, command));
         let detail = answer.unwrap().notices[0].detail.clone().unwrap();
-        assert!(detail.ends_with(
-            "drop cascades to view v100\nand 19899 other objects (see server log for list)"
-        ));
+        assert!(detail.ends_with("drop cascades to view v100\nand 19899 other objects (see server log for list)"));
         assert_eq!(state.relations().count(), 0);
         assert_eq!(state.check(), Ok(()));
     }
@@ -488,9 +351,6 @@ mod tests {
         };
         let state = bootstrapped();
         assert!(apply(&state, &envelope(1, command(1600))).1.is_ok());
-        assert_eq!(
-            apply(&state, &envelope(2, command(1601))).1,
-            Err(CatalogError::TooManyColumns { limit: 1600 })
-        );
+        assert_eq!(apply(&state, &envelope(2, command(1601))).1, Err(CatalogError::TooManyColumns { limit: 1600 }));
     }
 }

@@ -32,10 +32,7 @@ pub struct RelationName {
 impl RelationName {
     /// Both names.
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
-        RelationName {
-            schema: schema.into(),
-            name: name.into(),
-        }
+        RelationName { schema: schema.into(), name: name.into() }
     }
 }
 

@@ -59,18 +59,9 @@ pub fn decode_envelope(bytes: &[u8]) -> Result<Envelope, EncodingError> {
 
 /// The canonical bytes of a state.
 pub fn encode_state(state: &State) -> Vec<u8> {
-    let tables = state
-        .relations
-        .values()
-        .filter_map(|relation| relation.as_table().map(AsRef::as_ref));
-    let views = state
-        .relations
-        .values()
-        .filter_map(|relation| relation.as_view().map(AsRef::as_ref));
-    let requests = state
-        .request_order
-        .values()
-        .filter_map(|id| Some((*id, state.requests.get(id)?.as_ref())));
+    let tables = state.relations.values().filter_map(|relation| relation.as_table().map(AsRef::as_ref));
+    let views = state.relations.values().filter_map(|relation| relation.as_view().map(AsRef::as_ref));
+    let requests = state.request_order.values().filter_map(|id| Some((*id, state.requests.get(id)?.as_ref())));
     encode(
         STATE_VERSION,
         &WrittenState {
@@ -90,30 +81,17 @@ pub fn encode_state(state: &State) -> Vec<u8> {
 /// Reads a state and checks that it is a sound one.
 pub fn decode_state(bytes: &[u8]) -> Result<State, EncodingError> {
     let read: ReadState = decode(STATE, STATE_VERSION, bytes)?;
-    let damaged = |reason: String| EncodingError::Damaged {
-        what: STATE,
-        reason,
-    };
+    let damaged = |reason: String| EncodingError::Damaged { what: STATE, reason };
     let first = read.next_request.checked_sub(read.requests.len() as u64);
     let first = first.ok_or_else(|| damaged("more requests than there ever were".to_owned()))?;
     let mut state = State::new();
     (state.next_oid, state.revision, state.next_request) = (read.next_oid, read.revision, first);
-    read.databases
-        .into_iter()
-        .for_each(|database| state.put_database(database));
+    read.databases.into_iter().for_each(|database| state.put_database(database));
     read.roles.into_iter().for_each(|role| state.put_role(role));
-    read.namespaces
-        .into_iter()
-        .for_each(|namespace| state.put_namespace(namespace));
-    read.tables
-        .into_iter()
-        .for_each(|table| state.put_relation(Relation::Table(Arc::new(table))));
-    read.views
-        .into_iter()
-        .for_each(|view| state.put_relation(Relation::View(Arc::new(view))));
-    read.requests
-        .into_iter()
-        .for_each(|(id, answer)| state.remember(id, Arc::new(answer)));
+    read.namespaces.into_iter().for_each(|namespace| state.put_namespace(namespace));
+    read.tables.into_iter().for_each(|table| state.put_relation(Relation::Table(Arc::new(table))));
+    read.views.into_iter().for_each(|view| state.put_relation(Relation::View(Arc::new(view))));
+    read.requests.into_iter().for_each(|(id, answer)| state.remember(id, Arc::new(answer)));
     state.check().map_err(damaged)?;
     Ok(state)
 }
@@ -153,22 +131,12 @@ fn encode(version: u16, value: &impl Serialize) -> Vec<u8> {
     bytes
 }
 
-fn decode<T: for<'a> Deserialize<'a>>(
-    what: &'static str,
-    supported: u16,
-    bytes: &[u8],
-) -> Result<T, EncodingError> {
+fn decode<T: for<'a> Deserialize<'a>>(what: &'static str, supported: u16, bytes: &[u8]) -> Result<T, EncodingError> {
     let damaged = |reason: String| EncodingError::Damaged { what, reason };
-    let (version, body) = bytes
-        .split_first_chunk()
-        .ok_or_else(|| damaged("it is too short".to_owned()))?;
+    let (version, body) = bytes.split_first_chunk().ok_or_else(|| damaged("it is too short".to_owned()))?;
     match u16::from_be_bytes(*version) {
         0 => Err(damaged("format version 0".to_owned())),
-        found if found > supported => Err(EncodingError::NewerVersion {
-            what,
-            found,
-            supported,
-        }),
+        found if found > supported => Err(EncodingError::NewerVersion { what, found, supported }),
         _ => serde_json::from_slice(body).map_err(|error| damaged(error.to_string())),
     }
 }
@@ -181,16 +149,8 @@ mod tests {
 
     fn bootstrap() -> Envelope {
         let (database, superuser) = ("wharf".to_owned(), "wharf".to_owned());
-        let command = Command::Bootstrap {
-            database,
-            superuser,
-            verifier: None,
-        };
-        Envelope {
-            request_id: Uuid::from_u128(1),
-            now_ms: 0,
-            command,
-        }
+        let command = Command::Bootstrap { database, superuser, verifier: None };
+        Envelope { request_id: Uuid::from_u128(1), now_ms: 0, command }
     }
 
     /// The bytes of a log entry are a format: this changes only with a new version.
@@ -200,10 +160,7 @@ mod tests {
             "\0\u{1}{\"request_id\":\"00000000-0000-0000-0000-000000000001\",\"now_ms\":0,",
             "\"command\":{\"Bootstrap\":{\"database\":\"wharf\",\"superuser\":\"wharf\",\"verifier\":null}}}",
         );
-        assert_eq!(
-            String::from_utf8(encode_envelope(&bootstrap())).unwrap(),
-            expected
-        );
+        assert_eq!(String::from_utf8(encode_envelope(&bootstrap())).unwrap(), expected);
         assert_eq!(decode_envelope(expected.as_bytes()).unwrap(), bootstrap());
     }
 
@@ -212,10 +169,7 @@ mod tests {
         let mut bytes = encode_envelope(&bootstrap());
         bytes[..2].copy_from_slice(&7_u16.to_be_bytes());
         let error = decode_envelope(&bytes).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "catalog command has format version 7, this version of wharf reads up to 1"
-        );
+        assert_eq!(error.to_string(), "catalog command has format version 7, this version of wharf reads up to 1");
     }
 
     #[test]
@@ -224,22 +178,11 @@ mod tests {
         assert!(answer.is_ok());
         let bytes = encode_state(&state);
         for length in 0..bytes.len() {
-            assert!(
-                matches!(
-                    decode_state(&bytes[..length]),
-                    Err(EncodingError::Damaged { .. })
-                ),
-                "{length}"
-            );
+            assert!(matches!(decode_state(&bytes[..length]), Err(EncodingError::Damaged { .. })), "{length}");
         }
         // Sound JSON, but the schemas have lost their owner.
-        let text = String::from_utf8(bytes)
-            .unwrap()
-            .replace("\"oid\":10,", "\"oid\":12,");
+        let text = String::from_utf8(bytes).unwrap().replace("\"oid\":10,", "\"oid\":12,");
         let error = decode_state(text.as_bytes()).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "catalog state is damaged: database without its owner (16384)"
-        );
+        assert_eq!(error.to_string(), "catalog state is damaged: database without its owner (16384)");
     }
 }

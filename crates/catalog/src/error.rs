@@ -253,14 +253,10 @@ impl CatalogError {
     pub fn sqlstate(&self) -> &'static str {
         match self {
             CatalogError::AlreadyBootstrapped | CatalogError::NotBootstrapped => "55000",
-            CatalogError::UndefinedDatabase { .. } | CatalogError::UndefinedDatabaseOid { .. } => {
-                "3D000"
-            }
+            CatalogError::UndefinedDatabase { .. } | CatalogError::UndefinedDatabaseOid { .. } => "3D000",
             CatalogError::UndefinedSchema { .. } => "3F000",
             CatalogError::DuplicateSchema { .. } => "42P06",
-            CatalogError::ReservedSchemaName { .. } | CatalogError::ReservedRoleName { .. } => {
-                "42939"
-            }
+            CatalogError::ReservedSchemaName { .. } | CatalogError::ReservedRoleName { .. } => "42939",
             CatalogError::SystemSchema { .. } => "42501",
             CatalogError::RequiredSchema { .. }
             | CatalogError::RequiredRole { .. }
@@ -278,9 +274,7 @@ impl CatalogError {
             | CatalogError::ViewRetypesColumn { .. } => "42P16",
             CatalogError::RenameBreaksViews { .. } => "0A000",
             CatalogError::DuplicateColumn { .. } | CatalogError::ColumnExists { .. } => "42701",
-            CatalogError::UndefinedColumn { .. } | CatalogError::UndefinedColumnOf { .. } => {
-                "42703"
-            }
+            CatalogError::UndefinedColumn { .. } | CatalogError::UndefinedColumnOf { .. } => "42703",
             CatalogError::TooManyColumns { .. } => "54011",
             CatalogError::UndefinedRole { .. } | CatalogError::UndefinedRoleOid { .. } => "42704",
             CatalogError::DuplicateRole { .. } => "42710",
@@ -302,20 +296,15 @@ impl CatalogError {
             CatalogError::SystemSchema { .. } => {
                 Some("System catalog modifications are currently disallowed.".to_owned())
             }
-            CatalogError::DependentObjectsStillExist { dependencies, .. } => {
-                Some(listing(dependencies))
-            }
+            CatalogError::DependentObjectsStillExist { dependencies, .. } => Some(listing(dependencies)),
             CatalogError::RoleOwnsObjects { objects, .. } => Some(listing(objects)),
             CatalogError::RenameBreaksViews { object, views } => {
-                let lines = views
-                    .iter()
-                    .map(|view| format!("view {view} depends on {object}"))
-                    .collect::<Vec<_>>();
+                let lines = views.iter().map(|view| format!("view {view} depends on {object}")).collect::<Vec<_>>();
                 Some(listing(&lines))
             }
-            CatalogError::CommitConflict { table, .. } => Some(format!(
-                "Table \"{table}\" was changed by another transaction."
-            )),
+            CatalogError::CommitConflict { table, .. } => {
+                Some(format!("Table \"{table}\" was changed by another transaction."))
+            }
             _ => None,
         }
     }
@@ -323,11 +312,7 @@ impl CatalogError {
     /// PostgreSQL's HINT.
     pub fn hint(&self) -> Option<String> {
         match self {
-            CatalogError::WrongObjectType {
-                expected,
-                drop: true,
-                ..
-            } => Some(
+            CatalogError::WrongObjectType { expected, drop: true, .. } => Some(
                 match expected {
                     RelationKind::Table => "Use DROP VIEW to remove a view.",
                     RelationKind::View => "Use DROP TABLE to remove a table.",
@@ -337,10 +322,9 @@ impl CatalogError {
             CatalogError::DependentObjectsStillExist { .. } => {
                 Some("Use DROP ... CASCADE to drop the dependent objects too.".to_owned())
             }
-            CatalogError::ViewRenamesColumn { .. } => Some(
-                "Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead."
-                    .to_owned(),
-            ),
+            CatalogError::ViewRenamesColumn { .. } => {
+                Some("Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead.".to_owned())
+            }
             CatalogError::RenameBreaksViews { .. } => {
                 Some("Drop the views first and create them again with the new name.".to_owned())
             }
@@ -359,9 +343,7 @@ pub(crate) fn listing(lines: &[String]) -> String {
     match lines.len() - shown {
         0 => {}
         1 => text.push_str("\nand 1 other object (see server log for list)"),
-        more => text.push_str(&format!(
-            "\nand {more} other objects (see server log for list)"
-        )),
+        more => text.push_str(&format!("\nand {more} other objects (see server log for list)")),
     }
     text
 }

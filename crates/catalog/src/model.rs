@@ -58,14 +58,7 @@ pub struct Role {
 
 impl fmt::Debug for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Role {
-            oid,
-            name,
-            superuser,
-            login,
-            password,
-            comment,
-        } = self;
+        let Role { oid, name, superuser, login, password, comment } = self;
         f.debug_struct("Role")
             .field("oid", oid)
             .field("name", name)

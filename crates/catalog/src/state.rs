@@ -135,15 +135,12 @@ impl State {
 
     /// All schemas of a database, the built-in ones included, by oid.
     pub fn namespaces(&self, database: u32) -> impl Iterator<Item = &Arc<Namespace>> {
-        self.namespaces
-            .values()
-            .filter(move |namespace| namespace.database == 0 || namespace.database == database)
+        self.namespaces.values().filter(move |namespace| namespace.database == 0 || namespace.database == database)
     }
 
     /// A table or view by the oid of its schema and its name.
     pub fn relation(&self, namespace: u32, name: &str) -> Option<&Relation> {
-        self.relations
-            .get(self.relation_names.get(&namespace)?.get(name)?)
+        self.relations.get(self.relation_names.get(&namespace)?.get(name)?)
     }
 
     /// A table or view by oid.
@@ -159,10 +156,7 @@ impl State {
     /// The tables and views of a schema, by name.
     pub fn relations_in(&self, namespace: u32) -> impl Iterator<Item = &Relation> {
         let names = self.relation_names.get(&namespace);
-        names
-            .into_iter()
-            .flat_map(OrdMap::values)
-            .filter_map(|oid| self.relations.get(oid))
+        names.into_iter().flat_map(OrdMap::values).filter_map(|oid| self.relations.get(oid))
     }
 
     /// All tables and views of all databases, by oid.
@@ -172,11 +166,7 @@ impl State {
 
     /// The oids of the views that read a relation directly, in order.
     pub fn dependents(&self, oid: u32) -> impl DoubleEndedIterator<Item = u32> {
-        self.dependents
-            .get(&oid)
-            .into_iter()
-            .flat_map(OrdSet::iter)
-            .copied()
+        self.dependents.get(&oid).into_iter().flat_map(OrdSet::iter).copied()
     }
 }
 
@@ -219,10 +209,7 @@ impl State {
         let (oid, database, name) = (namespace.oid, namespace.database, namespace.name.clone());
         self.remove_namespace(oid);
         self.namespaces.insert(oid, Arc::new(namespace));
-        self.namespace_names
-            .entry(database)
-            .or_default()
-            .insert(name, oid);
+        self.namespace_names.entry(database).or_default().insert(name, oid);
     }
 
     /// Removes a schema; its relations have gone before.
@@ -243,10 +230,7 @@ impl State {
         });
         if !same_place {
             self.remove_relation(oid);
-            self.relation_names
-                .entry(relation.namespace())
-                .or_default()
-                .insert(relation.name().to_owned(), oid);
+            self.relation_names.entry(relation.namespace()).or_default().insert(relation.name().to_owned(), oid);
             for read in relation.depends_on() {
                 self.dependents.entry(*read).or_default().insert(oid);
             }
@@ -299,124 +283,51 @@ impl State {
     /// Every invariant of a state: the first that does not hold is named. For tests, and for what comes from a disk.
     pub fn check(&self) -> Result<(), String> {
         let ensure = |holds: bool, what: &str, oid: u32| {
-            if holds {
-                Ok(())
-            } else {
-                Err(format!("{what} ({oid})"))
-            }
+            if holds { Ok(()) } else { Err(format!("{what} ({oid})")) }
         };
         for database in self.databases.values() {
-            ensure(
-                self.roles.contains_key(&database.owner),
-                "database without its owner",
-                database.oid,
-            )?;
-            ensure(
-                self.database_names.get(&database.name) == Some(&database.oid),
-                "database name",
-                database.oid,
-            )?;
-            ensure(
-                database.oid < self.next_oid,
-                "oid of a database not allocated",
-                database.oid,
-            )?;
+            ensure(self.roles.contains_key(&database.owner), "database without its owner", database.oid)?;
+            ensure(self.database_names.get(&database.name) == Some(&database.oid), "database name", database.oid)?;
+            ensure(database.oid < self.next_oid, "oid of a database not allocated", database.oid)?;
         }
         for role in self.roles.values() {
-            ensure(
-                self.role_names.get(&role.name) == Some(&role.oid),
-                "role name",
-                role.oid,
-            )?;
-            ensure(
-                role.oid < self.next_oid,
-                "oid of a role not allocated",
-                role.oid,
-            )?;
+            ensure(self.role_names.get(&role.name) == Some(&role.oid), "role name", role.oid)?;
+            ensure(role.oid < self.next_oid, "oid of a role not allocated", role.oid)?;
         }
         for namespace in self.namespaces.values() {
             let oid = namespace.oid;
-            let named = self
-                .namespace_names
-                .get(&namespace.database)
-                .and_then(|names| names.get(&namespace.name));
+            let named = self.namespace_names.get(&namespace.database).and_then(|names| names.get(&namespace.name));
             ensure(named == Some(&oid), "schema name", oid)?;
-            ensure(
-                self.roles.contains_key(&namespace.owner),
-                "schema without its owner",
-                oid,
-            )?;
-            let database =
-                namespace.database == 0 || self.databases.contains_key(&namespace.database);
+            ensure(self.roles.contains_key(&namespace.owner), "schema without its owner", oid)?;
+            let database = namespace.database == 0 || self.databases.contains_key(&namespace.database);
             ensure(database, "schema without its database", oid)?;
             ensure(oid < self.next_oid, "oid of a schema not allocated", oid)?;
         }
         for relation in self.relations.values() {
             let oid = relation.oid();
             let same = |found: Option<&Relation>| found.map(Relation::oid) == Some(oid);
-            ensure(
-                same(self.relation(relation.namespace(), relation.name())),
-                "relation name",
-                oid,
-            )?;
-            ensure(
-                self.namespaces.contains_key(&relation.namespace()),
-                "relation without its schema",
-                oid,
-            )?;
-            ensure(
-                self.roles.contains_key(&relation.owner()),
-                "relation without its owner",
-                oid,
-            )?;
+            ensure(same(self.relation(relation.namespace(), relation.name())), "relation name", oid)?;
+            ensure(self.namespaces.contains_key(&relation.namespace()), "relation without its schema", oid)?;
+            ensure(self.roles.contains_key(&relation.owner()), "relation without its owner", oid)?;
             ensure(oid < self.next_oid, "oid of a relation not allocated", oid)?;
             for read in relation.depends_on() {
-                ensure(
-                    self.relations.contains_key(read),
-                    "view without what it reads",
-                    oid,
-                )?;
-                ensure(
-                    self.dependents(*read).any(|view| view == oid),
-                    "dependency not indexed",
-                    oid,
-                )?;
+                ensure(self.relations.contains_key(read), "view without what it reads", oid)?;
+                ensure(self.dependents(*read).any(|view| view == oid), "dependency not indexed", oid)?;
             }
             if let Relation::Table(table) = relation {
                 ensure(self.table_ids.get(&table.id) == Some(&oid), "table id", oid)?;
             }
         }
-        let names =
-            |map: &OrdMap<u32, OrdMap<String, u32>>| map.values().map(OrdMap::len).sum::<usize>();
-        let tables = self
-            .relations
-            .values()
-            .filter(|relation| relation.as_table().is_some())
-            .count();
-        let reads = self
-            .relations
-            .values()
-            .map(|relation| relation.depends_on().len())
-            .sum::<usize>();
+        let names = |map: &OrdMap<u32, OrdMap<String, u32>>| map.values().map(OrdMap::len).sum::<usize>();
+        let tables = self.relations.values().filter(|relation| relation.as_table().is_some()).count();
+        let reads = self.relations.values().map(|relation| relation.depends_on().len()).sum::<usize>();
         for (what, counted, expected) in [
             ("databases", self.database_names.len(), self.databases.len()),
             ("roles", self.role_names.len(), self.roles.len()),
-            (
-                "schemas",
-                names(&self.namespace_names),
-                self.namespaces.len(),
-            ),
-            (
-                "relations",
-                names(&self.relation_names),
-                self.relations.len(),
-            ),
+            ("schemas", names(&self.namespace_names), self.namespaces.len()),
+            ("relations", names(&self.relation_names), self.relations.len()),
             ("tables", self.table_ids.len(), tables),
-            (
-                "dependencies",
-                self.dependents.values().map(OrdSet::len).sum(),
-                reads,
-            ),
+            ("dependencies", self.dependents.values().map(OrdSet::len).sum(), reads),
             ("requests", self.request_order.len(), self.requests.len()),
         ] {
             if counted != expected {

@@ -156,22 +156,8 @@ impl SqlType {
             SqlType::Varchar(_) => facts!(1043, 1015, -1, 'S', "varchar", "character varying"),
             SqlType::Date => facts!(1082, 1182, 4, 'D', "date", "date"),
             SqlType::Time => facts!(1083, 1183, 8, 'D', "time", "time without time zone"),
-            SqlType::Timestamp => facts!(
-                1114,
-                1115,
-                8,
-                'D',
-                "timestamp",
-                "timestamp without time zone"
-            ),
-            SqlType::TimestampTz => facts!(
-                1184,
-                1185,
-                8,
-                'D',
-                "timestamptz",
-                "timestamp with time zone"
-            ),
+            SqlType::Timestamp => facts!(1114, 1115, 8, 'D', "timestamp", "timestamp without time zone"),
+            SqlType::TimestampTz => facts!(1184, 1185, 8, 'D', "timestamptz", "timestamp with time zone"),
             SqlType::Interval => facts!(1186, 1187, 16, 'T', "interval", "interval"),
             SqlType::Numeric(_) => facts!(1700, 1231, -1, 'N', "numeric", "numeric"),
             SqlType::Regclass => facts!(2205, 2210, 4, 'N', "regclass", "regclass"),
@@ -262,9 +248,7 @@ impl SqlType {
 
     /// The same type with another modifier.
     fn with_typmod(&self, typmod: i32) -> Option<SqlType> {
-        let modifier = typmod
-            .checked_sub(TYPMOD_OFFSET)
-            .filter(|modifier| *modifier >= 0);
+        let modifier = typmod.checked_sub(TYPMOD_OFFSET).filter(|modifier| *modifier >= 0);
         Some(match (self, modifier) {
             (SqlType::Varchar(_), modifier) => SqlType::Varchar(modifier.map(i32::cast_unsigned)),
             (SqlType::Char(_), modifier) => SqlType::Char(modifier.unwrap_or(0).cast_unsigned()),
@@ -296,10 +280,7 @@ impl SqlType {
 
     /// Is this one of the string types (`text`, `varchar`, `char`, `name`)?
     pub fn is_string(&self) -> bool {
-        matches!(
-            self,
-            SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name
-        )
+        matches!(self, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name)
     }
 
     /// Is this a type of numbers that arithmetic works on?
@@ -353,15 +334,9 @@ fn parse(text: &str) -> Option<SqlType> {
         return Some(SqlType::QChar);
     }
     let (name, modifiers) = split_modifiers(text)?;
-    let name = name
-        .split_ascii_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .to_ascii_lowercase();
+    let name = name.split_ascii_whitespace().collect::<Vec<_>>().join(" ").to_ascii_lowercase();
     let first = |limit: u32| match modifiers.as_slice() {
-        [length] => u32::try_from(*length)
-            .ok()
-            .filter(|length| (1..=limit).contains(length)),
+        [length] => u32::try_from(*length).ok().filter(|length| (1..=limit).contains(length)),
         _ => None,
     };
     match name.as_str() {
@@ -376,10 +351,9 @@ fn parse(text: &str) -> Option<SqlType> {
             return Some(SqlType::Numeric(match modifiers.as_slice() {
                 [] => None,
                 [precision] => Some((u8::try_from(*precision).ok().filter(|p| *p > 0)?, 0)),
-                [precision, scale] => Some((
-                    u8::try_from(*precision).ok().filter(|p| *p > 0)?,
-                    i8::try_from(*scale).ok()?,
-                )),
+                [precision, scale] => {
+                    Some((u8::try_from(*precision).ok().filter(|p| *p > 0)?, i8::try_from(*scale).ok()?))
+                }
                 _ => return None,
             }));
         }
@@ -395,8 +369,7 @@ fn parse(text: &str) -> Option<SqlType> {
             let array = name.strip_prefix('_');
             let wanted = array.unwrap_or(&name);
             let scalar = SqlType::SCALARS.iter().find(|scalar| {
-                scalar.facts().name == wanted
-                    || (array.is_none() && scalar.facts().display == wanted)
+                scalar.facts().name == wanted || (array.is_none() && scalar.facts().display == wanted)
             })?;
             match array {
                 Some(_) => SqlType::Array(Box::new(scalar.clone())),
@@ -415,10 +388,7 @@ fn split_modifiers(text: &str) -> Option<(&str, Vec<i32>)> {
         return Some((text, Vec::new()));
     };
     let inner = text[open + 1..].strip_suffix(')')?;
-    let numbers = inner
-        .split(',')
-        .map(|number| number.trim().parse().ok())
-        .collect::<Option<Vec<i32>>>()?;
+    let numbers = inner.split(',').map(|number| number.trim().parse().ok()).collect::<Option<Vec<i32>>>()?;
     Some((&text[..open], numbers))
 }
 
@@ -448,11 +418,7 @@ mod tests {
     #[test]
     fn oid_and_modifier_give_the_type_back() {
         for ty in every_type() {
-            assert_eq!(
-                SqlType::from_oid(ty.oid(), ty.typmod()),
-                Some(ty.clone()),
-                "{ty}"
-            );
+            assert_eq!(SqlType::from_oid(ty.oid(), ty.typmod()), Some(ty.clone()), "{ty}");
         }
         assert_eq!(SqlType::from_oid(0, -1), None);
         assert_eq!(SqlType::from_oid(142, -1), None);
@@ -500,28 +466,12 @@ mod tests {
             ("decimal(10)", SqlType::Numeric(Some((10, 0)))),
             ("char", SqlType::Char(1)),
             ("character varying ( 7 )", SqlType::Varchar(Some(7))),
-            (
-                "int4[][]",
-                SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Integer)))),
-            ),
+            ("int4[][]", SqlType::Array(Box::new(SqlType::Array(Box::new(SqlType::Integer))))),
         ] {
             assert_eq!(text.parse(), Ok(ty), "{text}");
         }
-        for text in [
-            "",
-            "nothing",
-            "integer(3)",
-            "varchar(0)",
-            "varchar(-1)",
-            "numeric(1,2,3)",
-            "numeric(0)",
-            "[]",
-        ] {
-            assert_eq!(
-                text.parse::<SqlType>(),
-                Err(ParseTypeError(text.to_owned())),
-                "{text}"
-            );
+        for text in ["", "nothing", "integer(3)", "varchar(0)", "varchar(-1)", "numeric(1,2,3)", "numeric(0)", "[]"] {
+            assert_eq!(text.parse::<SqlType>(), Err(ParseTypeError(text.to_owned())), "{text}");
         }
     }
 

@@ -12,19 +12,15 @@ use std::path::Path;
 
 use uuid::Uuid;
 use wharf_catalog::{
-    Column, Command, CommentTarget, Effect, Envelope, Relation, RelationKind, RelationName, State,
-    TableChange, apply, decode_envelope, decode_state, encode_envelope, encode_state, oids,
-    state_hash,
+    Column, Command, CommentTarget, Effect, Envelope, Relation, RelationKind, RelationName, State, TableChange, apply,
+    decode_envelope, decode_state, encode_envelope, encode_state, oids, state_hash,
 };
 
 #[test]
 fn golden_scripts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let update = std::env::var_os("WHARF_UPDATE_GOLDEN").is_some();
-    let mut paths = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect::<Vec<_>>();
+    let mut paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     paths.sort();
     assert!(!paths.is_empty());
     let mut wrong = Vec::new();
@@ -34,11 +30,7 @@ fn golden_scripts() {
         if update {
             std::fs::write(&path, &printed).unwrap();
         } else if printed != expected {
-            wrong.push(format!(
-                "{}:\n{}",
-                path.display(),
-                first_difference(&expected, &printed)
-            ));
+            wrong.push(format!("{}:\n{}", path.display(), first_difference(&expected, &printed)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -46,16 +38,11 @@ fn golden_scripts() {
 
 fn first_difference(expected: &str, printed: &str) -> String {
     let lines = expected.lines().zip(printed.lines()).enumerate();
-    let Some((line, (expected, printed))) = lines
-        .into_iter()
-        .find(|(_, (expected, printed))| expected != printed)
+    let Some((line, (expected, printed))) = lines.into_iter().find(|(_, (expected, printed))| expected != printed)
     else {
         return "one is longer than the other".to_owned();
     };
-    format!(
-        "line {}\n  expected {expected}\n  printed  {printed}",
-        line + 1
-    )
+    format!("line {}\n  expected {expected}\n  printed  {printed}", line + 1)
 }
 
 /// Runs the commands of a script and returns it with what they printed.
@@ -69,10 +56,7 @@ fn run_script(script: &str) -> String {
             out.push('\n');
         }
         let _ = writeln!(out, "{commands}");
-        let lines = commands
-            .lines()
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .collect::<Vec<_>>();
+        let lines = commands.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect::<Vec<_>>();
         if lines.is_empty() {
             continue;
         }
@@ -104,10 +88,7 @@ impl Runner {
             }
             ["state"] => self.print_state(),
             ["hash"] => {
-                state_hash(&self.state)
-                    .iter()
-                    .fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
-                    + "\n"
+                state_hash(&self.state).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")) + "\n"
             }
             ["retry"] => {
                 let last = self.last.clone().unwrap();
@@ -146,16 +127,9 @@ impl Runner {
     }
 
     fn apply(&mut self, envelope: &Envelope) -> String {
-        assert_eq!(
-            &decode_envelope(&encode_envelope(envelope)).unwrap(),
-            envelope
-        );
+        assert_eq!(&decode_envelope(&encode_envelope(envelope)).unwrap(), envelope);
         let (next, answer) = apply(&self.state, envelope);
-        assert_eq!(
-            (next.clone(), answer.clone()),
-            apply(&self.state, envelope),
-            "apply is not a function"
-        );
+        assert_eq!((next.clone(), answer.clone()), apply(&self.state, envelope), "apply is not a function");
         assert_eq!(next.check(), Ok(()));
         assert_eq!(decode_state(&encode_state(&next)).unwrap(), next);
         self.state = next;
@@ -182,62 +156,25 @@ impl Runner {
 
     fn command(&mut self, words: &[&str]) -> Command {
         let flag = |name: &str| words.contains(&name);
-        let (if_exists, if_not_exists, cascade) =
-            (flag("if-exists"), flag("if-not-exists"), flag("cascade"));
+        let (if_exists, if_not_exists, cascade) = (flag("if-exists"), flag("if-not-exists"), flag("cascade"));
         let owner = words.iter().find_map(|word| word.strip_prefix("owner="));
         let owner = owner.map_or(oids::BOOTSTRAP_SUPERUSER, |name| {
-            name.parse()
-                .unwrap_or_else(|_| self.state.role_by_name(name).unwrap().oid)
+            name.parse().unwrap_or_else(|_| self.state.role_by_name(name).unwrap().oid)
         });
-        let flags = [
-            "if-exists",
-            "if-not-exists",
-            "cascade",
-            "or-replace",
-            "login",
-            "superuser",
-        ];
-        let named = |word: &str| {
-            ["owner=", "id=", "reads="]
-                .iter()
-                .any(|name| word.starts_with(name))
-        };
-        let plain = words[1..]
-            .iter()
-            .filter(|word| !flags.contains(word) && !named(word))
-            .collect::<Vec<_>>();
-        let strings = |skip: usize| {
-            plain
-                .iter()
-                .skip(skip)
-                .map(|word| (**word).to_owned())
-                .collect::<Vec<_>>()
-        };
+        let flags = ["if-exists", "if-not-exists", "cascade", "or-replace", "login", "superuser"];
+        let named = |word: &str| ["owner=", "id=", "reads="].iter().any(|name| word.starts_with(name));
+        let plain = words[1..].iter().filter(|word| !flags.contains(word) && !named(word)).collect::<Vec<_>>();
+        let strings = |skip: usize| plain.iter().skip(skip).map(|word| (**word).to_owned()).collect::<Vec<_>>();
         let (database, search_path) = (self.database, self.search_path.clone());
         match words[0] {
-            "bootstrap" => Command::Bootstrap {
-                database: strings(0)[0].clone(),
-                superuser: strings(0)[1].clone(),
-                verifier: None,
-            },
-            "create-schema" => Command::CreateSchema {
-                database,
-                name: strings(0)[0].clone(),
-                owner,
-                if_not_exists,
-            },
-            "drop-schema" => Command::DropSchemas {
-                database,
-                names: strings(0),
-                if_exists,
-                cascade,
-                search_path,
-            },
-            "rename-schema" => Command::RenameSchema {
-                database,
-                name: strings(0)[0].clone(),
-                new_name: strings(0)[1].clone(),
-            },
+            "bootstrap" => {
+                Command::Bootstrap { database: strings(0)[0].clone(), superuser: strings(0)[1].clone(), verifier: None }
+            }
+            "create-schema" => Command::CreateSchema { database, name: strings(0)[0].clone(), owner, if_not_exists },
+            "drop-schema" => Command::DropSchemas { database, names: strings(0), if_exists, cascade, search_path },
+            "rename-schema" => {
+                Command::RenameSchema { database, name: strings(0)[0].clone(), new_name: strings(0)[1].clone() }
+            }
             "create-table" => {
                 let id = match words.iter().find_map(|word| word.strip_prefix("id=")) {
                     Some(number) => number.parse().unwrap(),
@@ -283,23 +220,14 @@ impl Runner {
             },
             "rename-column" => {
                 let name = relation_name(plain[0]);
-                let table = self
-                    .find(plain[0])
-                    .and_then(|relation| relation.as_table().cloned());
+                let table = self.find(plain[0]).and_then(|relation| relation.as_table().cloned());
                 let change = table.map(|table| TableChange {
                     id: table.id,
                     expected: table.metadata_location.clone(),
                     new: format!("{}+renamed", table.metadata_location),
                 });
                 let (column, new_column) = (strings(1)[0].clone(), strings(1)[1].clone());
-                Command::RenameColumn {
-                    database,
-                    name,
-                    column,
-                    new_column,
-                    change,
-                    if_exists,
-                }
+                Command::RenameColumn { database, name, column, new_column, change, if_exists }
             }
             "comment" => {
                 let on = match *plain[0] {
@@ -308,22 +236,12 @@ impl Runner {
                     "schema" => CommentTarget::Schema(strings(1)[0].clone()),
                     "column" => {
                         let (relation, column) = plain[1].rsplit_once('.').unwrap();
-                        CommentTarget::Column {
-                            relation: relation_name(relation),
-                            column: column.to_owned(),
-                        }
+                        CommentTarget::Column { relation: relation_name(relation), column: column.to_owned() }
                     }
-                    other => CommentTarget::Relation {
-                        kind: kind(other),
-                        name: relation_name(plain[1]),
-                    },
+                    other => CommentTarget::Relation { kind: kind(other), name: relation_name(plain[1]) },
                 };
                 let text = strings(2).join(" ");
-                Command::Comment {
-                    database,
-                    on,
-                    text: (!text.is_empty()).then_some(text),
-                }
+                Command::Comment { database, on, text: (!text.is_empty()).then_some(text) }
             }
             "create-role" => Command::CreateRole {
                 name: strings(0)[0].clone(),
@@ -331,32 +249,18 @@ impl Runner {
                 login: flag("login"),
                 verifier: None,
             },
-            "password" => Command::AlterRolePassword {
-                name: strings(0)[0].clone(),
-                verifier: strings(1).first().cloned(),
-            },
-            "drop-role" => Command::DropRoles {
-                names: strings(0),
-                if_exists,
-                database,
-                search_path,
-            },
+            "password" => {
+                Command::AlterRolePassword { name: strings(0)[0].clone(), verifier: strings(1).first().cloned() }
+            }
+            "drop-role" => Command::DropRoles { names: strings(0), if_exists, database, search_path },
             "commit" => {
                 let changes = plain.iter().map(|change| {
                     let parts = change.split('>').collect::<Vec<_>>();
-                    let id = self
-                        .find(parts[0])
-                        .map(|relation| relation.as_table().unwrap().id);
+                    let id = self.find(parts[0]).map(|relation| relation.as_table().unwrap().id);
                     let (expected, new) = (parts[1].to_owned(), parts[2].to_owned());
-                    TableChange {
-                        id: id.unwrap_or(Uuid::nil()),
-                        expected,
-                        new,
-                    }
+                    TableChange { id: id.unwrap_or(Uuid::nil()), expected, new }
                 });
-                Command::CommitTables {
-                    changes: changes.collect(),
-                }
+                Command::CommitTables { changes: changes.collect() }
             }
             other => panic!("unknown command {other}"),
         }
@@ -370,18 +274,13 @@ impl Runner {
 
     /// The oid of a relation, or the number itself.
     fn oid(&self, name: &str) -> u32 {
-        name.parse()
-            .unwrap_or_else(|_| self.find(name).unwrap().oid())
+        name.parse().unwrap_or_else(|_| self.find(name).unwrap().oid())
     }
 
     fn print_state(&self) -> String {
         let mut out = String::new();
         for database in self.state.databases() {
-            let _ = writeln!(
-                out,
-                "database {} {} {:?}",
-                database.oid, database.name, database.comment
-            );
+            let _ = writeln!(out, "database {} {} {:?}", database.oid, database.name, database.comment);
             for schema in self.state.namespaces(database.oid) {
                 let _ = writeln!(
                     out,
@@ -389,28 +288,19 @@ impl Runner {
                     schema.oid, schema.name, schema.owner, schema.comment
                 );
                 for relation in self.state.relations_in(schema.oid) {
-                    let (kind, name, owner) =
-                        (relation.kind().noun(), relation.name(), relation.owner());
+                    let (kind, name, owner) = (relation.kind().noun(), relation.name(), relation.owner());
                     let _ = write!(out, "    {kind} {} {name} owner {owner}", relation.oid());
                     let _ = match relation {
-                        Relation::Table(table) => write!(
-                            out,
-                            " version {} head {}",
-                            table.version, table.metadata_location
-                        ),
+                        Relation::Table(table) => {
+                            write!(out, " version {} head {}", table.version, table.metadata_location)
+                        }
                         Relation::View(view) => {
                             write!(out, " reads {:?} as {}", view.depends_on, view.definition)
                         }
                     };
                     let _ = writeln!(out, " {:?}", relation.comment());
                     for column in relation.columns() {
-                        let Column {
-                            name,
-                            ty,
-                            field_id,
-                            comment,
-                            ..
-                        } = column;
+                        let Column { name, ty, field_id, comment, .. } = column;
                         let _ = writeln!(out, "      {field_id} {name} {ty} {comment:?}");
                     }
                 }
@@ -418,11 +308,7 @@ impl Runner {
         }
         for role in self.state.roles() {
             let rights = (role.superuser, role.login, role.password.as_deref());
-            let _ = writeln!(
-                out,
-                "role {} {} {rights:?} {:?}",
-                role.oid, role.name, role.comment
-            );
+            let _ = writeln!(out, "role {} {} {rights:?} {:?}", role.oid, role.name, role.comment);
         }
         let _ = writeln!(out, "revision {}", self.state.revision());
         out
@@ -446,14 +332,7 @@ fn columns(words: &[&&str]) -> Vec<Column> {
     let columns = words.iter().zip(1..).map(|(word, field_id)| {
         let (name, ty) = word.split_once(':').unwrap();
         let ty = ty.parse().unwrap();
-        Column {
-            name: name.to_owned(),
-            ty,
-            nullable: true,
-            field_id,
-            comment: None,
-            default: None,
-        }
+        Column { name: name.to_owned(), ty, nullable: true, field_id, comment: None, default: None }
     });
     columns.collect()
 }
@@ -464,27 +343,11 @@ fn print_effect(effect: &Effect) -> String {
         Effect::Created { oid } => format!("created {oid}"),
         Effect::Changed { oid } => format!("changed {oid}"),
         Effect::Committed { versions } => format!("committed {versions:?}"),
-        Effect::Batch(effects) => format!(
-            "[{}]",
-            effects
-                .iter()
-                .map(print_effect)
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
+        Effect::Batch(effects) => format!("[{}]", effects.iter().map(print_effect).collect::<Vec<_>>().join(", ")),
         Effect::Dropped { relations } => {
             let names = relations.iter().map(|relation| {
-                let table = relation
-                    .table
-                    .as_ref()
-                    .map(|(_, head)| format!(" ({head})"))
-                    .unwrap_or_default();
-                format!(
-                    "{} {}.{}{table}",
-                    relation.kind.noun(),
-                    relation.name.schema,
-                    relation.name.name
-                )
+                let table = relation.table.as_ref().map(|(_, head)| format!(" ({head})")).unwrap_or_default();
+                format!("{} {}.{}{table}", relation.kind.noun(), relation.name.schema, relation.name.name)
             });
             format!("dropped [{}]", names.collect::<Vec<_>>().join(", "))
         }

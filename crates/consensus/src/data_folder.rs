@@ -29,10 +29,7 @@ impl DataFolder {
     pub(crate) fn open(path: &Path) -> Result<Self, ConsensusError> {
         files::create_folder(path).map_err(|error| ConsensusError::io(path, &error))?;
         let lock = lock(path)?;
-        let folder = DataFolder {
-            path: path.to_owned(),
-            _lock: lock,
-        };
+        let folder = DataFolder { path: path.to_owned(), _lock: lock };
         folder.check_format()?;
         Ok(folder)
     }
@@ -67,9 +64,7 @@ impl DataFolder {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
             Err(error) => return Err(ConsensusError::io(&path, &error)),
         };
-        let version = text
-            .strip_prefix(FORMAT_NAME)
-            .and_then(|version| version.trim_end().parse::<u64>().ok());
+        let version = text.strip_prefix(FORMAT_NAME).and_then(|version| version.trim_end().parse::<u64>().ok());
         match version {
             Some(FORMAT_VERSION) => Ok(()),
             Some(found) if found > FORMAT_VERSION => Err(ConsensusError::NewerVersion {
@@ -78,10 +73,7 @@ impl DataFolder {
                 found,
                 supported: FORMAT_VERSION,
             }),
-            _ => Err(ConsensusError::damaged(
-                &path,
-                "it does not name a format version",
-            )),
+            _ => Err(ConsensusError::damaged(&path, "it does not name a format version")),
         }
     }
 
@@ -94,12 +86,9 @@ impl DataFolder {
             }
         }
         let temporary = path.with_extension("tmp");
-        files::write_temporary(
-            &temporary,
-            &[format!("{FORMAT_NAME}{FORMAT_VERSION}\n").as_bytes()],
-        )
-        .and_then(|()| files::publish(&temporary, path))
-        .map_err(|error| ConsensusError::io(path, &error))
+        files::write_temporary(&temporary, &[format!("{FORMAT_NAME}{FORMAT_VERSION}\n").as_bytes()])
+            .and_then(|()| files::publish(&temporary, path))
+            .map_err(|error| ConsensusError::io(path, &error))
     }
 }
 
@@ -107,32 +96,19 @@ impl DataFolder {
 fn lock(folder: &Path) -> Result<File, ConsensusError> {
     let path = folder.join("LOCK");
     let failed = |error: io::Error| ConsensusError::io(&path, &error);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed)?;
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
-            let pid = file
-                .read_to_string(&mut text)
-                .ok()
-                .and_then(|_| text.trim().parse().ok());
-            return Err(ConsensusError::Locked {
-                path: folder.to_owned(),
-                pid,
-            });
+            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            return Err(ConsensusError::Locked { path: folder.to_owned(), pid });
         }
         Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     // For people and for the message above; the lock itself is the operating system's.
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .map_err(failed)?;
+    file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(file)
 }

@@ -118,16 +118,12 @@ impl ConsensusError {
     /// More about it.
     pub fn detail(&self) -> Option<String> {
         match self {
-            ConsensusError::DiskFull {
-                needed_bytes: 0, ..
-            } => None,
-            ConsensusError::DiskFull { needed_bytes, .. } => Some(format!(
-                "At least {needed_bytes} bytes must be free for the catalog's log and snapshots."
-            )),
-            ConsensusError::Timeout { .. } => Some("It may still be applied.".to_owned()),
-            ConsensusError::Overloaded { limit } => {
-                Some(format!("{limit} commands may wait at a time."))
+            ConsensusError::DiskFull { needed_bytes: 0, .. } => None,
+            ConsensusError::DiskFull { needed_bytes, .. } => {
+                Some(format!("At least {needed_bytes} bytes must be free for the catalog's log and snapshots."))
             }
+            ConsensusError::Timeout { .. } => Some("It may still be applied.".to_owned()),
+            ConsensusError::Overloaded { limit } => Some(format!("{limit} commands may wait at a time.")),
             _ => None,
         }
     }
@@ -135,24 +131,16 @@ impl ConsensusError {
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            ConsensusError::Locked { .. } => {
-                "Stop the other process, or give this one a data folder of its own."
-            }
-            ConsensusError::NewerVersion { .. } => {
-                "Start the version of wharf that wrote it, or a newer one."
-            }
+            ConsensusError::Locked { .. } => "Stop the other process, or give this one a data folder of its own.",
+            ConsensusError::NewerVersion { .. } => "Start the version of wharf that wrote it, or a newer one.",
             ConsensusError::Damaged { .. } => {
                 "Restore the folder from a copy, or move it away and start with an empty one: \
                  the tables' data and metadata are in the object store and can be registered again."
             }
             ConsensusError::DiskFull { .. } => "Free some space.",
-            ConsensusError::Io { .. } => {
-                "Check that the folder exists and that this user may read and write it."
-            }
+            ConsensusError::Io { .. } => "Check that the folder exists and that this user may read and write it.",
             ConsensusError::Overloaded { .. } => "Try again.",
-            ConsensusError::Failed { .. } => {
-                "See the server's log; restart the server when the cause is removed."
-            }
+            ConsensusError::Failed { .. } => "See the server's log; restart the server when the cause is removed.",
             ConsensusError::CommandTooLarge { .. }
             | ConsensusError::Timeout { .. }
             | ConsensusError::ReadTimeout { .. }
@@ -165,21 +153,14 @@ impl ConsensusError {
     /// An error of the file system; a full disk has its own variant.
     pub(crate) fn io(path: &Path, error: &io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ConsensusError::DiskFull {
-                path: path.to_owned(),
-                needed_bytes: 0,
-            },
-            _ => ConsensusError::Io {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                ConsensusError::DiskFull { path: path.to_owned(), needed_bytes: 0 }
+            }
+            _ => ConsensusError::Io { path: path.to_owned(), reason: error.to_string() },
         }
     }
 
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
-        ConsensusError::Damaged {
-            path: path.to_owned(),
-            reason: reason.into(),
-        }
+        ConsensusError::Damaged { path: path.to_owned(), reason: reason.into() }
     }
 }

@@ -39,10 +39,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    if let Some(parent) = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-    {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_folder(parent)?;
     }
     match fs::create_dir(path) {
@@ -56,10 +53,7 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
 pub(crate) fn check_free_space(folder: &Path, needed_bytes: u64) -> Result<(), ConsensusError> {
     let free = fs2::available_space(folder).map_err(|error| ConsensusError::io(folder, &error))?;
     if free < needed_bytes {
-        return Err(ConsensusError::DiskFull {
-            path: folder.to_owned(),
-            needed_bytes,
-        });
+        return Err(ConsensusError::DiskFull { path: folder.to_owned(), needed_bytes });
     }
     Ok(())
 }

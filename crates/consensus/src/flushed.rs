@@ -22,12 +22,7 @@ pub(crate) struct FlushedMark {
 impl FlushedMark {
     /// Opens the mark of a log; a new one says nothing.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         Ok(FlushedMark { file })
     }
 
@@ -39,11 +34,7 @@ impl FlushedMark {
             other => other?,
         }
         let (next, complement) = bytes.split_at(8);
-        let number = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .fold(0_u64, |number, byte| (number << 8) | u64::from(*byte))
-        };
+        let number = |bytes: &[u8]| bytes.iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
         let (next, complement) = (number(next), number(complement));
         if next != !complement {
             tracing::warn!("the mark of the flushed log is torn and ignored");

@@ -65,9 +65,7 @@ struct Tasks {
 
 impl std::fmt::Debug for Group {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Group")
-            .field("status", &self.status())
-            .finish_non_exhaustive()
+        f.debug_struct("Group").field("status", &self.status()).finish_non_exhaustive()
     }
 }
 
@@ -82,16 +80,11 @@ impl Group {
     pub async fn open(options: GroupOptions) -> Result<Arc<Group>, ConsensusError> {
         let runtime = OwnRuntime::new(&options)?;
         let (timeout, starting) = (options.startup_timeout, runtime.get().spawn(start(options)));
-        let (abort, started) = (
-            starting.abort_handle(),
-            tokio::time::timeout(timeout, starting).await,
-        );
+        let (abort, started) = (starting.abort_handle(), tokio::time::timeout(timeout, starting).await);
         let started = match started {
             Ok(Ok(started)) => started?,
             Ok(Err(panicked)) => {
-                return Err(ConsensusError::Failed {
-                    reason: panicked.to_string(),
-                });
+                return Err(ConsensusError::Failed { reason: panicked.to_string() });
             }
             Err(_) => {
                 abort.abort();
@@ -109,15 +102,8 @@ impl Group {
     /// [`ConsensusError::CommandTooLarge`], [`ConsensusError::NotLeader`]), or it is not known whether it will be applied
     /// ([`ConsensusError::Timeout`], [`ConsensusError::Stopped`], [`ConsensusError::Failed`]). The inner error is the catalog's
     /// answer.
-    pub async fn propose(
-        &self,
-        envelope: Envelope,
-    ) -> Result<Result<Answer, CatalogError>, ConsensusError> {
-        let proposer = self
-            .proposer
-            .read()
-            .clone()
-            .ok_or(ConsensusError::Stopped)?;
+    pub async fn propose(&self, envelope: Envelope) -> Result<Result<Answer, CatalogError>, ConsensusError> {
+        let proposer = self.proposer.read().clone().ok_or(ConsensusError::Stopped)?;
         proposer.propose(&envelope).await
     }
 
@@ -154,9 +140,7 @@ impl Group {
             applied_index: self.applied.read().last.map(|last| last.index),
             snapshot_index: metrics.snapshot.map(|last| last.index),
             purged_index: metrics.purged.map(|last| last.index),
-            log_bytes_on_disk: storage
-                .and_then(|storage| storage.size_on_disk().ok())
-                .unwrap_or(0),
+            log_bytes_on_disk: storage.and_then(|storage| storage.size_on_disk().ok()).unwrap_or(0),
         }
     }
 
@@ -166,9 +150,7 @@ impl Group {
     /// The error that has stopped the node.
     pub async fn trigger_snapshot(&self) -> Result<(), ConsensusError> {
         let triggered = self.raft.trigger().snapshot().await;
-        triggered.map_err(|fatal| ConsensusError::Failed {
-            reason: fatal.to_string(),
-        })
+        triggered.map_err(|fatal| ConsensusError::Failed { reason: fatal.to_string() })
     }
 
     /// Answers what was taken, takes nothing more, and leaves the folder. A second call does nothing.
@@ -182,10 +164,7 @@ impl Group {
         };
         // The task ends when everything in the queue has been answered.
         let abort = tasks.proposer.abort_handle();
-        if tokio::time::timeout(self.propose_timeout, tasks.proposer)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(self.propose_timeout, tasks.proposer).await.is_err() {
             abort.abort();
         }
         tasks.watcher.abort();
@@ -202,9 +181,7 @@ impl Group {
             }
         };
         let left = tokio::time::timeout(CLOSE_TIMEOUT, left).await;
-        left.map_err(|_| ConsensusError::Failed {
-            reason: "the data folder is still in use".to_owned(),
-        })
+        left.map_err(|_| ConsensusError::Failed { reason: "the data folder is still in use".to_owned() })
     }
 }
 
@@ -235,74 +212,29 @@ fn open_folder(options: &GroupOptions) -> Result<Opened, ConsensusError> {
     let data = Arc::new(DataFolder::open(&options.directory)?);
     files::check_free_space(data.path(), options.min_free_bytes_to_open)?;
     let path = data.log();
-    let mark = FlushedMark::open(&data.flushed())
-        .map_err(|error| ConsensusError::io(&data.flushed(), &error))?;
+    let mark = FlushedMark::open(&data.flushed()).map_err(|error| ConsensusError::io(&data.flushed(), &error))?;
     let (snapshots, newest) = SnapshotStore::open(Arc::clone(&data))?;
-    let storage =
-        SledStorage::open(Arc::clone(&data)).map_err(|error| startup::read_error(&path, &error))?;
-    let last_log_index = startup::check_log(
-        &storage,
-        &mark,
-        newest.as_ref().map(|(meta, _)| meta),
-        &path,
-    )?;
-    Ok(Opened {
-        data,
-        storage: Arc::new(storage),
-        mark,
-        snapshots,
-        newest,
-        last_log_index,
-    })
+    let storage = SledStorage::open(Arc::clone(&data)).map_err(|error| startup::read_error(&path, &error))?;
+    let last_log_index = startup::check_log(&storage, &mark, newest.as_ref().map(|(meta, _)| meta), &path)?;
+    Ok(Opened { data, storage: Arc::new(storage), mark, snapshots, newest, last_log_index })
 }
 
 async fn start(options: GroupOptions) -> Result<Started, ConsensusError> {
     let opening = options.clone();
     let opened = tokio::task::spawn_blocking(move || open_folder(&opening)).await;
-    let opened = opened.unwrap_or_else(|error| {
-        Err(ConsensusError::damaged(
-            &options.directory,
-            error.to_string(),
-        ))
-    })?;
+    let opened = opened.unwrap_or_else(|error| Err(ConsensusError::damaged(&options.directory, error.to_string())))?;
     let health = Arc::new(Health::default());
-    let (storage, data) = (
-        Arc::downgrade(&opened.storage),
-        Arc::downgrade(&opened.data),
-    );
-    let log = LogStore::new(
-        opened.storage,
-        opened.mark,
-        Arc::clone(&health),
-        &opened.data.log(),
-    );
+    let (storage, data) = (Arc::downgrade(&opened.storage), Arc::downgrade(&opened.data));
+    let log = LogStore::new(opened.storage, opened.mark, Arc::clone(&health), &opened.data.log());
     let log = log.map_err(|error| ConsensusError::io(opened.data.path(), &error))?;
     drop(opened.data);
-    let (purgeable, snapshot_bytes) = (
-        opened.snapshots.purgeable(),
-        opened.snapshots.newest_bytes(),
-    );
-    let (machine, applied) = StateMachine::new(
-        Arc::new(opened.snapshots),
-        opened.newest,
-        Arc::clone(&health),
-    );
+    let (purgeable, snapshot_bytes) = (opened.snapshots.purgeable(), opened.snapshots.newest_bytes());
+    let (machine, applied) = StateMachine::new(Arc::new(opened.snapshots), opened.newest, Arc::clone(&health));
     let config = Arc::new(raft_config(&options)?);
     let raft = Raft::new(NODE, config, NoNetwork, log, machine).await;
     let raft = raft.map_err(|fatal| health.failure_or(fatal))?;
-    lead(&raft, opened.last_log_index)
-        .await
-        .map_err(|error| health.failure_or(error))?;
-    Ok(Started {
-        raft,
-        applied,
-        health,
-        storage,
-        data,
-        purgeable,
-        snapshot_bytes,
-        options,
-    })
+    lead(&raft, opened.last_log_index).await.map_err(|error| health.failure_or(error))?;
+    Ok(Started { raft, applied, health, storage, data, purgeable, snapshot_bytes, options })
 }
 
 fn raft_config(options: &GroupOptions) -> Result<Config, ConsensusError> {
@@ -317,9 +249,7 @@ fn raft_config(options: &GroupOptions) -> Result<Config, ConsensusError> {
         max_in_snapshot_log_to_keep: u64::MAX,
         ..Config::default()
     };
-    config.validate().map_err(|error| ConsensusError::Failed {
-        reason: error.to_string(),
-    })
+    config.validate().map_err(|error| ConsensusError::Failed { reason: error.to_string() })
 }
 
 /// Makes a node lead its group of one and apply its log.
@@ -330,38 +260,21 @@ async fn lead(raft: &Raft, last_log_index: Option<u64>) -> Result<(), String> {
         raft.trigger().elect().await.map_err(|error| text(&error))?;
     } else {
         let members = BTreeMap::from([(NODE, BasicNode::default())]);
-        raft.initialize(members)
-            .await
-            .map_err(|error| text(&error))?;
+        raft.initialize(members).await.map_err(|error| text(&error))?;
     }
     // The caller has a limit on the time this takes.
     let leads = |metrics: &RaftMetrics<NodeId, BasicNode>| {
         metrics.running_state.is_err()
-            || metrics.state == ServerState::Leader
-                && metrics.last_applied.map(|last| last.index) >= last_log_index
+            || metrics.state == ServerState::Leader && metrics.last_applied.map(|last| last.index) >= last_log_index
     };
-    raft.wait(None)
-        .metrics(leads, "to lead with all of the log applied")
-        .await
-        .map_err(|error| text(&error))?;
-    raft.ensure_linearizable()
-        .await
-        .map_err(|error| text(&error))?;
+    raft.wait(None).metrics(leads, "to lead with all of the log applied").await.map_err(|error| text(&error))?;
+    raft.ensure_linearizable().await.map_err(|error| text(&error))?;
     Ok(())
 }
 
 impl Started {
     fn into_group(self, runtime: OwnRuntime) -> Group {
-        let Started {
-            raft,
-            applied,
-            health,
-            storage,
-            data,
-            purgeable,
-            snapshot_bytes,
-            options,
-        } = self;
+        let Started { raft, applied, health, storage, data, purgeable, snapshot_bytes, options } = self;
         let metrics = raft.metrics();
         let sole_leader = Arc::new(AtomicBool::new(is_sole_leader(&metrics.borrow())));
         let limits = Limits {
@@ -370,23 +283,10 @@ impl Started {
             timeout: options.propose_timeout,
             free_bytes: options.min_free_bytes,
         };
-        let (proposer, task) = Proposer::new(
-            raft.clone(),
-            Arc::clone(&health),
-            options.directory.clone(),
-            snapshot_bytes,
-            limits,
-        );
-        let watcher = watch_node(
-            raft.clone(),
-            metrics.clone(),
-            purgeable,
-            Arc::clone(&sole_leader),
-        );
-        let tasks = Tasks {
-            proposer: runtime.get().spawn(task),
-            watcher: runtime.get().spawn(watcher),
-        };
+        let (proposer, task) =
+            Proposer::new(raft.clone(), Arc::clone(&health), options.directory.clone(), snapshot_bytes, limits);
+        let watcher = watch_node(raft.clone(), metrics.clone(), purgeable, Arc::clone(&sole_leader));
+        let tasks = Tasks { proposer: runtime.get().spawn(task), watcher: runtime.get().spawn(watcher) };
         Group {
             read_index: ReadIndex::new(raft.clone(), health, options.read_timeout),
             raft,
@@ -449,15 +349,11 @@ impl OwnRuntime {
             .thread_name("wharf-consensus")
             .enable_all()
             .build();
-        runtime
-            .map(|runtime| OwnRuntime(Some(runtime)))
-            .map_err(|error| ConsensusError::io(&options.directory, &error))
+        runtime.map(|runtime| OwnRuntime(Some(runtime))).map_err(|error| ConsensusError::io(&options.directory, &error))
     }
 
     fn get(&self) -> &Runtime {
-        self.0
-            .as_ref()
-            .expect("the runtime is there until it is dropped")
+        self.0.as_ref().expect("the runtime is there until it is dropped")
     }
 }
 

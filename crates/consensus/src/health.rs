@@ -30,8 +30,6 @@ impl Health {
 
     /// The error, or that of someone who does not know it better.
     pub(crate) fn failure_or(&self, reason: impl ToString) -> ConsensusError {
-        self.failure().unwrap_or_else(|| ConsensusError::Failed {
-            reason: reason.to_string(),
-        })
+        self.failure().unwrap_or_else(|| ConsensusError::Failed { reason: reason.to_string() })
     }
 }

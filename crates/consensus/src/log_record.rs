@@ -39,45 +39,32 @@ pub(crate) fn encode_small(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Reads a small record.
-pub(crate) fn decode_small<T: DeserializeOwned>(
-    what: &'static str,
-    bytes: &[u8],
-) -> Result<T, RecordError> {
+pub(crate) fn decode_small<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, RecordError> {
     let body = check_version(what, bytes)?;
-    serde_json::from_slice(body).map_err(|error| RecordError::Damaged {
-        what,
-        reason: error.to_string(),
-    })
+    serde_json::from_slice(body).map_err(|error| RecordError::Damaged { what, reason: error.to_string() })
 }
 
 /// The bytes of a log entry.
 pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
     let mut bytes = VERSION.to_be_bytes().to_vec();
-    for number in [
-        entry.log_id.leader_id.term,
-        entry.log_id.leader_id.node_id,
-        entry.log_id.index,
-    ] {
+    for number in [entry.log_id.leader_id.term, entry.log_id.leader_id.node_id, entry.log_id.index] {
         bytes.extend_from_slice(&number.to_be_bytes());
     }
     match &entry.payload {
         EntryPayload::Blank => bytes.push(BLANK),
         EntryPayload::Normal(proposal) => {
             bytes.push(COMMANDS);
-            let count =
-                u32::try_from(proposal.commands.len()).expect("the proposer batches few commands");
+            let count = u32::try_from(proposal.commands.len()).expect("the proposer batches few commands");
             bytes.extend_from_slice(&count.to_be_bytes());
             for command in &proposal.commands {
-                let length =
-                    u32::try_from(command.len()).expect("the proposer takes no command of 4 GiB");
+                let length = u32::try_from(command.len()).expect("the proposer takes no command of 4 GiB");
                 bytes.extend_from_slice(&length.to_be_bytes());
                 bytes.extend_from_slice(command);
             }
         }
         EntryPayload::Membership(membership) => {
             bytes.push(MEMBERSHIP);
-            serde_json::to_writer(&mut bytes, membership)
-                .expect("a membership has no map keys but numbers");
+            serde_json::to_writer(&mut bytes, membership).expect("a membership has no map keys but numbers");
         }
     }
     bytes
@@ -86,15 +73,10 @@ pub(crate) fn encode_entry(entry: &Entry) -> Vec<u8> {
 /// Reads the log entry that is stored at an index.
 pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<Entry, RecordError> {
     let what = "log entry";
-    let damaged = |reason: &str| RecordError::Damaged {
-        what,
-        reason: format!("{reason} (index {index})"),
-    };
+    let damaged = |reason: &str| RecordError::Damaged { what, reason: format!("{reason} (index {index})") };
     let mut body = check_version(what, bytes)?;
     let mut number = || -> Result<u64, RecordError> {
-        let (first, rest) = body
-            .split_first_chunk::<8>()
-            .ok_or_else(|| damaged("it is too short"))?;
+        let (first, rest) = body.split_first_chunk::<8>().ok_or_else(|| damaged("it is too short"))?;
         body = rest;
         Ok(u64::from_be_bytes(*first))
     };
@@ -102,14 +84,11 @@ pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<Entry, RecordErro
     if stored != index {
         return Err(damaged("it is another entry's"));
     }
-    let (kind, body) = body
-        .split_first()
-        .ok_or_else(|| damaged("it is too short"))?;
+    let (kind, body) = body.split_first().ok_or_else(|| damaged("it is too short"))?;
     let payload = match (*kind, body) {
         (BLANK, []) => EntryPayload::Blank,
         (COMMANDS, body) => {
-            let commands =
-                split_commands(body).ok_or_else(|| damaged("its commands are cut off"))?;
+            let commands = split_commands(body).ok_or_else(|| damaged("its commands are cut off"))?;
             EntryPayload::Normal(Proposal { commands })
         }
         (MEMBERSHIP, body) => {
@@ -118,10 +97,7 @@ pub(crate) fn decode_entry(index: u64, bytes: &[u8]) -> Result<Entry, RecordErro
         }
         _ => return Err(damaged("its kind is not known")),
     };
-    Ok(Entry {
-        log_id: LogId::new(CommittedLeaderId::new(term, node), index),
-        payload,
-    })
+    Ok(Entry { log_id: LogId::new(CommittedLeaderId::new(term, node), index), payload })
 }
 
 fn split_commands(mut body: &[u8]) -> Option<Vec<Vec<u8>>> {
@@ -130,8 +106,7 @@ fn split_commands(mut body: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut commands = Vec::new();
     for _ in 0..u32::from_be_bytes(*count) {
         let (length, rest) = body.split_first_chunk::<4>()?;
-        let (command, rest) =
-            rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        let (command, rest) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
         commands.push(command.to_vec());
         body = rest;
     }
@@ -139,16 +114,10 @@ fn split_commands(mut body: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 fn check_version<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a [u8], RecordError> {
-    let cut_off = || RecordError::Damaged {
-        what,
-        reason: "it is too short".to_owned(),
-    };
+    let cut_off = || RecordError::Damaged { what, reason: "it is too short".to_owned() };
     let (version, body) = bytes.split_first_chunk().ok_or_else(cut_off)?;
     match u16::from_be_bytes(*version) {
-        0 => Err(RecordError::Damaged {
-            what,
-            reason: "format version 0".to_owned(),
-        }),
+        0 => Err(RecordError::Damaged { what, reason: "format version 0".to_owned() }),
         found if found > VERSION => Err(RecordError::NewerVersion { what, found }),
         _ => Ok(body),
     }
@@ -167,15 +136,10 @@ mod tests {
         let nodes = BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2"))]);
         let membership = Membership::new(vec![BTreeSet::from([1])], nodes);
         let commands = vec![b"first".to_vec(), Vec::new(), b"third".to_vec()];
-        let payloads = [
-            EntryPayload::Blank,
-            EntryPayload::Normal(Proposal { commands }),
-            EntryPayload::Membership(membership),
-        ];
+        let payloads =
+            [EntryPayload::Blank, EntryPayload::Normal(Proposal { commands }), EntryPayload::Membership(membership)];
         let ids = (7..).map(|index| LogId::new(CommittedLeaderId::new(3, 1), index));
-        ids.zip(payloads)
-            .map(|(log_id, payload)| Entry { log_id, payload })
-            .collect()
+        ids.zip(payloads).map(|(log_id, payload)| Entry { log_id, payload }).collect()
     }
 
     #[test]
@@ -185,10 +149,7 @@ mod tests {
             assert_eq!(decode_entry(entry.log_id.index, &bytes).unwrap(), entry);
             assert!(decode_entry(entry.log_id.index + 1, &bytes).is_err());
             for length in 0..bytes.len() {
-                assert!(
-                    decode_entry(entry.log_id.index, &bytes[..length]).is_err(),
-                    "{length} of {entry:?}"
-                );
+                assert!(decode_entry(entry.log_id.index, &bytes[..length]).is_err(), "{length} of {entry:?}");
             }
         }
     }
@@ -198,9 +159,6 @@ mod tests {
         let mut bytes = encode_entry(&entries()[0]);
         bytes[1] = 9;
         let error = decode_entry(7, &bytes).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "log entry has format version 9, this version of wharf reads up to 1"
-        );
+        assert_eq!(error.to_string(), "log entry has format version 9, this version of wharf reads up to 1");
     }
 }

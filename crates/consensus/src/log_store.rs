@@ -40,13 +40,8 @@ pub(crate) struct LogStore {
 
 /// Someone who waits for a flush.
 enum FlushRequest {
-    Entries {
-        last: Option<u64>,
-        done: LogFlushed<TypeConfig>,
-    },
-    Vote {
-        done: oneshot::Sender<io::Result<()>>,
-    },
+    Entries { last: Option<u64>, done: LogFlushed<TypeConfig> },
+    Vote { done: oneshot::Sender<io::Result<()>> },
 }
 
 impl LogStore {
@@ -59,21 +54,9 @@ impl LogStore {
     ) -> io::Result<Self> {
         let (flushes, requests) = mpsc::channel();
         let mark = Arc::new(mark);
-        let thread = FlushThread {
-            storage: Arc::clone(&storage),
-            mark: Arc::clone(&mark),
-            failed: None,
-        };
-        thread::Builder::new()
-            .name("wharf-log-flush".to_owned())
-            .spawn(move || thread.run(&requests))?;
-        Ok(LogStore {
-            storage,
-            mark,
-            flushes,
-            health,
-            path: path.to_owned(),
-        })
+        let thread = FlushThread { storage: Arc::clone(&storage), mark: Arc::clone(&mark), failed: None };
+        thread::Builder::new().name("wharf-log-flush".to_owned()).spawn(move || thread.run(&requests))?;
+        Ok(LogStore { storage, mark, flushes, health, path: path.to_owned() })
     }
 
     /// Notes an error that stops the node.
@@ -82,21 +65,14 @@ impl LogStore {
     }
 
     /// An error of the storage, for openraft.
-    fn failed(
-        &self,
-        wrap: impl FnOnce(AnyError) -> StorageIoError,
-    ) -> impl FnOnce(io::Error) -> StorageError {
+    fn failed(&self, wrap: impl FnOnce(AnyError) -> StorageIoError) -> impl FnOnce(io::Error) -> StorageError {
         move |error| {
             self.note(&error);
             wrap(AnyError::new(&error)).into()
         }
     }
 
-    fn read_small<T: DeserializeOwned>(
-        &self,
-        record: SmallRecord,
-        what: &'static str,
-    ) -> io::Result<Option<T>> {
+    fn read_small<T: DeserializeOwned>(&self, record: SmallRecord, what: &'static str) -> io::Result<Option<T>> {
         read_small(self.storage.as_ref(), record, what)
     }
 }
@@ -110,9 +86,7 @@ pub(crate) fn read_small<T: DeserializeOwned>(
     let Some(bytes) = storage.read_small(record)? else {
         return Ok(None);
     };
-    log_record::decode_small(what, &bytes)
-        .map(Some)
-        .map_err(unreadable)
+    log_record::decode_small(what, &bytes).map(Some).map_err(unreadable)
 }
 
 fn unreadable(error: RecordError) -> io::Error {
@@ -207,10 +181,7 @@ fn read_entries(storage: &dyn LogStorage, range: impl RangeBounds<u64>) -> io::R
         return Ok(Vec::new());
     }
     let entries = storage.entries(start..=end)?;
-    entries
-        .iter()
-        .map(|(index, bytes)| log_record::decode_entry(*index, bytes).map_err(unreadable))
-        .collect()
+    entries.iter().map(|(index, bytes)| log_record::decode_entry(*index, bytes).map_err(unreadable)).collect()
 }
 
 impl RaftLogStorage<TypeConfig> for LogStore {
@@ -220,41 +191,29 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let state = || {
             let purged: Option<LogId> = self.read_small(SmallRecord::Purged, "purged log id")?;
             let last = self.storage.last_entry()?;
-            let last = last
-                .map(|(index, bytes)| log_record::decode_entry(index, &bytes))
-                .transpose();
+            let last = last.map(|(index, bytes)| log_record::decode_entry(index, &bytes)).transpose();
             let last = last.map_err(unreadable)?.map(|entry| entry.log_id);
-            Ok(LogState {
-                last_purged_log_id: purged,
-                last_log_id: last.max(purged),
-            })
+            Ok(LogState { last_purged_log_id: purged, last_log_id: last.max(purged) })
         };
         state().map_err(self.failed(StorageIoError::read_logs))
     }
 
     async fn get_log_reader(&mut self) -> Self::LogReader {
-        LogReader {
-            storage: Arc::clone(&self.storage),
-        }
+        LogReader { storage: Arc::clone(&self.storage) }
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), StorageError> {
         let (done, flushed) = oneshot::channel();
         self.storage
             .write_small(SmallRecord::Vote, log_record::encode_small(vote))
-            .and_then(|()| {
-                self.flushes
-                    .send(FlushRequest::Vote { done })
-                    .map_err(|_| flush_thread_gone())
-            })
+            .and_then(|()| self.flushes.send(FlushRequest::Vote { done }).map_err(|_| flush_thread_gone()))
             .map_err(self.failed(StorageIoError::write_vote))?;
         let flushed = flushed.await.unwrap_or_else(|_| Err(flush_thread_gone()));
         flushed.map_err(self.failed(StorageIoError::write_vote))
     }
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, StorageError> {
-        self.read_small(SmallRecord::Vote, "vote")
-            .map_err(self.failed(StorageIoError::read_vote))
+        self.read_small(SmallRecord::Vote, "vote").map_err(self.failed(StorageIoError::read_vote))
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), StorageError> {
@@ -264,37 +223,23 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
-        let committed =
-            self.read_small::<Option<LogId>>(SmallRecord::Committed, "committed log id");
-        Ok(committed
-            .map_err(self.failed(StorageIoError::read_logs))?
-            .flatten())
+        let committed = self.read_small::<Option<LogId>>(SmallRecord::Committed, "committed log id");
+        Ok(committed.map_err(self.failed(StorageIoError::read_logs))?.flatten())
     }
 
-    async fn append<I>(
-        &mut self,
-        entries: I,
-        callback: LogFlushed<TypeConfig>,
-    ) -> Result<(), StorageError>
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig>) -> Result<(), StorageError>
     where
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
         before_append().map_err(self.failed(StorageIoError::write_logs))?;
-        let records = entries
-            .into_iter()
-            .map(|entry| (entry.log_id.index, log_record::encode_entry(&entry)));
+        let records = entries.into_iter().map(|entry| (entry.log_id.index, log_record::encode_entry(&entry)));
         let records = records.collect::<Vec<_>>();
         let last = records.last().map(|(index, _)| *index);
-        self.storage
-            .append(records)
-            .map_err(self.failed(StorageIoError::write_logs))?;
+        self.storage.append(records).map_err(self.failed(StorageIoError::write_logs))?;
         fail_point!("consensus::after_append_before_flush");
         self.flushes
-            .send(FlushRequest::Entries {
-                last,
-                done: callback,
-            })
+            .send(FlushRequest::Entries { last, done: callback })
             .map_err(|_| self.failed(StorageIoError::write_logs)(flush_thread_gone()))
     }
 
@@ -321,9 +266,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
 /// A failpoint that can also give an error, as a disk does that is full.
 fn before_append() -> io::Result<()> {
-    fail_point!("consensus::before_append", |_| Err(
-        io::ErrorKind::StorageFull.into()
-    ));
+    fail_point!("consensus::before_append", |_| Err(io::ErrorKind::StorageFull.into()));
     Ok(())
 }
 

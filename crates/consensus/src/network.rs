@@ -7,8 +7,8 @@ use std::fmt;
 use openraft::error::{InstallSnapshotError, RPCError, RaftError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
+    VoteResponse,
 };
 use openraft::{BasicNode, RaftNetwork, RaftNetworkFactory};
 
@@ -25,11 +25,7 @@ pub(crate) struct NoTransport {
 
 impl fmt::Display for NoTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "node {} cannot be reached: this version of wharf has groups of one node only",
-            self.target
-        )
+        write!(f, "node {} cannot be reached: this version of wharf has groups of one node only", self.target)
     }
 }
 
@@ -43,8 +39,7 @@ impl RaftNetworkFactory<TypeConfig> for NoNetwork {
     }
 }
 
-type Refused<T, E = openraft::error::Infallible> =
-    Result<T, RPCError<NodeId, BasicNode, RaftError<NodeId, E>>>;
+type Refused<T, E = openraft::error::Infallible> = Result<T, RPCError<NodeId, BasicNode, RaftError<NodeId, E>>>;
 
 impl NoTransport {
     fn refusal<E: std::error::Error>(&self) -> RPCError<NodeId, BasicNode, RaftError<NodeId, E>> {
@@ -69,11 +64,7 @@ impl RaftNetwork<TypeConfig> for NoTransport {
         Err(self.refusal())
     }
 
-    async fn vote(
-        &mut self,
-        _request: VoteRequest<NodeId>,
-        _option: RPCOption,
-    ) -> Refused<VoteResponse<NodeId>> {
+    async fn vote(&mut self, _request: VoteRequest<NodeId>, _option: RPCOption) -> Refused<VoteResponse<NodeId>> {
         Err(self.refusal())
     }
 }

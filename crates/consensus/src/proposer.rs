@@ -57,42 +57,25 @@ impl Proposer {
         limits: Limits,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(limits.waiting_commands);
-        let task = Batcher {
-            raft,
-            health,
-            folder,
-            free_bytes: limits.free_bytes,
-            snapshot_bytes,
-            waiting,
-            next: None,
-        };
+        let task = Batcher { raft, health, folder, free_bytes: limits.free_bytes, snapshot_bytes, waiting, next: None };
         (Proposer { queue, limits }, task.run())
     }
 
     /// Has a command applied, and returns what it was answered.
-    pub(crate) async fn propose(
-        &self,
-        envelope: &Envelope,
-    ) -> Result<CommandAnswer, ConsensusError> {
+    pub(crate) async fn propose(&self, envelope: &Envelope) -> Result<CommandAnswer, ConsensusError> {
         let command = encode_envelope(envelope);
         let (size_bytes, limit_bytes) = (command.len(), self.limits.command_bytes);
         if size_bytes > limit_bytes {
-            return Err(ConsensusError::CommandTooLarge {
-                size_bytes,
-                limit_bytes,
-            });
+            return Err(ConsensusError::CommandTooLarge { size_bytes, limit_bytes });
         }
         let after = self.limits.timeout;
         let deadline = Instant::now() + after;
         let (answer, answered) = oneshot::channel();
-        match tokio::time::timeout_at(deadline, self.queue.send(Waiting { command, answer })).await
-        {
+        match tokio::time::timeout_at(deadline, self.queue.send(Waiting { command, answer })).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Err(ConsensusError::Stopped),
             Err(_) => {
-                return Err(ConsensusError::Overloaded {
-                    limit: self.limits.waiting_commands,
-                });
+                return Err(ConsensusError::Overloaded { limit: self.limits.waiting_commands });
             }
         }
         match tokio::time::timeout_at(deadline, answered).await {
@@ -120,19 +103,13 @@ struct Batcher {
 impl Batcher {
     async fn run(mut self) {
         while let Some(batch) = self.batch().await {
-            let (commands, waiting): (Vec<_>, Vec<_>) = batch
-                .into_iter()
-                .map(|waiting| (waiting.command, waiting.answer))
-                .unzip();
+            let (commands, waiting): (Vec<_>, Vec<_>) =
+                batch.into_iter().map(|waiting| (waiting.command, waiting.answer)).unzip();
             let answers = match self.write(Proposal { commands }).await {
                 Ok(answers) => answers.into_iter().map(Ok).collect::<Vec<_>>(),
                 Err(error) => waiting.iter().map(|_| Err(error.clone())).collect(),
             };
-            assert_eq!(
-                answers.len(),
-                waiting.len(),
-                "an entry answers each of its commands"
-            );
+            assert_eq!(answers.len(), waiting.len(), "an entry answers each of its commands");
             for (waiting, answer) in waiting.into_iter().zip(answers) {
                 // Who does not wait any more does not need to know.
                 drop(waiting.send(answer));
@@ -165,13 +142,9 @@ impl Batcher {
         self.check_space()?;
         match self.raft.client_write(proposal).await {
             Ok(response) => Ok(response.data),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
-                Err(ConsensusError::NotLeader)
-            }
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(ConsensusError::NotLeader),
             Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
-                Err(ConsensusError::Failed {
-                    reason: error.to_string(),
-                })
+                Err(ConsensusError::Failed { reason: error.to_string() })
             }
             Err(RaftError::Fatal(fatal)) => Err(self.health.failure_or(fatal)),
         }
@@ -180,10 +153,7 @@ impl Batcher {
     /// A disk that gets full in the midst of a write stops the node (see `log_store`). So commands are refused while there is still room
     /// for the log and the next snapshots, and taken again when there is more.
     fn check_space(&self) -> Result<(), ConsensusError> {
-        let snapshots = self
-            .snapshot_bytes
-            .load(Ordering::Relaxed)
-            .saturating_mul(2);
+        let snapshots = self.snapshot_bytes.load(Ordering::Relaxed).saturating_mul(2);
         files::check_free_space(&self.folder, self.free_bytes.saturating_add(snapshots))
     }
 }

@@ -31,27 +31,18 @@ pub(crate) struct ReadIndex {
 
 impl ReadIndex {
     pub(crate) fn new(raft: Raft, health: Arc<Health>, timeout: Duration) -> Self {
-        ReadIndex {
-            raft,
-            health,
-            timeout,
-            next: Arc::default(),
-            under_way: Arc::default(),
-        }
+        ReadIndex { raft, health, timeout, next: Arc::default(), under_way: Arc::default() }
     }
 
     /// Returns when this node's state has every command that was answered before the call.
     pub(crate) async fn wait(&self) -> Result<(), ConsensusError> {
         let round = {
             let mut next = self.next.lock();
-            next.get_or_insert_with(|| self.clone().round().boxed().shared())
-                .clone()
+            next.get_or_insert_with(|| self.clone().round().boxed().shared()).clone()
         };
         tokio::time::timeout(self.timeout, round)
             .await
-            .unwrap_or(Err(ConsensusError::ReadTimeout {
-                after: self.timeout,
-            }))
+            .unwrap_or(Err(ConsensusError::ReadTimeout { after: self.timeout }))
     }
 
     async fn round(self) -> Result<(), ConsensusError> {

@@ -42,10 +42,7 @@ impl SledStorage {
     /// Opens or makes the database of a data folder.
     pub(crate) fn open(data: Arc<DataFolder>) -> io::Result<Self> {
         let folder = data.log();
-        let config = sled::Config::new()
-            .path(&folder)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None);
+        let config = sled::Config::new().path(&folder).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let (db, log, small) = guard(|| {
             let db = config.open()?;
             let (log, small) = (db.open_tree("log")?, db.open_tree("small")?);
@@ -55,15 +52,7 @@ impl SledStorage {
         // The names of what sled has just made must outlive a power failure too.
         files::sync_parent(&folder)?;
         File::open(&folder)?.sync_all()?;
-        Ok(SledStorage {
-            db,
-            log,
-            small,
-            folder,
-            file,
-            failed: AtomicBool::new(false),
-            _data: data,
-        })
+        Ok(SledStorage { db, log, small, folder, file, failed: AtomicBool::new(false), _data: data })
     }
 }
 
@@ -99,20 +88,12 @@ impl LogStorage for SledStorage {
     fn entries(&self, range: RangeInclusive<u64>) -> io::Result<Vec<(u64, Vec<u8>)>> {
         let keys = range.start().to_be_bytes()..=range.end().to_be_bytes();
         self.guarded(|| {
-            self.log
-                .range(keys)
-                .map(|entry| entry.map(|(key, value)| (index_of(&key), value.to_vec())))
-                .collect()
+            self.log.range(keys).map(|entry| entry.map(|(key, value)| (index_of(&key), value.to_vec()))).collect()
         })
     }
 
     fn last_entry(&self) -> io::Result<Option<(u64, Vec<u8>)>> {
-        self.guarded(|| {
-            Ok(self
-                .log
-                .last()?
-                .map(|(key, value)| (index_of(&key), value.to_vec())))
-        })
+        self.guarded(|| Ok(self.log.last()?.map(|(key, value)| (index_of(&key), value.to_vec()))))
     }
 
     fn append(&self, entries: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
@@ -184,19 +165,11 @@ fn guard<T>(run: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(sled::Error::Io(error))) => Err(error),
-        Ok(Err(error)) => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            error.to_string(),
-        )),
+        Ok(Err(error)) => Err(io::Error::new(io::ErrorKind::InvalidData, error.to_string())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("no message");
-            Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("sled panicked: {text}"),
-            ))
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("sled panicked: {text}")))
         }
     }
 }

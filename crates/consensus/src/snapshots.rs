@@ -64,9 +64,7 @@ pub(crate) struct SnapshotStore {
 
 impl SnapshotStore {
     /// Opens the folder and reads the newest snapshot that is whole.
-    pub(crate) fn open(
-        data: Arc<DataFolder>,
-    ) -> Result<(Self, Option<(SnapshotMeta, State)>), ConsensusError> {
+    pub(crate) fn open(data: Arc<DataFolder>) -> Result<(Self, Option<(SnapshotMeta, State)>), ConsensusError> {
         let folder = data.snapshots();
         let failed = |error: io::Error| ConsensusError::io(&folder, &error);
         files::create_folder(&folder).map_err(failed)?;
@@ -88,8 +86,7 @@ impl SnapshotStore {
                 Err(error @ ConsensusError::Damaged { .. }) => {
                     tracing::error!(%error, "a snapshot is damaged and set aside, the one before it is used");
                     let aside = PathBuf::from(format!("{}{DAMAGED}", path.display()));
-                    files::publish(&path, &aside)
-                        .map_err(|error| ConsensusError::io(&path, &error))?;
+                    files::publish(&path, &aside).map_err(|error| ConsensusError::io(&path, &error))?;
                 }
                 Err(error) => return Err(error),
             }
@@ -101,20 +98,11 @@ impl SnapshotStore {
     /// Writes a snapshot and removes those that are not needed any more. Blocks.
     pub(crate) fn save(&self, snapshot: &StoredSnapshot) -> Result<(), ConsensusError> {
         let mut current = self.current.lock();
-        let path = self.folder.join(format!(
-            "{:020}{EXTENSION}",
-            next_index(snapshot.meta.last_log_id)
-        ));
+        let path = self.folder.join(format!("{:020}{EXTENSION}", next_index(snapshot.meta.last_log_id)));
         write(&path, snapshot).map_err(|error| ConsensusError::io(&path, &error))?;
-        self.newest_bytes
-            .store(snapshot.state.len() as u64, Ordering::Relaxed);
+        self.newest_bytes.store(snapshot.state.len() as u64, Ordering::Relaxed);
         let before = current.replace(snapshot.meta.clone());
-        for old in self
-            .paths()
-            .map_err(|error| ConsensusError::io(&self.folder, &error))?
-            .iter()
-            .skip(KEPT)
-        {
+        for old in self.paths().map_err(|error| ConsensusError::io(&self.folder, &error))?.iter().skip(KEPT) {
             fs::remove_file(old).map_err(|error| ConsensusError::io(old, &error))?;
         }
         // The one before this one is whole: it was read at the start, or written by us.
@@ -131,12 +119,7 @@ impl SnapshotStore {
         let Some(meta) = current.as_ref() else {
             return Ok(None);
         };
-        read(
-            &self
-                .folder
-                .join(format!("{:020}{EXTENSION}", next_index(meta.last_log_id))),
-        )
-        .map(Some)
+        read(&self.folder.join(format!("{:020}{EXTENSION}", next_index(meta.last_log_id)))).map(Some)
     }
 
     /// How far the log may be purged, whenever that changes.
@@ -157,20 +140,14 @@ impl SnapshotStore {
     }
 
     fn remove_temporary(&self) -> io::Result<()> {
-        self.files_ending(files::TEMPORARY)?
-            .into_iter()
-            .try_for_each(fs::remove_file)
+        self.files_ending(files::TEMPORARY)?.into_iter().try_for_each(fs::remove_file)
     }
 
     fn files_ending(&self, ending: &str) -> io::Result<Vec<PathBuf>> {
         let mut paths = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if path
-                .as_os_str()
-                .as_encoded_bytes()
-                .ends_with(ending.as_bytes())
-            {
+            if path.as_os_str().as_encoded_bytes().ends_with(ending.as_bytes()) {
                 paths.push(path);
             }
         }
@@ -186,11 +163,7 @@ fn next_index(last: Option<LogId>) -> u64 {
 /// A state out of a snapshot.
 pub(crate) fn decode(path: &Path, state: &[u8]) -> Result<State, ConsensusError> {
     decode_state(state).map_err(|error| match error {
-        EncodingError::NewerVersion {
-            what,
-            found,
-            supported,
-        } => ConsensusError::NewerVersion {
+        EncodingError::NewerVersion { what, found, supported } => ConsensusError::NewerVersion {
             path: path.to_owned(),
             what: what.to_owned(),
             found: found.into(),
@@ -204,11 +177,7 @@ fn write(path: &Path, snapshot: &StoredSnapshot) -> io::Result<()> {
     let meta = serde_json::to_vec(&snapshot.meta).map_err(io::Error::other)?;
     let mut header = MAGIC.to_vec();
     header.extend_from_slice(&VERSION.to_be_bytes());
-    header.extend_from_slice(
-        &u32::try_from(meta.len())
-            .map_err(io::Error::other)?
-            .to_be_bytes(),
-    );
+    header.extend_from_slice(&u32::try_from(meta.len()).map_err(io::Error::other)?.to_be_bytes());
     header.extend_from_slice(&(snapshot.state.len() as u64).to_be_bytes());
     header.extend_from_slice(&checksum(&meta, &snapshot.state));
     let temporary = PathBuf::from(format!("{}{}", path.display(), files::TEMPORARY));
@@ -220,29 +189,20 @@ fn write(path: &Path, snapshot: &StoredSnapshot) -> io::Result<()> {
 }
 
 fn checksum(meta: &[u8], state: &[u8]) -> [u8; 32] {
-    Sha256::new()
-        .chain_update(meta)
-        .chain_update(state)
-        .finalize()
-        .into()
+    Sha256::new().chain_update(meta).chain_update(state).finalize().into()
 }
 
 /// Reads a snapshot and checks it.
 fn read(path: &Path) -> Result<StoredSnapshot, ConsensusError> {
     let bytes = fs::read(path).map_err(|error| ConsensusError::io(path, &error))?;
     let damaged = |reason: &str| ConsensusError::damaged(path, reason);
-    let (header, body) = bytes
-        .split_first_chunk::<HEADER_SIZE>()
-        .ok_or_else(|| damaged("it is too short"))?;
+    let (header, body) = bytes.split_first_chunk::<HEADER_SIZE>().ok_or_else(|| damaged("it is too short"))?;
     let (magic, header) = header.split_at(MAGIC.len());
     if magic != MAGIC {
         return Err(damaged("it is not a snapshot"));
     }
-    let number = |range: std::ops::Range<usize>| {
-        header[range]
-            .iter()
-            .fold(0_u64, |n, byte| (n << 8) | u64::from(*byte))
-    };
+    let number =
+        |range: std::ops::Range<usize>| header[range].iter().fold(0_u64, |n, byte| (n << 8) | u64::from(*byte));
     let (version, meta_size, state_size) = (number(0..2), number(2..6), number(6..14));
     if version > u64::from(VERSION) {
         return Err(ConsensusError::NewerVersion {
@@ -255,15 +215,10 @@ fn read(path: &Path) -> Result<StoredSnapshot, ConsensusError> {
     if version == 0 || meta_size.checked_add(state_size) != Some(body.len() as u64) {
         return Err(damaged("its length is not what its header says"));
     }
-    let (meta, state) = body
-        .split_at(usize::try_from(meta_size).map_err(|_| damaged("its header is not readable"))?);
+    let (meta, state) = body.split_at(usize::try_from(meta_size).map_err(|_| damaged("its header is not readable"))?);
     if header[14..] != checksum(meta, state) {
         return Err(damaged("its checksum does not match"));
     }
-    let meta =
-        serde_json::from_slice(meta).map_err(|error| damaged(&format!("its metadata: {error}")))?;
-    Ok(StoredSnapshot {
-        meta,
-        state: state.to_vec(),
-    })
+    let meta = serde_json::from_slice(meta).map_err(|error| damaged(&format!("its metadata: {error}")))?;
+    Ok(StoredSnapshot { meta, state: state.to_vec() })
 }

@@ -17,8 +17,7 @@ use wharf_catalog::{EncodingError, State, apply, decode_envelope, encode_state};
 use crate::error::ConsensusError;
 use crate::health::Health;
 use crate::raft_types::{
-    CommandAnswer, Entry, LogId, SnapshotMeta, StorageError, StorageIoError, StoredMembership,
-    TypeConfig,
+    CommandAnswer, Entry, LogId, SnapshotMeta, StorageError, StorageIoError, StoredMembership, TypeConfig,
 };
 use crate::snapshots::{self, SnapshotStore, StoredSnapshot};
 
@@ -53,21 +52,11 @@ impl StateMachine {
             state: Arc::new(state),
         });
         let applied = Arc::new(RwLock::new(applied.unwrap_or_default()));
-        (
-            StateMachine {
-                applied: Arc::clone(&applied),
-                snapshots,
-                health,
-            },
-            applied,
-        )
+        (StateMachine { applied: Arc::clone(&applied), snapshots, health }, applied)
     }
 
     /// Applies one entry.
-    fn apply_entry(
-        applied: &mut Applied,
-        entry: Entry,
-    ) -> Result<Vec<CommandAnswer>, EncodingError> {
+    fn apply_entry(applied: &mut Applied, entry: Entry) -> Result<Vec<CommandAnswer>, EncodingError> {
         applied.last = Some(entry.log_id);
         match entry.payload {
             EntryPayload::Blank => Ok(Vec::new()),
@@ -110,9 +99,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             // It could be read when it was taken, or at the start. So this is a bug or a broken memory: stop, rather than go on with
             // a state that other replicas do not have.
             answers.push(Self::apply_entry(&mut applied, entry).map_err(|error| {
-                self.health.fail(ConsensusError::Failed {
-                    reason: error.to_string(),
-                });
+                self.health.fail(ConsensusError::Failed { reason: error.to_string() });
                 StorageIoError::apply(log_id, AnyError::new(&error))
             })?);
         }
@@ -138,10 +125,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
-        let stored = StoredSnapshot {
-            meta: meta.clone(),
-            state: snapshot.into_inner(),
-        };
+        let stored = StoredSnapshot { meta: meta.clone(), state: snapshot.into_inner() };
         let snapshots = Arc::clone(&self.snapshots);
         let state = blocking(move || {
             let state = snapshots::decode(Path::new("a snapshot from the leader"), &stored.state)?;
@@ -150,23 +134,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         })
         .await
         .map_err(|error| snapshot_failed(&self.health, meta, error))?;
-        *self.applied.write() = Applied {
-            last: meta.last_log_id,
-            membership: meta.last_membership.clone(),
-            state: Arc::new(state),
-        };
+        *self.applied.write() =
+            Applied { last: meta.last_log_id, membership: meta.last_membership.clone(), state: Arc::new(state) };
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
         let snapshots = Arc::clone(&self.snapshots);
         let newest = blocking(move || snapshots.newest()).await;
-        let newest =
-            newest.map_err(|error| StorageIoError::read_snapshot(None, AnyError::new(&error)))?;
-        Ok(newest.map(|stored| Snapshot {
-            meta: stored.meta,
-            snapshot: Box::new(Cursor::new(stored.state)),
-        }))
+        let newest = newest.map_err(|error| StorageIoError::read_snapshot(None, AnyError::new(&error)))?;
+        Ok(newest.map(|stored| Snapshot { meta: stored.meta, snapshot: Box::new(Cursor::new(stored.state)) }))
     }
 }
 
@@ -181,31 +158,17 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         let applied = self.applied.clone();
         // The same entries give the same bytes, so the log id names them.
-        let snapshot_id = applied
-            .last
-            .map_or("empty".to_owned(), |last| last.to_string());
-        let meta = SnapshotMeta {
-            last_log_id: applied.last,
-            last_membership: applied.membership,
-            snapshot_id,
-        };
+        let snapshot_id = applied.last.map_or("empty".to_owned(), |last| last.to_string());
+        let meta = SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership, snapshot_id };
         let (snapshots, building) = (Arc::clone(&self.snapshots), meta.clone());
         let stored = blocking(move || {
-            let stored = StoredSnapshot {
-                meta: building,
-                state: encode_state(&applied.state),
-            };
+            let stored = StoredSnapshot { meta: building, state: encode_state(&applied.state) };
             snapshots.save(&stored)?;
             Ok(stored)
         });
-        let stored = stored
-            .await
-            .map_err(|error| snapshot_failed(&self.health, &meta, error))?;
+        let stored = stored.await.map_err(|error| snapshot_failed(&self.health, &meta, error))?;
         tracing::info!(last = %stored.meta.snapshot_id, bytes = stored.state.len(), "snapshot written");
-        Ok(Snapshot {
-            meta: stored.meta,
-            snapshot: Box::new(Cursor::new(stored.state)),
-        })
+        Ok(Snapshot { meta: stored.meta, snapshot: Box::new(Cursor::new(stored.state)) })
     }
 }
 
@@ -220,9 +183,5 @@ async fn blocking<T: Send + 'static>(
     run: impl FnOnce() -> Result<T, ConsensusError> + Send + 'static,
 ) -> Result<T, ConsensusError> {
     let result = tokio::task::spawn_blocking(run).await;
-    result.unwrap_or_else(|error| {
-        Err(ConsensusError::Failed {
-            reason: error.to_string(),
-        })
-    })
+    result.unwrap_or_else(|error| Err(ConsensusError::Failed { reason: error.to_string() }))
 }

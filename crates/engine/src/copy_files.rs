@@ -99,7 +99,13 @@ fn context(state: &Arc<SessionState>) -> SessionContext {
     SessionContext::new_with_state(state.as_ref().clone())
 }
 
-async fn read(state: &Arc<SessionState>, url: &str, format: &FileFormat, table: &Table, provided: &[usize]) -> Result<DataFrame, SqlError> {
+async fn read(
+    state: &Arc<SessionState>,
+    url: &str,
+    format: &FileFormat,
+    table: &Table,
+    provided: &[usize],
+) -> Result<DataFrame, SqlError> {
     let context = context(state);
     let schema = arrow::datatypes::Schema::new(
         provided
@@ -121,9 +127,7 @@ async fn read(state: &Arc<SessionState>, url: &str, format: &FileFormat, table: 
                 .schema(&schema);
             context.read_csv(url, options).await
         }
-        FileKind::Json => {
-            context.read_json(url, JsonReadOptions::default().file_extension("").schema(&schema)).await
-        }
+        FileKind::Json => context.read_json(url, JsonReadOptions::default().file_extension("").schema(&schema)).await,
     }
     .map_err(from_datafusion)
 }
@@ -217,9 +221,7 @@ pub(crate) async fn unload(
     let counted = limits
         .within(async {
             match format.kind {
-                FileKind::Parquet => {
-                    frame.write_parquet(&url, write, Some(TableParquetOptions::default())).await
-                }
+                FileKind::Parquet => frame.write_parquet(&url, write, Some(TableParquetOptions::default())).await,
                 FileKind::Csv => {
                     let csv = datafusion::config::CsvOptions::default()
                         .with_has_header(format.header)

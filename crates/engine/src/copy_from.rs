@@ -87,10 +87,7 @@ pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outc
     let table = match find_relation(table_name, &context)? {
         Relation::Table(table) => table,
         Relation::View(view) => {
-            return Err(SqlError::new(
-                SqlState::WRONG_OBJECT_TYPE,
-                format!("cannot copy to view \"{}\"", view.name),
-            ));
+            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot copy to view \"{}\"", view.name)));
         }
     };
     let provided = column_list(columns, &table)?;

@@ -29,11 +29,8 @@ pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outc
     if let ast::CopySource::Table { table_name, .. } = source
         && let Ok(wharf_catalog::Relation::View(view)) = crate::names::find_relation(table_name, &context)
     {
-        return Err(SqlError::new(
-            SqlState::WRONG_OBJECT_TYPE,
-            format!("cannot copy from view \"{}\"", view.name),
-        )
-        .with_hint("Try the COPY (SELECT ...) TO variant."));
+        return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot copy from view \"{}\"", view.name))
+            .with_hint("Try the COPY (SELECT ...) TO variant."));
     }
     let plan = session.plan_query(&query, &[], &context).await?;
     if let ast::CopyTarget::File { filename } = target {
@@ -60,11 +57,10 @@ pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outc
     let mut header = Vec::new();
     encoder.header(&mut header);
     let start = (!header.is_empty()).then(|| Ok((Bytes::from(header), 0)));
-    let chunks = futures::stream::iter(start).chain(
-        batches
-            .map(Some)
-            .chain(futures::stream::once(async { None }))
-            .scan(encoder, |encoder, batch: Option<Result<RecordBatch, SqlError>>| {
+    let chunks =
+        futures::stream::iter(start).chain(batches.map(Some).chain(futures::stream::once(async { None })).scan(
+            encoder,
+            |encoder, batch: Option<Result<RecordBatch, SqlError>>| {
                 let mut out = Vec::new();
                 let chunk = match batch {
                     Some(Ok(batch)) => {
@@ -77,8 +73,8 @@ pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outc
                     }
                 };
                 futures::future::ready(Some(chunk))
-            }),
-    );
+            },
+        ));
     Ok(Outcome::CopyOut(CopyOut {
         binary: options.format == CopyFormat::Binary,
         columns: count,

@@ -32,13 +32,12 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> SqlError {
         DataFusionError::ObjectStore(inner) => from_object_store(&inner),
         DataFusionError::IoError(inner) => from_io(&inner),
         DataFusionError::SchemaError(inner, _) => from_schema(*inner),
-        DataFusionError::NotImplemented(message) => SqlError::unsupported(first_line(&message)),
+        DataFusionError::NotImplemented(message) => from_unsupported(&message),
         DataFusionError::SQL(inner, _) => syntax(&inner.to_string()),
         DataFusionError::Plan(message) => from_plan(&message),
-        DataFusionError::ResourcesExhausted(message) => {
-            SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(sentence(&first_line(&message)))
-                .with_hint("Raise memory_limit_bytes in the configuration, or reduce what the query keeps at once.")
-        }
+        DataFusionError::ResourcesExhausted(message) => SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory")
+            .with_detail(sentence(&first_line(&message)))
+            .with_hint("Raise memory_limit_bytes in the configuration, or reduce what the query keeps at once."),
         DataFusionError::Execution(message) => from_execution(&message),
         DataFusionError::ExecutionJoin(join) if join.is_cancelled() => canceled(),
         DataFusionError::Configuration(message) => {
@@ -111,9 +110,7 @@ fn from_arrow_ref(error: &ArrowError) -> SqlError {
             SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range")
                 .with_detail(sentence(&first_line(message)))
         }
-        ArrowError::CastError(message) => {
-            SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, first_line(message))
-        }
+        ArrowError::CastError(message) => SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, first_line(message)),
         ArrowError::ParquetError(message) => {
             SqlError::new(SqlState::DATA_CORRUPTED, format!("cannot read a data file: {}", first_line(message)))
         }
@@ -199,9 +196,9 @@ fn from_schema(error: SchemaError) -> SqlError {
             }
             let name = match &field.relation {
                 Some(relation) => {
-                    let known = valid_fields.iter().any(|valid| {
-                        valid.relation.as_ref().is_some_and(|r| r.table() == relation.table())
-                    });
+                    let known = valid_fields
+                        .iter()
+                        .any(|valid| valid.relation.as_ref().is_some_and(|r| r.table() == relation.table()));
                     if !known {
                         return SqlError::new(
                             SqlState::UNDEFINED_TABLE,
@@ -263,8 +260,9 @@ fn from_plan(message: &str) -> SqlError {
     let has = |needle: &str| line.contains(needle);
     if has("Invalid function '") {
         let name = line.split('\'').nth(1).unwrap_or_default();
-        return SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
-            .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+        return SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")).with_hint(
+            "No function matches the given name and argument types. You might need to add explicit type casts.",
+        );
     }
     if has("must appear in the GROUP BY clause") || has("could not be resolved from available columns") {
         return SqlError::new(SqlState::GROUPING_ERROR, lower_first(&line));
@@ -273,19 +271,44 @@ fn from_plan(message: &str) -> SqlError {
         return SqlError::unsupported("a correlated scalar subquery must return one row by an aggregate or LIMIT 1")
             .with_hint("Use an aggregate such as max() in the subquery, or a join.");
     }
-    if has("Failed to coerce arguments") || has("does not support zero arguments") || has("No function matches") || has("coercion from") {
-        return SqlError::new(SqlState::UNDEFINED_FUNCTION, lower_first(&line))
-            .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.");
+    if has("Failed to coerce arguments")
+        || has("does not support zero arguments")
+        || has("No function matches")
+        || has("coercion from")
+    {
+        return SqlError::new(SqlState::UNDEFINED_FUNCTION, lower_first(&line)).with_hint(
+            "No function matches the given name and argument types. You might need to add explicit type casts.",
+        );
     }
     if has("Cannot infer common argument type") || has("Cannot coerce arithmetic") {
-        return SqlError::new(SqlState::UNDEFINED_FUNCTION, lower_first(&line))
-            .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.");
+        return SqlError::new(SqlState::UNDEFINED_FUNCTION, lower_first(&line)).with_hint(
+            "No operator matches the given name and argument types. You might need to add explicit type casts.",
+        );
     }
     if has("queries have different number of columns") || has("must have the same number of columns") {
         return SqlError::new(SqlState::SYNTAX_ERROR, "each UNION query must have the same number of columns");
     }
     if has("Inconsistent data length across values list") || has("Inconsistent data type across values list") {
         return SqlError::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length");
+    }
+    let plain = |code: SqlState| SqlError::new(code, lower_first(&line));
+    if has("aggregate functions are not allowed")
+        || has("Aggregate functions are not allowed")
+        || has("calls cannot be nested")
+    {
+        return plain(SqlState::GROUPING_ERROR);
+    }
+    if has("column out of bounds") || has("Cannot find column with position") || has("names given as column alias") {
+        return plain(SqlState::INVALID_COLUMN_REFERENCE);
+    }
+    if has("specified more than once") && has("WITH query name") {
+        return plain(SqlState::DUPLICATE_ALIAS);
+    }
+    if has("Unary operator") || has("failed to match any signature") {
+        return plain(SqlState::UNDEFINED_FUNCTION);
+    }
+    if has("Cannot create filter with non-boolean predicate") {
+        return plain(SqlState::DATATYPE_MISMATCH);
     }
     if has("Projections require unique expression names") {
         return SqlError::new(SqlState::DUPLICATE_COLUMN, "two columns of a subquery have the same name")
@@ -313,6 +336,19 @@ fn from_execution(message: &str) -> SqlError {
         return SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value out of range");
     }
     SqlError::new(SqlState::DATA_EXCEPTION, lower_first(&line))
+}
+
+/// What DataFusion does not plan: PostgreSQL refuses some of it too, with a code of its own.
+fn from_unsupported(message: &str) -> SqlError {
+    let line = first_line(message);
+    if line.contains("logical expression WindowFunction") {
+        return SqlError::new(SqlState::WINDOWING_ERROR, "window functions are not allowed here");
+    }
+    if line.contains("logical expression Exists") || line.contains("logical expression InSubquery") {
+        return SqlError::unsupported("a subquery cannot stand here")
+            .with_hint("Use it in WHERE, or join with the subquery.");
+    }
+    SqlError::unsupported(lower_first(&line))
 }
 
 /// A parser's message as a PostgreSQL syntax error, with the position when the message names line and column.

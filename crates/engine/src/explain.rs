@@ -47,8 +47,9 @@ pub(crate) async fn run(
     let plan = match statement.as_ref() {
         Ast::Query(query) => session.plan_query(query, &[], &context).await?,
         Ast::Insert(_) if wanted.analyze => {
-            return Err(SqlError::unsupported("EXPLAIN ANALYZE of INSERT is not supported")
-                .with_hint("Explain its query."));
+            return Err(
+                SqlError::unsupported("EXPLAIN ANALYZE of INSERT is not supported").with_hint("Explain its query.")
+            );
         }
         Ast::Insert(insert) => InsertPlan::new(session, insert, &[], &context).await?.plan,
         other => {
@@ -103,10 +104,7 @@ fn apply(options: &mut Options, option: &UtilityOption) -> Result<(), SqlError> 
         "format" if value.trim_matches('\'') == "text" => {}
         "format" => return Err(SqlError::unsupported("EXPLAIN formats other than text are not supported")),
         other => {
-            return Err(SqlError::new(
-                SqlState::SYNTAX_ERROR,
-                format!("unrecognized EXPLAIN option \"{other}\""),
-            ));
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, format!("unrecognized EXPLAIN option \"{other}\"")));
         }
     }
     Ok(())

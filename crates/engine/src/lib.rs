@@ -35,10 +35,10 @@ mod time_zone;
 
 pub use copy_from::CopyIn;
 pub use engine::{Engine, EngineOptions};
+pub use scram::verifier as scram_verifier;
 pub use session::{
     Canceller, CopyOut, Notice, Outcome, Prepared, ResultColumn, RowStream, Session, Startup, TransactionStatus,
 };
-pub use scram::verifier as scram_verifier;
 pub use statement::Statement;
 
 /// The places on the way of a commit where a test can make the process fail.

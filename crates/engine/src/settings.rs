@@ -267,7 +267,10 @@ impl Settings {
                 if !(low..=high).contains(&number) {
                     return Err(SqlError::new(
                         SqlState::INVALID_PARAMETER_VALUE,
-                        format!("{number} is outside the valid range for parameter \"{}\" ({low} .. {high})", known.name),
+                        format!(
+                            "{number} is outside the valid range for parameter \"{}\" ({low} .. {high})",
+                            known.name
+                        ),
                     ));
                 }
                 if known.name == "extra_float_digits" {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, TimestampMicrosecondArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
-use wharf_values::{SqlError, SqlState};
-use wharf_values::mapping::UTC;
 use wharf_values::TextFormat;
+use wharf_values::mapping::UTC;
+use wharf_values::{SqlError, SqlState};
 
 const SECOND_MICROS: i64 = 1_000_000;
 
@@ -30,18 +30,15 @@ pub(crate) fn instant_to_local(array: &ArrayRef, format: &TextFormat) -> Result<
     })
 }
 
-fn convert(
-    array: &ArrayRef,
-    zone: Option<&str>,
-    shift: impl Fn(i64) -> Option<i64>,
-) -> Result<ArrayRef, SqlError> {
+fn convert(array: &ArrayRef, zone: Option<&str>, shift: impl Fn(i64) -> Option<i64>) -> Result<ArrayRef, SqlError> {
     let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None))
         .map_err(|error| SqlError::internal(error.to_string()))?;
     let shifted: TimestampMicrosecondArray =
         micros.as_primitive::<TimestampMicrosecondType>().try_unary(|value| match value {
             i64::MAX | i64::MIN => Ok(value),
-            value => shift(value)
-                .ok_or_else(|| SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range")),
+            value => {
+                shift(value).ok_or_else(|| SqlError::new(SqlState::DATETIME_FIELD_OVERFLOW, "timestamp out of range"))
+            }
         })?;
     Ok(Arc::new(shifted.with_timezone_opt(zone)))
 }

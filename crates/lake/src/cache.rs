@@ -31,12 +31,7 @@ impl<V: Clone> WeightedCache<V> {
     pub(crate) fn new(limit_bytes: usize) -> WeightedCache<V> {
         WeightedCache {
             limit_bytes,
-            inner: Mutex::new(Inner {
-                entries: HashMap::new(),
-                order: BTreeMap::new(),
-                clock: 0,
-                size_bytes: 0,
-            }),
+            inner: Mutex::new(Inner { entries: HashMap::new(), order: BTreeMap::new(), clock: 0, size_bytes: 0 }),
         }
     }
 
@@ -63,14 +58,7 @@ impl<V: Clone> WeightedCache<V> {
         inner.clock += 1;
         let used = inner.clock;
         inner.order.insert(used, key.to_owned());
-        inner.entries.insert(
-            key.to_owned(),
-            Entry {
-                value,
-                size_bytes,
-                used,
-            },
-        );
+        inner.entries.insert(key.to_owned(), Entry { value, size_bytes, used });
         inner.size_bytes += size_bytes;
         while inner.size_bytes > self.limit_bytes {
             let Some((_, oldest)) = inner.order.first_key_value() else {

@@ -116,26 +116,17 @@ impl LakeError {
 
     /// An error of the Parquet encoder.
     pub(crate) fn encode(location: impl Into<String>, source: ParquetError) -> LakeError {
-        LakeError::Encode {
-            location: location.into(),
-            source,
-        }
+        LakeError::Encode { location: location.into(), source }
     }
 
     /// Bytes that could not be parsed.
     pub(crate) fn corrupt(location: impl Into<String>, reason: impl ToString) -> LakeError {
-        LakeError::Corrupt {
-            location: location.into(),
-            reason: reason.to_string(),
-        }
+        LakeError::Corrupt { location: location.into(), reason: reason.to_string() }
     }
 
     /// Metadata that could not be made.
     pub(crate) fn metadata(location: impl Into<String>, reason: impl ToString) -> LakeError {
-        LakeError::Metadata {
-            location: location.into(),
-            reason: reason.to_string(),
-        }
+        LakeError::Metadata { location: location.into(), reason: reason.to_string() }
     }
 }
 
@@ -156,10 +147,7 @@ pub(crate) fn is_disk_full(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref::<io::Error>()
-            && matches!(
-                io.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            )
+            && matches!(io.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
         {
             return true;
         }
@@ -179,23 +167,14 @@ mod tests {
         let full = io::Error::from_raw_os_error(28);
         let wrapped = object_store::Error::Generic {
             store: "LocalFileSystem",
-            source: Box::new(io::Error::other(object_store::Error::Generic {
-                store: "inner",
-                source: Box::new(full),
-            })),
+            source: Box::new(io::Error::other(object_store::Error::Generic { store: "inner", source: Box::new(full) })),
         };
         let error = LakeError::store("file:///t/a", wrapped);
-        assert_eq!(
-            error.to_string(),
-            "could not write file \"file:///t/a\": no space left on device"
-        );
+        assert_eq!(error.to_string(), "could not write file \"file:///t/a\": no space left on device");
         let other = object_store::Error::Generic {
             store: "LocalFileSystem",
             source: Box::new(io::Error::from_raw_os_error(5)),
         };
-        assert!(matches!(
-            LakeError::store("x", other),
-            LakeError::Store { .. }
-        ));
+        assert!(matches!(LakeError::store("x", other), LakeError::Store { .. }));
     }
 }

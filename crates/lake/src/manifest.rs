@@ -8,9 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestEntry, ManifestEntryRef,
-    ManifestFile, ManifestList, ManifestListWriter, ManifestStatus, ManifestWriterBuilder,
-    PartitionSpec, SchemaRef, UNASSIGNED_SEQUENCE_NUMBER,
+    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestEntry, ManifestEntryRef, ManifestFile,
+    ManifestList, ManifestListWriter, ManifestStatus, ManifestWriterBuilder, PartitionSpec, SchemaRef,
+    UNASSIGNED_SEQUENCE_NUMBER,
 };
 
 use crate::error::LakeError;
@@ -69,8 +69,7 @@ pub(crate) fn parse(file: &ManifestFile, content: &[u8]) -> Result<Entries, Lake
         return Err(LakeError::corrupt(location, reason));
     }
     let entries = guarded(location, || {
-        let manifest =
-            Manifest::parse_avro(content).map_err(|error| LakeError::corrupt(location, error))?;
+        let manifest = Manifest::parse_avro(content).map_err(|error| LakeError::corrupt(location, error))?;
         let (entries, _) = manifest.into_parts();
         Ok(entries.into_iter().map(|entry| inherit(entry, file)).collect::<Vec<_>>())
     })?;
@@ -105,8 +104,7 @@ pub(crate) async fn encode(
     let failed = |error: iceberg::Error| LakeError::metadata(location, error);
     let io = FileIO::new_with_memory();
     let output = io.new_output(location).map_err(failed)?;
-    let mut writer =
-        ManifestWriterBuilder::new(output, Some(snapshot.id), schema, spec).build_v2_data();
+    let mut writer = ManifestWriterBuilder::new(output, Some(snapshot.id), schema, spec).build_v2_data();
     let entries = entries_of(contents, snapshot);
     for entry in &entries {
         let file = entry.data_file.clone();
@@ -116,9 +114,7 @@ pub(crate) async fn encode(
             (ManifestStatus::Existing, (Some(id), Some(number), of_file)) => {
                 writer.add_existing_file(file, id, number, of_file)
             }
-            (ManifestStatus::Deleted, (_, Some(number), of_file)) => {
-                writer.add_delete_file(file, number, of_file)
-            }
+            (ManifestStatus::Deleted, (_, Some(number), of_file)) => writer.add_delete_file(file, number, of_file),
             _ => {
                 let path = file.file_path();
                 return Err(LakeError::metadata(location, format!("{path} has no sequence number")));
@@ -129,11 +125,7 @@ pub(crate) async fn encode(
     let mut file = writer.write_manifest_file().await.map_err(failed)?;
     assign_sequence_number(&mut file, snapshot.sequence_number);
     let content = async { io.new_input(location)?.read().await }.await.map_err(failed)?;
-    Ok(NewManifest {
-        file,
-        content,
-        entries: Arc::new(entries.into_iter().map(Arc::new).collect()),
-    })
+    Ok(NewManifest { file, content, entries: Arc::new(entries.into_iter().map(Arc::new).collect()) })
 }
 
 /// The entries as a reader will see them.
@@ -153,10 +145,7 @@ fn entries_of(contents: Contents, snapshot: NewSnapshot) -> Vec<ManifestEntry> {
         Contents::Existing(entries) => entries
             .into_iter()
             .filter(alive)
-            .map(|entry| ManifestEntry {
-                status: ManifestStatus::Existing,
-                ..Arc::unwrap_or_clone(entry)
-            })
+            .map(|entry| ManifestEntry { status: ManifestStatus::Existing, ..Arc::unwrap_or_clone(entry) })
             .collect(),
         Contents::Deleted(entries) => entries
             .into_iter()
@@ -189,8 +178,7 @@ pub(crate) async fn encode_list(
     let encoded = async {
         let io = FileIO::new_with_memory();
         let output = io.new_output(location)?.writer().await?;
-        let mut writer =
-            ManifestListWriter::v2(output, snapshot.id, snapshot.parent, snapshot.sequence_number);
+        let mut writer = ManifestListWriter::v2(output, snapshot.id, snapshot.parent, snapshot.sequence_number);
         writer.add_manifests(manifests.iter().cloned())?;
         writer.close().await?;
         io.new_input(location)?.read().await
@@ -215,17 +203,12 @@ mod tests {
     use std::collections::HashMap;
 
     use iceberg::spec::{
-        DataContentType, DataFileBuilder, DataFileFormat, Datum, NestedField, PrimitiveType, Schema,
-        Type,
+        DataContentType, DataFileBuilder, DataFileFormat, Datum, NestedField, PrimitiveType, Schema, Type,
     };
 
     use super::*;
 
-    const SNAPSHOT: NewSnapshot = NewSnapshot {
-        id: 42,
-        parent: Some(41),
-        sequence_number: 7,
-    };
+    const SNAPSHOT: NewSnapshot = NewSnapshot { id: 42, parent: Some(41), sequence_number: 7 };
 
     fn schema() -> SchemaRef {
         let field = NestedField::optional(1, "a", Type::Primitive(PrimitiveType::String));

@@ -7,9 +7,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 use iceberg::io::FileIO;
-use iceberg::spec::{
-    FormatVersion, MAIN_BRANCH, PartitionSpec, Schema, SortOrder, TableMetadata,
-};
+use iceberg::spec::{FormatVersion, MAIN_BRANCH, PartitionSpec, Schema, SortOrder, TableMetadata};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -78,11 +76,7 @@ pub(crate) async fn parse(location: &str, content: Bytes) -> Result<Metadata, La
     if content.starts_with(&[0x1f, 0x8b]) {
         // Iceberg's reader knows how to inflate; whether there are other refs stays unknown, so assume there are.
         let table = inflate(location, content).await?;
-        return Ok(Metadata {
-            table,
-            has_other_refs: true,
-            size_bytes,
-        });
+        return Ok(Metadata { table, has_other_refs: true, size_bytes });
     }
     let corrupt = |error: serde_json::Error| LakeError::corrupt(location, error);
     let value: serde_json::Value = serde_json::from_slice(&content).map_err(corrupt)?;
@@ -95,11 +89,7 @@ pub(crate) async fn parse(location: &str, content: Bytes) -> Result<Metadata, La
         }
         Ok(table)
     })?;
-    Ok(Metadata {
-        table,
-        has_other_refs,
-        size_bytes,
-    })
+    Ok(Metadata { table, has_other_refs, size_bytes })
 }
 
 async fn inflate(location: &str, content: Bytes) -> Result<TableMetadata, LakeError> {
@@ -113,9 +103,7 @@ async fn inflate(location: &str, content: Bytes) -> Result<TableMetadata, LakeEr
 
 /// The content of a metadata file.
 pub(crate) fn encode(location: &str, table: &TableMetadata) -> Result<Bytes, LakeError> {
-    serde_json::to_vec(table)
-        .map(Bytes::from)
-        .map_err(|error| LakeError::metadata(location, error))
+    serde_json::to_vec(table).map(Bytes::from).map_err(|error| LakeError::metadata(location, error))
 }
 
 /// Where the metadata file after `previous` goes; the first one of a table when there is none.
@@ -146,10 +134,7 @@ fn now_ms() -> i64 {
 }
 
 /// Runs a parser of somebody else's over the content of a file: a panic in it is damage to the file, not to the server.
-pub(crate) fn guarded<T>(
-    location: &str,
-    parse: impl FnOnce() -> Result<T, LakeError>,
-) -> Result<T, LakeError> {
+pub(crate) fn guarded<T>(location: &str, parse: impl FnOnce() -> Result<T, LakeError>) -> Result<T, LakeError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(parse))
         .unwrap_or_else(|_| Err(LakeError::corrupt(location, "it cannot be parsed")))
 }

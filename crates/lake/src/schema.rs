@@ -46,8 +46,7 @@ pub(crate) fn iceberg_schema(
         .iter()
         .map(|column| {
             let before = previous.and_then(|schema| schema.field_by_id(column.field_id));
-            let field_type =
-                iceberg_type(&column.ty, before.map(|field| &*field.field_type), &mut next_id)?;
+            let field_type = iceberg_type(&column.ty, before.map(|field| &*field.field_type), &mut next_id)?;
             let field = NestedField::new(column.field_id, &column.name, field_type, !column.nullable);
             Ok(Arc::new(match &column.comment {
                 Some(comment) => field.with_doc(comment),
@@ -80,17 +79,12 @@ pub(crate) fn properties(columns: &[Column]) -> HashMap<String, String> {
 }
 
 /// The columns of an Iceberg schema.
-pub(crate) fn columns(
-    schema: &Schema,
-    properties: &HashMap<String, String>,
-) -> Result<Vec<Column>, LakeError> {
+pub(crate) fn columns(schema: &Schema, properties: &HashMap<String, String>) -> Result<Vec<Column>, LakeError> {
     let of = |field: &NestedFieldRef| {
         let said = properties
             .get(&format!("{TYPE_PROPERTY}{}", field.id))
             .and_then(|text| text.parse::<SqlType>().ok())
-            .filter(|ty| {
-                iceberg_type(ty, None, &mut 0).is_ok_and(|ty| same_shape(&ty, &field.field_type))
-            });
+            .filter(|ty| iceberg_type(ty, None, &mut 0).is_ok_and(|ty| same_shape(&ty, &field.field_type)));
         let ty = match said {
             Some(ty) => ty,
             None => sql_type(&field.field_type).ok_or_else(|| {
@@ -145,32 +139,21 @@ fn storage_type(ty: &Type) -> Result<DataType, LakeError> {
         PrimitiveType::Long => DataType::Int64,
         PrimitiveType::Float => DataType::Float32,
         PrimitiveType::Double => DataType::Float64,
-        PrimitiveType::Decimal { precision, scale } => {
-            DataType::Decimal128(*precision as u8, *scale as i8)
-        }
+        PrimitiveType::Decimal { precision, scale } => DataType::Decimal128(*precision as u8, *scale as i8),
         PrimitiveType::Date => DataType::Date32,
         PrimitiveType::Time => DataType::Time64(TimeUnit::Microsecond),
         PrimitiveType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-        PrimitiveType::Timestamptz => {
-            DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into()))
-        }
+        PrimitiveType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
         PrimitiveType::String => DataType::Utf8View,
         PrimitiveType::Binary => DataType::BinaryView,
-        PrimitiveType::TimestampNs
-        | PrimitiveType::TimestamptzNs
-        | PrimitiveType::Uuid
-        | PrimitiveType::Fixed(_) => {
+        PrimitiveType::TimestampNs | PrimitiveType::TimestamptzNs | PrimitiveType::Uuid | PrimitiveType::Fixed(_) => {
             return Err(LakeError::Unsupported(format!("Iceberg type {ty}")));
         }
     })
 }
 
 /// The Iceberg type that stores a SQL type. Elements of lists get new ids from `next_id`, unless there was a list before.
-fn iceberg_type(
-    ty: &SqlType,
-    previous: Option<&Type>,
-    next_id: &mut i32,
-) -> Result<Type, LakeError> {
+fn iceberg_type(ty: &SqlType, previous: Option<&Type>, next_id: &mut i32) -> Result<Type, LakeError> {
     let unsupported = || Err(LakeError::Unsupported(format!("a column of type {ty}")));
     if let SqlType::Void | SqlType::Record | SqlType::Unknown | SqlType::Interval = ty {
         return unsupported();
@@ -217,10 +200,8 @@ fn decimal(precision: u8, scale: i8) -> Option<PrimitiveType> {
         Ok(scale) => (precision, scale),
         Err(_) => (precision.checked_add(scale.unsigned_abs())?, 0),
     };
-    (precision <= MAX_PRECISION && scale <= precision).then_some(PrimitiveType::Decimal {
-        precision: precision.into(),
-        scale: scale.into(),
-    })
+    (precision <= MAX_PRECISION && scale <= precision)
+        .then_some(PrimitiveType::Decimal { precision: precision.into(), scale: scale.into() })
 }
 
 /// The SQL type an Iceberg type stands for when no property says more.
@@ -237,10 +218,9 @@ fn sql_type(ty: &Type) -> Option<SqlType> {
             PrimitiveType::Long => SqlType::BigInt,
             PrimitiveType::Float => SqlType::Real,
             PrimitiveType::Double => SqlType::Double,
-            PrimitiveType::Decimal { precision, scale } => SqlType::Numeric(Some((
-                u8::try_from(*precision).ok()?,
-                i8::try_from(*scale).ok()?,
-            ))),
+            PrimitiveType::Decimal { precision, scale } => {
+                SqlType::Numeric(Some((u8::try_from(*precision).ok()?, i8::try_from(*scale).ok()?)))
+            }
             PrimitiveType::Date => SqlType::Date,
             PrimitiveType::Time => SqlType::Time,
             PrimitiveType::Timestamp => SqlType::Timestamp,
@@ -258,10 +238,9 @@ fn sql_type(ty: &Type) -> Option<SqlType> {
 /// Whether two Iceberg types differ in nothing but field ids.
 fn same_shape(left: &Type, right: &Type) -> bool {
     match (left, right) {
-        (Type::List(left), Type::List(right)) => same_shape(
-            &left.element_field.field_type,
-            &right.element_field.field_type,
-        ),
+        (Type::List(left), Type::List(right)) => {
+            same_shape(&left.element_field.field_type, &right.element_field.field_type)
+        }
         (Type::Primitive(left), Type::Primitive(right)) => left == right,
         _ => false,
     }
@@ -274,14 +253,7 @@ mod tests {
     use super::*;
 
     fn column(name: &str, ty: SqlType, field_id: i32) -> Column {
-        Column {
-            name: name.to_owned(),
-            ty,
-            nullable: true,
-            field_id,
-            comment: None,
-            default: None,
-        }
+        Column { name: name.to_owned(), ty, nullable: true, field_id, comment: None, default: None }
     }
 
     /// Every type a column can have.
@@ -320,11 +292,8 @@ mod tests {
 
     #[test]
     fn columns_come_back_from_iceberg() {
-        let mut before: Vec<_> = storable()
-            .into_iter()
-            .enumerate()
-            .map(|(i, ty)| column(&format!("c{i}"), ty, i as i32 + 1))
-            .collect();
+        let mut before: Vec<_> =
+            storable().into_iter().enumerate().map(|(i, ty)| column(&format!("c{i}"), ty, i as i32 + 1)).collect();
         before[3].nullable = false;
         before[4].comment = Some("a comment".to_owned());
         before[5].default = Some("now()".to_owned());

@@ -12,9 +12,7 @@ use datafusion::common::Statistics;
 use datafusion::datasource::TableProvider;
 use datafusion_datasource::PartitionedFile;
 use futures::{StreamExt, TryStreamExt};
-use iceberg::spec::{
-    DataContentType, DataFileFormat, ManifestEntryRef, ManifestFile, Schema, Summary, TableMetadata,
-};
+use iceberg::spec::{DataContentType, DataFileFormat, ManifestEntryRef, ManifestFile, Schema, Summary, TableMetadata};
 use object_store::ObjectMeta;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -243,10 +241,7 @@ impl LakeTable {
     async fn load_files(&self) -> Result<Arc<FileSet>, LakeError> {
         let manifests = self.manifests().await?;
         if manifests.iter().any(manifest::has_deletes) {
-            return Err(LakeError::Unsupported(format!(
-                "table \"{}\" with row-level deletes",
-                self.location
-            )));
+            return Err(LakeError::Unsupported(format!("table \"{}\" with row-level deletes", self.location)));
         }
         // Collected first: a stream over borrowing closures is not provably `Send` for every lifetime.
         let mut live = Vec::with_capacity(manifests.len());
@@ -255,10 +250,7 @@ impl LakeTable {
                 live.push(self.entries(file));
             }
         }
-        let loaded: Vec<Entries> = futures::stream::iter(live)
-            .buffered(CONCURRENT_MANIFESTS)
-            .try_collect()
-            .await?;
+        let loaded: Vec<Entries> = futures::stream::iter(live).buffered(CONCURRENT_MANIFESTS).try_collect().await?;
         let alive = loaded.iter().flat_map(|entries| entries.iter()).filter(|entry| entry.is_alive());
         let files = alive.map(|entry| self.file(entry)).collect::<Result<Vec<_>, _>>()?;
         Ok(Arc::new(FileSet::new(files)))
@@ -283,10 +275,8 @@ impl LakeTable {
             e_tag: None,
             version: None,
         };
-        let whole = PartitionedFile {
-            statistics: Some(Arc::clone(&statistics)),
-            ..PartitionedFile::new_from_meta(meta)
-        };
+        let whole =
+            PartitionedFile { statistics: Some(Arc::clone(&statistics)), ..PartitionedFile::new_from_meta(meta) };
         Ok(Arc::new(LakeFile {
             parts: parts(whole, file.split_offsets().unwrap_or_default()),
             entry: Arc::clone(entry),
@@ -313,10 +303,7 @@ impl LakeTable {
 
 impl FileSet {
     pub(crate) fn new(files: Vec<Arc<LakeFile>>) -> FileSet {
-        FileSet {
-            files,
-            statistics: OnceLock::new(),
-        }
+        FileSet { files, statistics: OnceLock::new() }
     }
 
     /// The statistics of all files together.

@@ -95,11 +95,7 @@ impl Warehouse {
         let metadata = metadata::new_table(&location, table.id, &schema, last_column_id, properties)?;
         let file = metadata::next_location(&location, None);
         let content = metadata::encode(&file, &metadata)?;
-        let metadata = Metadata {
-            table: metadata,
-            has_other_refs: false,
-            size_bytes: content.len(),
-        };
+        let metadata = Metadata { table: metadata, has_other_refs: false, size_bytes: content.len() };
         let table = self.table(file.clone(), metadata)?;
         self.store.put(&file, content).await?;
         self.remember(table);

@@ -47,8 +47,8 @@ async fn scram(wire: &mut Wire, options: &Options, user: &str, verifier: Verifie
     wire.flush().await?;
 
     let frame = wire.frame().await?;
-    let (mechanism, first) = sasl_initial_response(&frame.body)
-        .map_err(|error| End::from(protocol_violation(error.to_string())))?;
+    let (mechanism, first) =
+        sasl_initial_response(&frame.body).map_err(|error| End::from(protocol_violation(error.to_string())))?;
     if !mechanisms.contains(&mechanism) {
         return Err(End::from(protocol_violation("client selected an invalid SASL authentication mechanism")));
     }

@@ -130,10 +130,9 @@ impl<B: Backend> Connection<'_, B> {
 /// The error of a COPY the client gave up.
 fn client_gave_up(frame: &Frame) -> Failure {
     match decode(frame.kind, &frame.body) {
-        Ok(Message::CopyFail(reason)) => Failure::Sql(SqlError::new(
-            SqlState::QUERY_CANCELED,
-            format!("COPY from stdin failed: {reason}"),
-        )),
+        Ok(Message::CopyFail(reason)) => {
+            Failure::Sql(SqlError::new(SqlState::QUERY_CANCELED, format!("COPY from stdin failed: {reason}")))
+        }
         Ok(_) => Failure::Sql(SqlError::internal("a CopyFail message was read as another")),
         Err(error) => Failure::from(error),
     }

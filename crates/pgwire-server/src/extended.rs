@@ -307,7 +307,6 @@ fn result_formats(codes: &[i16], columns: usize) -> Result<Formats, SqlError> {
 }
 
 fn format(code: i16) -> Result<Format, SqlError> {
-    Format::from_code(code).ok_or_else(|| {
-        SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("unsupported format code: {code}"))
-    })
+    Format::from_code(code)
+        .ok_or_else(|| SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("unsupported format code: {code}")))
 }

@@ -304,7 +304,13 @@ mod tests {
     #[test]
     fn verifiers_that_are_none_are_refused() {
         assert!(Verifier::parse(VERIFIER).is_some());
-        for text in ["", "md5abc", "SCRAM-SHA-256$4096:salt", "SCRAM-SHA-256$0:AA==$AA==:AA==", "SCRAM-SHA-256$x:AA==$AA==:AA=="] {
+        for text in [
+            "",
+            "md5abc",
+            "SCRAM-SHA-256$4096:salt",
+            "SCRAM-SHA-256$0:AA==$AA==:AA==",
+            "SCRAM-SHA-256$x:AA==$AA==:AA==",
+        ] {
             assert!(Verifier::parse(text).is_none(), "{text}");
         }
     }

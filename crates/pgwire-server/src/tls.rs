@@ -43,9 +43,8 @@ pub enum TlsError {
 impl Tls {
     /// TLS with a certificate chain, the server's own first, and its private key, both PEM.
     pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Tls, TlsError> {
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificates)
-            .collect::<Result<_, _>>()
-            .map_err(TlsError::Certificate)?;
+        let chain: Vec<CertificateDer<'static>> =
+            CertificateDer::pem_slice_iter(certificates).collect::<Result<_, _>>().map_err(TlsError::Certificate)?;
         let end_point = end_point_hash(chain.first().ok_or(TlsError::NoCertificate)?);
         let key = PrivateKeyDer::from_pem_slice(key).map_err(TlsError::Key)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -122,7 +121,8 @@ mod tests {
     #[test]
     fn the_end_point_hash_follows_the_signature() {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
-        let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
         let tls = Tls::from_pem(certificate.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
         let expected = Sha384::digest(certificate.der()).to_vec();
         assert_eq!(tls.end_point.as_deref(), Some(&expected[..]));
@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn signatures_without_a_hash_cannot_be_bound_to() {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
         assert_eq!(end_point_hash(certificate.der()), None);
     }
 

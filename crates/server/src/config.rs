@@ -144,11 +144,7 @@ pub(crate) enum LogFormat {
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        ServerConfig {
-            data_directory: PathBuf::from("wharf-data"),
-            threads: 0,
-            shutdown_timeout_ms: 30_000,
-        }
+        ServerConfig { data_directory: PathBuf::from("wharf-data"), threads: 0, shutdown_timeout_ms: 30_000 }
     }
 }
 
@@ -189,11 +185,7 @@ impl Default for CatalogConfig {
 
 impl Default for WarehouseConfig {
     fn default() -> Self {
-        WarehouseConfig {
-            url: String::new(),
-            metadata_cache_bytes: 64 << 20,
-            manifest_cache_bytes: 256 << 20,
-        }
+        WarehouseConfig { url: String::new(), metadata_cache_bytes: 64 << 20, manifest_cache_bytes: 256 << 20 }
     }
 }
 
@@ -336,9 +328,7 @@ fn at_least(key: &str, value: u64, least: u64) -> Result<(), Failure> {
 pub(crate) fn is_loopback(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => v4.is_loopback(),
-        IpAddr::V6(v6) => {
-            v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback())
-        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback()),
     }
 }
 

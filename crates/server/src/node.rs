@@ -57,7 +57,9 @@ pub(crate) fn runtime(config: &Config) -> Result<Runtime, Failure> {
         .thread_name("wharf")
         .enable_all()
         .build()
-        .map_err(|error| Failure::from_error("cannot start threads", &error, "raise the limit of threads or lower server.threads"))
+        .map_err(|error| {
+            Failure::from_error("cannot start threads", &error, "raise the limit of threads or lower server.threads")
+        })
 }
 
 fn threads(config: &Config) -> usize {

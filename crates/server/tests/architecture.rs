@@ -157,7 +157,10 @@ fn a_broken_invariant_is_found() {
     let graph = Graph::from([("a".to_owned(), set(&["x", "b"])), ("b".to_owned(), set(&["x"]))]);
     assert_eq!(breaches(&rule("only `a`, `b` depend on `x`."), &graph), Vec::<String>::new());
     assert_eq!(breaches(&rule("only `a` depends on `x`."), &graph), ["b depends on x, which is for a only"]);
-    assert_eq!(breaches(&rule("only `b` depends on `y`."), &graph), ["b does not depend on y: the line is out of date"]);
+    assert_eq!(
+        breaches(&rule("only `b` depends on `y`."), &graph),
+        ["b does not depend on y: the line is out of date"]
+    );
     assert_eq!(breaches(&rule("`b` depends on none of `x`, `y`."), &graph), ["b depends on x"]);
     assert_eq!(breaches(&rule("`b` depends on none of `y`."), &graph), Vec::<String>::new());
 }

@@ -276,7 +276,8 @@ fn failpoints_are_listed_and_only_known_ones_are_armed() {
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.lines().count() > 3, "{listed}");
     let mut command = wharf(folder.path());
-    let (what, _) = refused(command.args(["serve", "--listen", "127.0.0.1:0"]).env("WHARF_FAILPOINTS", "nowhere=abort"));
+    let (what, _) =
+        refused(command.args(["serve", "--listen", "127.0.0.1:0"]).env("WHARF_FAILPOINTS", "nowhere=abort"));
     assert_eq!(what, "WHARF_FAILPOINTS: unknown failpoint nowhere");
 }
 

@@ -16,9 +16,7 @@ pub(crate) enum Meaning {
 
 /// Looks up a lower-case abbreviation.
 pub(crate) fn lookup(abbreviation: &str) -> Option<Meaning> {
-    let index = TABLE
-        .binary_search_by_key(&abbreviation, |(name, _)| name)
-        .ok()?;
+    let index = TABLE.binary_search_by_key(&abbreviation, |(name, _)| name).ok()?;
     Some(TABLE[index].1)
 }
 

@@ -7,8 +7,7 @@ use arrow::array::ArrayRef;
 use wharf_catalog::SqlType;
 
 use crate::calendar::{
-    MAX_DATE, MAX_TIMESTAMP, MICROS_PER_DAY, MIN_DATE, MIN_TIMESTAMP, POSTGRES_EPOCH_DAYS,
-    POSTGRES_EPOCH_MICROS,
+    MAX_DATE, MAX_TIMESTAMP, MICROS_PER_DAY, MIN_DATE, MIN_TIMESTAMP, POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS,
 };
 use crate::column_builder::{ColumnBuilder, List, Values};
 use crate::decimal::Unscaled;
@@ -27,7 +26,6 @@ pub fn parse_binary(ty: &SqlType, bytes: &[u8]) -> Result<ArrayRef, SqlError> {
 
 /// Adds a value to a column.
 pub(crate) fn push(builder: &mut ColumnBuilder, bytes: &[u8]) -> Result<(), SqlError> {
-    let ty = builder.sql_type().clone();
     let mut message = Message { rest: bytes };
     match &mut builder.values {
         Values::Boolean(values) => values.push(message.whole::<1>()? != [0]),
@@ -37,20 +35,13 @@ pub(crate) fn push(builder: &mut ColumnBuilder, bytes: &[u8]) -> Result<(), SqlE
         Values::Oid(values) => values.push(u32::from_be_bytes(message.whole()?)),
         Values::Float32(values) => values.push(f32::from_be_bytes(message.whole()?)),
         Values::Float64(values) => values.push(f64::from_be_bytes(message.whole()?)),
-        Values::Decimal128(values, target) => {
-            values.push(read_numeric(&mut message, target, short_numeric)?)
-        }
-        Values::Decimal256(values, target) => {
-            values.push(read_numeric(&mut message, target, |_, _| None)?)
-        }
+        Values::Decimal128(values, target) => values.push(read_numeric(&mut message, target, short_numeric)?),
+        Values::Decimal256(values, target) => values.push(read_numeric(&mut message, target, |_, _| None)?),
         Values::Date(values, _) => values.push(read_date(message.whole()?)?),
         Values::Time(values, _) => {
             let micros = i64::from_be_bytes(message.whole()?);
             if !(0..=MICROS_PER_DAY).contains(&micros) {
-                return Err(SqlError::new(
-                    SqlState::DATETIME_VALUE_OUT_OF_RANGE,
-                    "time out of range",
-                ));
+                return Err(SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "time out of range"));
             }
             values.push(micros);
         }
@@ -62,44 +53,32 @@ pub(crate) fn push(builder: &mut ColumnBuilder, bytes: &[u8]) -> Result<(), SqlE
             let days = i32::from_be_bytes(message.take()?);
             let months = i32::from_be_bytes(message.take()?);
             message.end()?;
-            values.push(
-                Interval {
-                    months,
-                    days,
-                    micros,
-                }
-                .to_arrow()
-                .ok_or_else(out_of_range)?,
-            );
+            values.push(Interval { months, days, micros }.to_arrow().ok_or_else(out_of_range)?);
         }
         Values::List(list) => read_list(&mut message, list)?,
         Values::Bytea(..) => {
             builder.push_bytes(bytes);
             return Ok(());
         }
-        Values::Text(..) => return push_text(builder, &ty, bytes),
+        Values::Text(..) => return push_text(builder, bytes),
     }
     builder.added();
     Ok(())
 }
 
 /// Adds a value of a type that is kept as a string.
-fn push_text(builder: &mut ColumnBuilder, ty: &SqlType, bytes: &[u8]) -> Result<(), SqlError> {
-    match ty {
+fn push_text(builder: &mut ColumnBuilder, bytes: &[u8]) -> Result<(), SqlError> {
+    match builder.sql_type() {
         SqlType::Uuid => {
             let id: [u8; 16] = (Message { rest: bytes }).whole()?;
             let mut buffer = uuid::Uuid::encode_buffer();
-            let text = uuid::Uuid::from_bytes(id)
-                .hyphenated()
-                .encode_lower(&mut buffer);
+            let text = uuid::Uuid::from_bytes(id).hyphenated().encode_lower(&mut buffer);
             builder.push_checked_string(text.as_bytes())
         }
         SqlType::Jsonb => match bytes {
             [1, text @ ..] => builder.push_checked_string(text),
             [] => Err(insufficient()),
-            [version, ..] => Err(SqlError::internal(format!(
-                "unsupported jsonb version number {version}"
-            ))),
+            [version, ..] => Err(SqlError::internal(format!("unsupported jsonb version number {version}"))),
         },
         SqlType::QChar => {
             let [byte] = (Message { rest: bytes }).whole()?;
@@ -117,19 +96,13 @@ struct Message<'a> {
 
 impl<'a> Message<'a> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], SqlError> {
-        let (bytes, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or_else(insufficient)?;
+        let (bytes, rest) = self.rest.split_first_chunk::<N>().ok_or_else(insufficient)?;
         self.rest = rest;
         Ok(*bytes)
     }
 
     fn slice(&mut self, length: usize) -> Result<&'a [u8], SqlError> {
-        let (bytes, rest) = self
-            .rest
-            .split_at_checked(length)
-            .ok_or_else(insufficient)?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or_else(insufficient)?;
         self.rest = rest;
         Ok(bytes)
     }
@@ -146,20 +119,14 @@ impl<'a> Message<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(SqlError::new(
-                SqlState::INVALID_BINARY_REPRESENTATION,
-                "incorrect binary data format",
-            ))
+            Err(SqlError::new(SqlState::INVALID_BINARY_REPRESENTATION, "incorrect binary data format"))
         }
     }
 }
 
 #[cold]
 fn insufficient() -> SqlError {
-    SqlError::new(
-        SqlState::PROTOCOL_VIOLATION,
-        "insufficient data left in message",
-    )
+    SqlError::new(SqlState::PROTOCOL_VIOLATION, "insufficient data left in message")
 }
 
 #[cold]
@@ -176,10 +143,7 @@ fn read_date(bytes: [u8; 4]) -> Result<i32, SqlError> {
     if (MIN_DATE..=MAX_DATE).contains(&days) {
         Ok(days as i32)
     } else {
-        Err(SqlError::new(
-            SqlState::DATETIME_VALUE_OUT_OF_RANGE,
-            "date out of range",
-        ))
+        Err(SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "date out of range"))
     }
 }
 
@@ -191,12 +155,7 @@ fn read_timestamp(bytes: [u8; 8]) -> Result<i64, SqlError> {
     micros
         .checked_add(POSTGRES_EPOCH_MICROS)
         .filter(|micros| (MIN_TIMESTAMP..=MAX_TIMESTAMP).contains(micros))
-        .ok_or_else(|| {
-            SqlError::new(
-                SqlState::DATETIME_VALUE_OUT_OF_RANGE,
-                "timestamp out of range",
-            )
-        })
+        .ok_or_else(|| SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "timestamp out of range"))
 }
 
 /// The header of a numeric, and its digits in base 10,000, two bytes each.
@@ -209,9 +168,7 @@ struct Groups<'a> {
 
 impl Groups<'_> {
     fn iter(&self) -> impl Iterator<Item = i16> {
-        self.digits
-            .chunks_exact(2)
-            .map(|pair| i16::from_be_bytes([pair[0], pair[1]]))
+        self.digits.chunks_exact(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]]))
     }
 
     fn count(&self) -> usize {
@@ -243,12 +200,8 @@ where
     }
     let digits = message.slice(usize::from(count) * 2)?;
     message.end()?;
-    let groups = Groups {
-        weight: i64::from(weight),
-        negative: sign == 0x4000,
-        display_scale: i64::from(display_scale),
-        digits,
-    };
+    let groups =
+        Groups { weight: i64::from(weight), negative: sign == 0x4000, display_scale: i64::from(display_scale), digits };
     if groups.iter().any(|digit| !(0..10_000).contains(&digit)) {
         return Err(invalid("invalid digit in external \"numeric\" value"));
     }
@@ -264,9 +217,7 @@ fn short_numeric(groups: &Groups<'_>, target: &Target) -> Option<Result<i128, Sq
     if count > 9 {
         return None;
     }
-    let mut value = groups
-        .iter()
-        .fold(0_i128, |value, digit| value * 10_000 + i128::from(digit));
+    let mut value = groups.iter().fold(0_i128, |value, digit| value * 10_000 + i128::from(digit));
     let mut scale = (count as i64 - 1 - groups.weight) * 4;
     if scale > groups.display_scale {
         // Digits beyond the display scale do not count.
@@ -282,20 +233,13 @@ fn short_numeric(groups: &Groups<'_>, target: &Target) -> Option<Result<i128, Sq
 fn parts(groups: &Groups<'_>) -> Parts {
     let mut digits = Vec::with_capacity(groups.count() * 4);
     for group in groups.iter() {
-        digits.extend(
-            [group / 1000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| digit as u8),
-        );
+        digits.extend([group / 1000, group / 100 % 10, group / 10 % 10, group % 10].map(|digit| digit as u8));
     }
     let point = (groups.weight + 1) * 4;
     digits.truncate(usize::try_from(point + groups.display_scale).unwrap_or(0));
     let zeros = digits.iter().take_while(|digit| **digit == 0).count();
     digits.drain(..zeros);
-    Parts {
-        negative: groups.negative,
-        digits,
-        point: point - zeros as i64,
-        display_scale: groups.display_scale,
-    }
+    Parts { negative: groups.negative, digits, point: point - zeros as i64, display_scale: groups.display_scale }
 }
 
 fn read_list(message: &mut Message<'_>, list: &mut List) -> Result<(), SqlError> {
@@ -303,33 +247,27 @@ fn read_list(message: &mut Message<'_>, list: &mut List) -> Result<(), SqlError>
     let flags = i32::from_be_bytes(message.take()?);
     let item_oid = u32::from_be_bytes(message.take()?);
     if !(0..=6).contains(&dimensions) {
-        return Err(invalid(&format!(
-            "invalid number of dimensions: {dimensions}"
-        )));
+        return Err(invalid(&format!("invalid number of dimensions: {dimensions}")));
     }
     if !(0..=1).contains(&flags) {
         return Err(invalid("invalid array flags"));
     }
     let expected = list.items.sql_type().oid();
     if item_oid != expected {
-        return Err(
-            SqlError::new(SqlState::DATATYPE_MISMATCH, "wrong element type").with_detail(format!(
-                "The array has elements of type {item_oid}, type {expected} was expected."
-            )),
-        );
+        return Err(SqlError::new(SqlState::DATATYPE_MISMATCH, "wrong element type")
+            .with_detail(format!("The array has elements of type {item_oid}, type {expected} was expected.")));
     }
     if dimensions > 1 {
-        return Err(
-            SqlError::unsupported("multidimensional arrays are not supported")
-                .with_hint("Use an array of one dimension."),
-        );
+        return Err(SqlError::unsupported("multidimensional arrays are not supported")
+            .with_hint("Use an array of one dimension."));
     }
     if dimensions == 1 {
         let length = i32::from_be_bytes(message.take()?);
         let lower_bound = i32::from_be_bytes(message.take()?);
         if length > 0 && lower_bound != 1 {
-            return Err(SqlError::unsupported("array dimensions are not supported")
-                .with_hint("Use an array that begins at 1."));
+            return Err(
+                SqlError::unsupported("array dimensions are not supported").with_hint("Use an array that begins at 1.")
+            );
         }
         for _ in 0..length.max(0) {
             match i32::from_be_bytes(message.take()?) {

@@ -13,8 +13,7 @@ use wharf_catalog::SqlType;
 use crate::calendar::{POSTGRES_EPOCH_DAYS, POSTGRES_EPOCH_MICROS};
 use crate::columns::{Column, Fixed};
 use crate::encoder::{
-    AllNull, BlankPadded, Booleans, BoxedEncoder, BytesArray, FixedWidth, VariableWidth, Verbatim,
-    WriteValue,
+    AllNull, BlankPadded, Booleans, BoxedEncoder, BytesArray, FixedWidth, VariableWidth, Verbatim, WriteValue,
 };
 use crate::error::SqlError;
 use crate::interval_parts::Interval;
@@ -38,14 +37,8 @@ pub fn encoder(field: &Field, array: &ArrayRef) -> Result<Box<dyn BinaryEncoder 
         Column::UInt32(column) => fixed(column, BigEndian),
         Column::Float32(column) => fixed(column, BigEndian),
         Column::Float64(column) => fixed(column, BigEndian),
-        Column::Decimal128(column, scale) => fixed(
-            column,
-            numeric::Decimal::new(scale, NumericDisplay::of(field)),
-        ),
-        Column::Decimal256(column, scale) => fixed(
-            column,
-            numeric::Decimal::new(scale, NumericDisplay::of(field)),
-        ),
+        Column::Decimal128(column, scale) => fixed(column, numeric::Decimal::new(scale, NumericDisplay::of(field))),
+        Column::Decimal256(column, scale) => fixed(column, numeric::Decimal::new(scale, NumericDisplay::of(field))),
         Column::Utf8(array) => text(array, &ty)?,
         Column::LargeUtf8(array) => text(array, &ty)?,
         Column::Utf8View(array) => text(array, &ty)?,
@@ -74,18 +67,11 @@ fn text<A: BytesArray + 'static>(array: A, ty: &SqlType) -> Result<BoxedEncoder,
     Ok(match ty {
         SqlType::Uuid => VariableWidth::boxed(array, Uuid),
         SqlType::Jsonb => VariableWidth::boxed(array, Jsonb),
-        SqlType::Char(length @ 1..) => VariableWidth::boxed(
-            array,
-            BlankPadded {
-                length: *length as usize,
-            },
-        ),
+        SqlType::Char(length @ 1..) => VariableWidth::boxed(array, BlankPadded { length: *length as usize }),
         SqlType::QChar => VariableWidth::boxed(array, SingleByte),
         SqlType::Regclass | SqlType::Regtype => {
-            return Err(SqlError::unsupported(format!(
-                "type {ty} is not supported in the binary format"
-            ))
-            .with_hint("Cast the value to oid or to text."));
+            return Err(SqlError::unsupported(format!("type {ty} is not supported in the binary format"))
+                .with_hint("Cast the value to oid or to text."));
         }
         _ => VariableWidth::boxed(array, Verbatim),
     })
@@ -150,11 +136,7 @@ struct IntervalParts;
 
 impl WriteValue<IntervalMonthDayNano> for IntervalParts {
     fn write_value(&mut self, value: IntervalMonthDayNano, out: &mut Vec<u8>) {
-        let Interval {
-            months,
-            days,
-            micros,
-        } = Interval::from_arrow(value);
+        let Interval { months, days, micros } = Interval::from_arrow(value);
         out.extend_from_slice(&micros.to_be_bytes());
         out.extend_from_slice(&days.to_be_bytes());
         out.extend_from_slice(&months.to_be_bytes());

@@ -45,22 +45,13 @@ pub(crate) fn civil_from_days(days: i64) -> Civil {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097) as u32;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     let year = i64::from(year_of_era) + era * 400 + i64::from(month <= 2);
-    Civil {
-        year: year as i32,
-        month,
-        day,
-    }
+    Civil { year: year as i32, month, day }
 }
 
 /// Days from 1970-01-01 to a date; the month is 1 to 12, the day may lie outside its month.
@@ -98,12 +89,8 @@ pub(crate) fn day_of_week(days: i64) -> usize {
 /// A wall-clock time before its time zone is known: microseconds since 1970-01-01 as if it were UTC.
 /// `None` when that is outside what a timestamp can be.
 pub(crate) fn timestamp_from_parts(days: i64, micros_of_day: i64) -> Option<i64> {
-    let micros = days
-        .checked_mul(MICROS_PER_DAY)?
-        .checked_add(micros_of_day)?;
-    (MIN_TIMESTAMP..=MAX_TIMESTAMP)
-        .contains(&micros)
-        .then_some(micros)
+    let micros = days.checked_mul(MICROS_PER_DAY)?.checked_add(micros_of_day)?;
+    (MIN_TIMESTAMP..=MAX_TIMESTAMP).contains(&micros).then_some(micros)
 }
 
 #[cfg(test)]
@@ -112,53 +99,19 @@ mod tests {
 
     #[test]
     fn days_and_dates_are_inverse() {
-        for days in (-3_000_000..3_000_000)
-            .step_by(97)
-            .chain([MIN_DATE, MAX_DATE, 0, -1])
-        {
+        for days in (-3_000_000..3_000_000).step_by(97).chain([MIN_DATE, MAX_DATE, 0, -1]) {
             let civil = civil_from_days(days);
-            assert_eq!(
-                days_from_civil(civil.year, civil.month, i64::from(civil.day)),
-                days
-            );
+            assert_eq!(days_from_civil(civil.year, civil.month, i64::from(civil.day)), days);
             assert!(civil.day <= days_in_month(civil.year, civil.month));
         }
     }
 
     #[test]
     fn known_dates() {
-        assert_eq!(
-            civil_from_days(0),
-            Civil {
-                year: 1970,
-                month: 1,
-                day: 1
-            }
-        );
-        assert_eq!(
-            civil_from_days(11_016),
-            Civil {
-                year: 2000,
-                month: 2,
-                day: 29
-            }
-        );
-        assert_eq!(
-            civil_from_days(MIN_DATE),
-            Civil {
-                year: -4713,
-                month: 11,
-                day: 24
-            }
-        );
-        assert_eq!(
-            civil_from_days(MAX_DATE),
-            Civil {
-                year: 5_874_897,
-                month: 12,
-                day: 31
-            }
-        );
+        assert_eq!(civil_from_days(0), Civil { year: 1970, month: 1, day: 1 });
+        assert_eq!(civil_from_days(11_016), Civil { year: 2000, month: 2, day: 29 });
+        assert_eq!(civil_from_days(MIN_DATE), Civil { year: -4713, month: 11, day: 24 });
+        assert_eq!(civil_from_days(MAX_DATE), Civil { year: 5_874_897, month: 12, day: 31 });
         assert_eq!(days_from_civil(2000, 1, 1), i64::from(POSTGRES_EPOCH_DAYS));
         assert_eq!(day_of_week(0), 4);
     }

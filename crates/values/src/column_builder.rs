@@ -7,10 +7,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryViewBuilder, BooleanArray, Date32Array, Decimal128Array,
-    Decimal256Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
-    IntervalMonthDayNanoArray, ListArray, NullBufferBuilder, StringViewBuilder,
-    Time64MicrosecondArray, TimestampMicrosecondArray, UInt32Array,
+    Array, ArrayRef, BinaryViewBuilder, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, Float32Array,
+    Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, ListArray, NullBufferBuilder,
+    StringViewBuilder, Time64MicrosecondArray, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNano, i256};
@@ -100,9 +99,7 @@ impl ColumnBuilder {
                 DataType::Decimal256(_, _) => Values::Decimal256(Vec::new(), Target::new(ty)),
                 _ => Values::Decimal128(Vec::new(), Target::new(ty)),
             },
-            SqlType::Text | SqlType::Varchar(None) | SqlType::Char(0) | SqlType::Unknown => {
-                text(Text::Plain)
-            }
+            SqlType::Text | SqlType::Varchar(None) | SqlType::Char(0) | SqlType::Unknown => text(Text::Plain),
             SqlType::Varchar(Some(limit)) => text(Text::Varchar(*limit)),
             SqlType::Char(limit) => text(Text::Char(*limit)),
             SqlType::Name => text(Text::Name),
@@ -175,10 +172,7 @@ impl ColumnBuilder {
             | Values::Time(..)
             | Values::Timestamp(..)
             | Values::TimestampTz(..) => 8,
-            Values::Decimal128(..)
-            | Values::Interval(..)
-            | Values::Text(..)
-            | Values::Bytea(..) => 16,
+            Values::Decimal128(..) | Values::Interval(..) | Values::Text(..) | Values::Bytea(..) => 16,
             Values::Decimal256(..) => 32,
             Values::List(list) => return self.length * 4 + list.items.size_bytes(),
         };
@@ -303,18 +297,12 @@ impl ColumnBuilder {
             Values::Text(values, _) => Arc::new(values.finish()),
             Values::Bytea(values, _) => Arc::new(values.finish()),
             Values::Date(values, _) => Arc::new(Date32Array::new(primitive(values), nulls)),
-            Values::Time(values, _) => {
-                Arc::new(Time64MicrosecondArray::new(primitive(values), nulls))
+            Values::Time(values, _) => Arc::new(Time64MicrosecondArray::new(primitive(values), nulls)),
+            Values::Timestamp(values, _) => Arc::new(TimestampMicrosecondArray::new(primitive(values), nulls)),
+            Values::TimestampTz(values, _) => {
+                Arc::new(TimestampMicrosecondArray::new(primitive(values), nulls).with_timezone(UTC))
             }
-            Values::Timestamp(values, _) => {
-                Arc::new(TimestampMicrosecondArray::new(primitive(values), nulls))
-            }
-            Values::TimestampTz(values, _) => Arc::new(
-                TimestampMicrosecondArray::new(primitive(values), nulls).with_timezone(UTC),
-            ),
-            Values::Interval(values, _) => {
-                Arc::new(IntervalMonthDayNanoArray::new(primitive(values), nulls))
-            }
+            Values::Interval(values, _) => Arc::new(IntervalMonthDayNanoArray::new(primitive(values), nulls)),
             Values::List(list) => Arc::new(list.finish(nulls)),
         };
         debug_assert_eq!(array.len(), length);
@@ -337,10 +325,7 @@ impl List {
     /// Ends a list whose items have been added. `54000` when the column has more items than Arrow can count.
     pub(crate) fn end_row(&mut self) -> Result<(), SqlError> {
         let end = i32::try_from(self.items.len()).map_err(|_| {
-            SqlError::new(
-                SqlState::PROGRAM_LIMIT_EXCEEDED,
-                "too many array elements in one batch of rows",
-            )
+            SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many array elements in one batch of rows")
         })?;
         self.ends.push(end);
         Ok(())
@@ -373,8 +358,7 @@ fn push_string(
         Text::Single => string::single(valid),
         Text::Uuid => {
             let canonical = uuid::parse(text)?;
-            values
-                .append_value(std::str::from_utf8(&canonical).expect("a canonical UUID is ASCII"));
+            values.append_value(std::str::from_utf8(&canonical).expect("a canonical UUID is ASCII"));
             return Ok(canonical.len());
         }
         Text::Json => {
@@ -385,16 +369,13 @@ fn push_string(
             let (normalizer, out) = state.as_mut();
             out.clear();
             normalizer.normalize(valid, out)?;
-            let normal = std::str::from_utf8(out)
-                .map_err(|_| SqlError::internal("normalized JSON is not UTF-8"))?;
+            let normal = std::str::from_utf8(out).map_err(|_| SqlError::internal("normalized JSON is not UTF-8"))?;
             values.append_value(normal);
             return Ok(normal.len());
         }
         Text::Void => "",
         Text::Record => {
-            return Err(SqlError::unsupported(
-                "input of anonymous composite types is not implemented",
-            ));
+            return Err(SqlError::unsupported("input of anonymous composite types is not implemented"));
         }
     };
     values.append_value(kept);
@@ -407,9 +388,7 @@ fn parse_oid(ty: &SqlType, text: &[u8]) -> Result<u32, SqlError> {
         SqlType::Oid => integer::parse_oid(text),
         _ if text == b"-" => Ok(0),
         _ if !text.is_empty() && text.iter().all(u8::is_ascii_digit) => integer::parse_oid(text),
-        _ => Err(
-            SqlError::unsupported(format!("names of type {ty} are not supported here"))
-                .with_hint("Use the number of the object."),
-        ),
+        _ => Err(SqlError::unsupported(format!("names of type {ty} are not supported here"))
+            .with_hint("Use the number of the object.")),
     }
 }

@@ -4,16 +4,16 @@
 //! through without a copy. Infinite dates and timestamps keep their sentinels.
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray,
-    LargeBinaryArray, LargeStringArray, ListArray, StringArray, StringViewArray, StructArray,
+    Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, BooleanArray, FixedSizeBinaryArray, LargeBinaryArray,
+    LargeStringArray, ListArray, StringArray, StringViewArray, StructArray,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type,
-    Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    IntervalUnit, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt32Type, i256,
+    ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type,
+    Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Time64MicrosecondType,
+    TimeUnit, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    UInt32Type, i256,
 };
 use wharf_catalog::SqlType;
 
@@ -67,37 +67,23 @@ impl Column {
             DataType::Boolean => Column::Boolean(array.as_boolean().clone()),
             DataType::Int16 => Column::Int16(fixed::<Int16Type>(array)),
             DataType::Int32 if *ty != SqlType::BigInt => Column::Int32(fixed::<Int32Type>(array)),
-            DataType::Int64 if !matches!(ty, SqlType::Numeric(_)) => {
-                Column::Int64(fixed::<Int64Type>(array))
-            }
-            DataType::UInt32
-                if matches!(ty, SqlType::Oid | SqlType::Regclass | SqlType::Regtype) =>
-            {
+            DataType::Int64 if !matches!(ty, SqlType::Numeric(_)) => Column::Int64(fixed::<Int64Type>(array)),
+            DataType::UInt32 if matches!(ty, SqlType::Oid | SqlType::Regclass | SqlType::Regtype) => {
                 Column::UInt32(fixed::<UInt32Type>(array))
             }
-            DataType::Float32 if *ty != SqlType::Double => {
-                Column::Float32(fixed::<Float32Type>(array))
-            }
+            DataType::Float32 if *ty != SqlType::Double => Column::Float32(fixed::<Float32Type>(array)),
             DataType::Float64 => Column::Float64(fixed::<Float64Type>(array)),
-            DataType::Decimal128(_, scale) => {
-                Column::Decimal128(fixed::<Decimal128Type>(array), *scale)
-            }
-            DataType::Decimal256(_, scale) => {
-                Column::Decimal256(fixed::<Decimal256Type>(array), *scale)
-            }
+            DataType::Decimal128(_, scale) => Column::Decimal128(fixed::<Decimal128Type>(array), *scale),
+            DataType::Decimal256(_, scale) => Column::Decimal256(fixed::<Decimal256Type>(array), *scale),
             DataType::Utf8 => Column::Utf8(array.as_string::<i32>().clone()),
             DataType::LargeUtf8 => Column::LargeUtf8(array.as_string::<i64>().clone()),
             DataType::Utf8View => Column::Utf8View(array.as_string_view().clone()),
             DataType::Binary => Column::Binary(array.as_binary::<i32>().clone()),
             DataType::LargeBinary => Column::LargeBinary(array.as_binary::<i64>().clone()),
             DataType::BinaryView => Column::BinaryView(array.as_binary_view().clone()),
-            DataType::FixedSizeBinary(_) => {
-                Column::FixedSizeBinary(array.as_fixed_size_binary().clone())
-            }
+            DataType::FixedSizeBinary(_) => Column::FixedSizeBinary(array.as_fixed_size_binary().clone()),
             DataType::Date32 => Column::Date(fixed::<Date32Type>(array)),
-            DataType::Time64(TimeUnit::Microsecond) => {
-                Column::Time(fixed::<Time64MicrosecondType>(array))
-            }
+            DataType::Time64(TimeUnit::Microsecond) => Column::Time(fixed::<Time64MicrosecondType>(array)),
             DataType::Timestamp(unit, _) => Column::Timestamp(timestamps(array, *unit)?),
             DataType::Interval(IntervalUnit::MonthDayNano) => {
                 Column::Interval(fixed::<IntervalMonthDayNanoType>(array))
@@ -106,15 +92,9 @@ impl Column {
             DataType::Struct(_) => Column::Struct(array.as_struct().clone()),
             other => {
                 let target = storage(other, ty).ok_or_else(|| unsupported(other))?;
-                let options = CastOptions {
-                    safe: false,
-                    ..CastOptions::default()
-                };
+                let options = CastOptions { safe: false, ..CastOptions::default() };
                 let array = cast_with_options(array, &target, &options).map_err(|error| {
-                    SqlError::new(
-                        SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-                        format!("value out of range: {error}"),
-                    )
+                    SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, format!("value out of range: {error}"))
                 })?;
                 return Column::new(&array, ty);
             }
@@ -149,10 +129,7 @@ fn unsupported(data_type: &DataType) -> SqlError {
 
 fn fixed<T: ArrowPrimitiveType>(array: &ArrayRef) -> Fixed<T::Native> {
     let array = array.as_primitive::<T>();
-    Fixed {
-        values: array.values().clone(),
-        nulls: array.nulls().cloned(),
-    }
+    Fixed { values: array.values().clone(), nulls: array.nulls().cloned() }
 }
 
 /// Timestamps of any unit in microseconds. Finer ones are cut, as PostgreSQL cuts a clock that is finer.
@@ -166,24 +143,15 @@ fn timestamps(array: &ArrayRef, unit: TimeUnit) -> Result<Fixed<i64>, SqlError> 
             .map(|(row, value)| match *value {
                 i64::MAX | i64::MIN => *value,
                 value => value.checked_mul(factor).unwrap_or_else(|| {
-                    overflow |= column
-                        .nulls
-                        .as_ref()
-                        .is_none_or(|nulls| nulls.is_valid(row));
+                    overflow |= column.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
                     0
                 }),
             })
             .collect();
         if overflow {
-            return Err(SqlError::new(
-                SqlState::DATETIME_VALUE_OUT_OF_RANGE,
-                "timestamp out of range",
-            ));
+            return Err(SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "timestamp out of range"));
         }
-        Ok(Fixed {
-            values,
-            nulls: column.nulls,
-        })
+        Ok(Fixed { values, nulls: column.nulls })
     };
     match unit {
         TimeUnit::Microsecond => Ok(fixed::<TimestampMicrosecondType>(array)),
@@ -195,10 +163,7 @@ fn timestamps(array: &ArrayRef, unit: TimeUnit) -> Result<Fixed<i64>, SqlError> 
                 i64::MAX | i64::MIN => *value,
                 value => value.div_euclid(1_000),
             };
-            Ok(Fixed {
-                values: column.values.iter().map(cut).collect(),
-                nulls: column.nulls,
-            })
+            Ok(Fixed { values: column.values.iter().map(cut).collect(), nulls: column.nulls })
         }
     }
 }

@@ -69,16 +69,10 @@ impl Unscaled for i128 {
     fn divided(self, divisor: Self) -> Self {
         let quotient = self / divisor;
         let remainder = (self % divisor).unsigned_abs();
-        if remainder >= divisor.unsigned_abs().div_ceil(2) {
-            quotient + self.signum()
-        } else {
-            quotient
-        }
+        if remainder >= divisor.unsigned_abs().div_ceil(2) { quotient + self.signum() } else { quotient }
     }
     fn digit_count(self) -> u32 {
-        self.unsigned_abs()
-            .checked_ilog10()
-            .map_or(0, |digits| digits + 1)
+        self.unsigned_abs().checked_ilog10().map_or(0, |digits| digits + 1)
     }
 }
 
@@ -97,9 +91,7 @@ impl Unscaled for i256 {
         for end in [3 * CHUNK, 2 * CHUNK, CHUNK] {
             let chunk = i256::from_i128(POWERS[CHUNK]);
             let mut itoa = itoa::Buffer::new();
-            let digits = itoa
-                .format((rest % chunk).as_i128().unsigned_abs())
-                .as_bytes();
+            let digits = itoa.format((rest % chunk).as_i128().unsigned_abs()).as_bytes();
             buffer[end - digits.len()..end].copy_from_slice(digits);
             rest = rest / chunk;
         }
@@ -170,11 +162,7 @@ pub(crate) fn division_scale<N: Unscaled>(value: N, scale: i32) -> i32 {
     let digits = value.digit_count() as i32;
     // The power of ten of the first digit.
     let exponent = digits - 1 - scale;
-    let mut weight = if digits == 0 {
-        -1
-    } else {
-        exponent.div_euclid(4)
-    };
+    let mut weight = if digits == 0 { -1 } else { exponent.div_euclid(4) };
     if digits > 0 && exponent.rem_euclid(4) == 0 {
         let leading = N::power_of_ten((digits - 1).unsigned_abs());
         if leading.is_some_and(|power| value == power || value == power.negated()) {
@@ -193,10 +181,7 @@ pub(crate) struct DecimalDisplay {
 
 impl DecimalDisplay {
     pub(crate) fn new(scale: i8, display: NumericDisplay) -> Self {
-        DecimalDisplay {
-            scale: i32::from(scale),
-            display,
-        }
+        DecimalDisplay { scale: i32::from(scale), display }
     }
 
     /// Whether zeros at the end of the fraction are left out.

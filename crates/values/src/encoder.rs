@@ -4,9 +4,7 @@
 //! (one per value), everything inside is resolved at compile time, and nothing is allocated per value. Rows are not
 //! checked for null on writing: the caller asks first, since a null is not a value in either format.
 
-use arrow::array::{
-    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, GenericByteArray, GenericByteViewArray,
-};
+use arrow::array::{Array, BooleanArray, FixedSizeBinaryArray, GenericByteArray, GenericByteViewArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::{ArrowNativeType, ByteArrayType, ByteViewType};
 
@@ -38,16 +36,8 @@ impl<N: ArrowNativeType, W> FixedWidth<N, W>
 where
     W: WriteValue<N> + Send + 'static,
 {
-    pub(crate) fn boxed(
-        values: ScalarBuffer<N>,
-        nulls: Option<NullBuffer>,
-        writer: W,
-    ) -> BoxedEncoder {
-        Box::new(FixedWidth {
-            values,
-            nulls,
-            writer,
-        })
+    pub(crate) fn boxed(values: ScalarBuffer<N>, nulls: Option<NullBuffer>, writer: W) -> BoxedEncoder {
+        Box::new(FixedWidth { values, nulls, writer })
     }
 }
 
@@ -72,11 +62,7 @@ pub(crate) struct Booleans<W> {
 
 impl<W: WriteValue<bool> + Send + 'static> Booleans<W> {
     pub(crate) fn boxed(array: &BooleanArray, writer: W) -> BoxedEncoder {
-        Box::new(Booleans {
-            values: array.values().clone(),
-            nulls: array.nulls().cloned(),
-            writer,
-        })
+        Box::new(Booleans { values: array.values().clone(), nulls: array.nulls().cloned(), writer })
     }
 }
 
@@ -188,9 +174,4 @@ pub(crate) fn character_count(text: &[u8]) -> usize {
 #[inline]
 fn is_null(nulls: &Option<NullBuffer>, row: usize) -> bool {
     nulls.as_ref().is_some_and(|nulls| nulls.is_null(row))
-}
-
-/// The nulls of an array whose type says where to look for them (dictionaries are unpacked before).
-pub(crate) fn nulls_of(array: &ArrayRef) -> Option<NullBuffer> {
-    array.nulls().cloned()
 }

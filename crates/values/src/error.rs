@@ -141,16 +141,10 @@ mod tests {
             .or_position(Some(1))
             .with_context("COPY t, line 1, column a: \"x\"")
             .with_context("outer");
-        assert_eq!(
-            error.to_string(),
-            "invalid input syntax for type integer: \"x\""
-        );
+        assert_eq!(error.to_string(), "invalid input syntax for type integer: \"x\"");
         assert_eq!(error.code.as_str(), "22P02");
         assert_eq!(error.position, Some(7));
-        assert_eq!(
-            error.context.as_deref(),
-            Some("COPY t, line 1, column a: \"x\"\nouter")
-        );
+        assert_eq!(error.context.as_deref(), Some("COPY t, line 1, column a: \"x\"\nouter"));
     }
 
     #[test]

@@ -109,10 +109,7 @@ impl DateStyle {
         if output == Some(DateOutput::German) {
             order = order.or(Some(DateOrder::Dmy));
         }
-        Some(DateStyle {
-            output: output.unwrap_or(self.output),
-            order: order.unwrap_or(self.order),
-        })
+        Some(DateStyle { output: output.unwrap_or(self.output), order: order.unwrap_or(self.order) })
     }
 }
 
@@ -150,14 +147,9 @@ pub enum IntervalStyle {
 impl IntervalStyle {
     /// Reads a value of the setting, in any case; `None` when there is no such style.
     pub fn parse(text: &str) -> Option<IntervalStyle> {
-        [
-            IntervalStyle::Postgres,
-            IntervalStyle::PostgresVerbose,
-            IntervalStyle::SqlStandard,
-            IntervalStyle::Iso8601,
-        ]
-        .into_iter()
-        .find(|style| style.name().eq_ignore_ascii_case(text))
+        [IntervalStyle::Postgres, IntervalStyle::PostgresVerbose, IntervalStyle::SqlStandard, IntervalStyle::Iso8601]
+            .into_iter()
+            .find(|style| style.name().eq_ignore_ascii_case(text))
     }
 
     fn name(self) -> &'static str {
@@ -221,10 +213,7 @@ mod tests {
         assert_eq!(european.to_string(), "SQL, DMY");
         assert_eq!(european.parse("iso").unwrap().to_string(), "ISO, DMY");
         assert_eq!(start.parse("German").unwrap().to_string(), "German, DMY");
-        assert_eq!(
-            start.parse("postgres,european").unwrap().to_string(),
-            "Postgres, DMY"
-        );
+        assert_eq!(start.parse("postgres,european").unwrap().to_string(), "Postgres, DMY");
         assert_eq!(start.parse("iso, sql"), None);
         assert_eq!(start.parse("julian"), None);
     }

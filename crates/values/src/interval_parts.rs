@@ -18,20 +18,12 @@ pub(crate) struct Interval {
 
 impl Interval {
     pub(crate) fn from_arrow(value: IntervalMonthDayNano) -> Self {
-        Interval {
-            months: value.months,
-            days: value.days,
-            micros: value.nanoseconds / 1_000,
-        }
+        Interval { months: value.months, days: value.days, micros: value.nanoseconds / 1_000 }
     }
 
     /// `None` when the time is longer than Arrow's nanoseconds reach.
     pub(crate) fn to_arrow(self) -> Option<IntervalMonthDayNano> {
-        Some(IntervalMonthDayNano::new(
-            self.months,
-            self.days,
-            self.micros.checked_mul(1_000)?,
-        ))
+        Some(IntervalMonthDayNano::new(self.months, self.days, self.micros.checked_mul(1_000)?))
     }
 
     pub(crate) fn fields(self) -> Fields {

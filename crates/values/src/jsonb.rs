@@ -102,11 +102,7 @@ impl Normalizer {
                     next = Some(value);
                 }
                 None => {
-                    out.push(if matches!(self.nodes[*index], Node::Array(_)) {
-                        b']'
-                    } else {
-                        b'}'
-                    });
+                    out.push(if matches!(self.nodes[*index], Node::Array(_)) { b']' } else { b'}' });
                     path.pop();
                 }
             }
@@ -118,11 +114,7 @@ impl Listener for Normalizer {
     const TEXT_NEEDED: bool = true;
 
     fn begin(&mut self, object: bool) {
-        self.open.push(if object {
-            Open::Object(Vec::new(), 0..0)
-        } else {
-            Open::Array(Vec::new())
-        });
+        self.open.push(if object { Open::Object(Vec::new(), 0..0) } else { Open::Array(Vec::new()) });
     }
 
     fn end(&mut self) {
@@ -132,12 +124,7 @@ impl Listener for Normalizer {
             Some(Open::Object(mut members, _)) => {
                 let text = &self.text;
                 let key = |member: &(Range<usize>, usize)| &text[member.0.clone()];
-                members.sort_by(|a, b| {
-                    key(a)
-                        .len()
-                        .cmp(&key(b).len())
-                        .then_with(|| key(a).cmp(key(b)))
-                });
+                members.sort_by(|a, b| key(a).len().cmp(&key(b).len()).then_with(|| key(a).cmp(key(b))));
                 // Of equal keys, which are in the order they came in, the last one stays.
                 members.reverse();
                 members.dedup_by(|a, b| key(a) == key(b));
@@ -197,20 +184,14 @@ fn unescape(quoted: &[u8], out: &mut Vec<u8>) {
             b'r' => b'\r',
             b't' => b'\t',
             b'u' => {
-                let code = rest[..4]
-                    .iter()
-                    .filter_map(|digit| char::from(*digit).to_digit(16))
-                    .fold(0, |n, d| n * 16 + d);
+                let code =
+                    rest[..4].iter().filter_map(|digit| char::from(*digit).to_digit(16)).fold(0, |n, d| n * 16 + d);
                 rest = &rest[4..];
                 if (0xd800..0xdc00).contains(&code) {
                     high = code;
                     continue;
                 }
-                let code = if high == 0 {
-                    code
-                } else {
-                    0x10000 + ((high - 0xd800) << 10) + (code - 0xdc00)
-                };
+                let code = if high == 0 { code } else { 0x10000 + ((high - 0xd800) << 10) + (code - 0xdc00) };
                 high = 0;
                 let character = char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
                 out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
@@ -244,16 +225,13 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
 
 /// A number as `numeric` prints it: all its digits, without an exponent.
 fn write_number(number: &[u8], out: &mut Vec<u8>) -> Result<(), SqlError> {
-    let parts = read_parts(number)?
-        .ok_or_else(|| SqlError::invalid_text("numeric", &String::from_utf8_lossy(number)))?;
+    let parts =
+        read_parts(number)?.ok_or_else(|| SqlError::invalid_text("numeric", &String::from_utf8_lossy(number)))?;
     if parts.negative && !parts.digits.is_empty() {
         out.push(b'-');
     }
     let digit = |at: i64| {
-        let digit = usize::try_from(at)
-            .ok()
-            .and_then(|at| parts.digits.get(at))
-            .copied();
+        let digit = usize::try_from(at).ok().and_then(|at| parts.digits.get(at)).copied();
         b'0' + digit.unwrap_or(0)
     };
     if parts.digits.is_empty() || parts.point <= 0 {
@@ -263,11 +241,7 @@ fn write_number(number: &[u8], out: &mut Vec<u8>) -> Result<(), SqlError> {
     }
     if parts.display_scale > 0 {
         out.push(b'.');
-        let first = if parts.digits.is_empty() {
-            0
-        } else {
-            parts.point
-        };
+        let first = if parts.digits.is_empty() { 0 } else { parts.point };
         out.extend((first..first + parts.display_scale).map(digit));
     }
     Ok(())
@@ -282,18 +256,9 @@ mod tests {
     #[test]
     fn documents_have_one_form() {
         let normal = |text: &str| normalize(text).unwrap();
-        assert_eq!(
-            normal(r#"{"bb":1,"a":[1 ,2,{}], "c" : null,"bb":2}"#),
-            r#"{"a": [1, 2, {}], "c": null, "bb": 2}"#
-        );
-        assert_eq!(
-            normal(r#"[1.50, 1e2, 1.5e-3, -0, -0.0, 12E-1]"#),
-            "[1.50, 100, 0.0015, 0, 0.0, 1.2]"
-        );
-        assert_eq!(
-            normal(r#""\u00e9\ud83d\ude00\/\u0001\n""#),
-            "\"é😀/\\u0001\\n\""
-        );
+        assert_eq!(normal(r#"{"bb":1,"a":[1 ,2,{}], "c" : null,"bb":2}"#), r#"{"a": [1, 2, {}], "c": null, "bb": 2}"#);
+        assert_eq!(normal(r#"[1.50, 1e2, 1.5e-3, -0, -0.0, 12E-1]"#), "[1.50, 100, 0.0015, 0, 0.0, 1.2]");
+        assert_eq!(normal(r#""\u00e9\ud83d\ude00\/\u0001\n""#), "\"é😀/\\u0001\\n\"");
         assert_eq!(normal("[]"), "[]");
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(normal(&deep), deep);
@@ -301,14 +266,8 @@ mod tests {
 
     #[test]
     fn escapes_without_text_are_refused() {
-        assert_eq!(
-            normalize(r#""\u0000""#).unwrap_err().code,
-            SqlState::UNTRANSLATABLE_CHARACTER
-        );
-        assert_eq!(
-            normalize(r#""\ud800""#).unwrap_err().code,
-            SqlState::INVALID_TEXT_REPRESENTATION
-        );
+        assert_eq!(normalize(r#""\u0000""#).unwrap_err().code, SqlState::UNTRANSLATABLE_CHARACTER);
+        assert_eq!(normalize(r#""\ud800""#).unwrap_err().code, SqlState::INVALID_TEXT_REPRESENTATION);
         assert!(crate::text_in::json::validate(r#""\u0000\ud800""#).is_ok());
     }
 }

@@ -8,9 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{
-    DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, IntervalUnit, TimeUnit,
-};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DECIMAL256_MAX_PRECISION, DataType, Field, IntervalUnit, TimeUnit};
 use wharf_catalog::SqlType;
 
 /// The metadata key of the SQL type, spelled as `format_type` spells it (`character varying(20)`).
@@ -66,9 +64,7 @@ pub fn arrow_type(ty: &SqlType) -> DataType {
         SqlType::BigInt => DataType::Int64,
         SqlType::Real => DataType::Float32,
         SqlType::Double => DataType::Float64,
-        SqlType::Numeric(None) => {
-            DataType::Decimal128(DECIMAL128_MAX_PRECISION, UNCONSTRAINED_SCALE)
-        }
+        SqlType::Numeric(None) => DataType::Decimal128(DECIMAL128_MAX_PRECISION, UNCONSTRAINED_SCALE),
         SqlType::Numeric(Some((precision, scale))) => decimal_type(*precision, *scale),
         SqlType::Text
         | SqlType::Varchar(_)
@@ -88,9 +84,7 @@ pub fn arrow_type(ty: &SqlType) -> DataType {
         SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
         SqlType::Oid | SqlType::Regclass | SqlType::Regtype => DataType::UInt32,
         SqlType::Unknown => DataType::Null,
-        SqlType::Array(item) => {
-            DataType::List(Arc::new(Field::new_list_field(arrow_type(item), true)))
-        }
+        SqlType::Array(item) => DataType::List(Arc::new(Field::new_list_field(arrow_type(item), true))),
     }
 }
 
@@ -110,11 +104,7 @@ fn decimal_type(precision: u8, scale: i8) -> DataType {
 pub fn field(name: impl Into<String>, ty: &SqlType, nullable: bool) -> Field {
     let field = Field::new(name, arrow_type(ty), nullable);
     let metadata = metadata(ty);
-    if metadata.is_empty() {
-        field
-    } else {
-        field.with_metadata(metadata)
-    }
+    if metadata.is_empty() { field } else { field.with_metadata(metadata) }
 }
 
 /// The metadata a field of this SQL type needs besides its Arrow type; empty when Arrow says it all.
@@ -163,10 +153,9 @@ pub fn sql_type_of(data_type: &DataType) -> SqlType {
         | DataType::Decimal128(precision, scale)
         | DataType::Decimal256(precision, scale) => SqlType::Numeric(Some((*precision, *scale))),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => SqlType::Text,
-        DataType::Binary
-        | DataType::LargeBinary
-        | DataType::BinaryView
-        | DataType::FixedSizeBinary(_) => SqlType::Bytea,
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            SqlType::Bytea
+        }
         DataType::Date32 | DataType::Date64 => SqlType::Date,
         DataType::Time32(_) | DataType::Time64(_) => SqlType::Time,
         DataType::Timestamp(_, None) => SqlType::Timestamp,
@@ -227,35 +216,22 @@ fn fits(ty: &SqlType, data_type: &DataType) -> bool {
     match ty {
         SqlType::Boolean => matches!(data_type, D::Boolean),
         SqlType::SmallInt => matches!(data_type, D::Int8 | D::UInt8 | D::Int16),
-        SqlType::Integer => matches!(
-            data_type,
-            D::Int8 | D::UInt8 | D::Int16 | D::UInt16 | D::Int32
-        ),
+        SqlType::Integer => matches!(data_type, D::Int8 | D::UInt8 | D::Int16 | D::UInt16 | D::Int32),
         SqlType::BigInt => matches!(data_type, D::Int32 | D::UInt32 | D::Int64),
         SqlType::Real => matches!(data_type, D::Float16 | D::Float32),
         SqlType::Double => matches!(data_type, D::Float32 | D::Float64),
         SqlType::Numeric(None) => matches!(
             data_type,
-            D::Decimal32(..)
-                | D::Decimal64(..)
-                | D::Decimal128(..)
-                | D::Decimal256(..)
-                | D::UInt64
-                | D::Int64
+            D::Decimal32(..) | D::Decimal64(..) | D::Decimal128(..) | D::Decimal256(..) | D::UInt64 | D::Int64
         ),
-        SqlType::Numeric(Some((precision, scale))) => {
-            match (decimal_type(*precision, *scale), data_type) {
-                (
-                    D::Decimal128(wanted, scale) | D::Decimal256(wanted, scale),
-                    D::Decimal32(has, s)
-                    | D::Decimal64(has, s)
-                    | D::Decimal128(has, s)
-                    | D::Decimal256(has, s),
-                ) => *has == wanted && *s == scale,
-                (_, D::UInt64) => (*precision, *scale) == (20, 0),
-                _ => false,
-            }
-        }
+        SqlType::Numeric(Some((precision, scale))) => match (decimal_type(*precision, *scale), data_type) {
+            (
+                D::Decimal128(wanted, scale) | D::Decimal256(wanted, scale),
+                D::Decimal32(has, s) | D::Decimal64(has, s) | D::Decimal128(has, s) | D::Decimal256(has, s),
+            ) => *has == wanted && *s == scale,
+            (_, D::UInt64) => (*precision, *scale) == (20, 0),
+            _ => false,
+        },
         SqlType::Text
         | SqlType::Varchar(_)
         | SqlType::Char(_)
@@ -266,18 +242,11 @@ fn fits(ty: &SqlType, data_type: &DataType) -> bool {
         | SqlType::Void
         | SqlType::Unknown => is_string(data_type) || *data_type == D::Null,
         SqlType::Record => {
-            is_string(data_type)
-                || matches!(
-                    data_type,
-                    D::Struct(_) | D::Map(..) | D::Union(..) | D::Null
-                )
+            is_string(data_type) || matches!(data_type, D::Struct(_) | D::Map(..) | D::Union(..) | D::Null)
         }
         SqlType::Uuid => is_string(data_type) || *data_type == D::FixedSizeBinary(16),
         SqlType::Bytea => {
-            matches!(
-                data_type,
-                D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_)
-            )
+            matches!(data_type, D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_))
         }
         SqlType::Date => matches!(data_type, D::Date32 | D::Date64),
         SqlType::Time => matches!(data_type, D::Time32(_) | D::Time64(_)),
@@ -286,27 +255,20 @@ fn fits(ty: &SqlType, data_type: &DataType) -> bool {
         SqlType::Interval => matches!(data_type, D::Interval(_) | D::Duration(_)),
         SqlType::Oid => matches!(data_type, D::UInt32),
         // A name where the engine has looked it up, the number where it has not.
-        SqlType::Regclass | SqlType::Regtype => {
-            is_string(data_type) || matches!(data_type, D::UInt32)
-        }
+        SqlType::Regclass | SqlType::Regtype => is_string(data_type) || matches!(data_type, D::UInt32),
         SqlType::Array(item) => match data_type {
             D::List(field)
             | D::LargeList(field)
             | D::ListView(field)
             | D::LargeListView(field)
-            | D::FixedSizeList(field, _) => {
-                fits(item, field.data_type()) || fits(ty, field.data_type())
-            }
+            | D::FixedSizeList(field, _) => fits(item, field.data_type()) || fits(ty, field.data_type()),
             _ => false,
         },
     }
 }
 
 fn is_string(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 #[cfg(test)]
@@ -364,25 +326,16 @@ mod tests {
 
     #[test]
     fn plain_types_carry_no_metadata() {
-        for ty in [
-            SqlType::Text,
-            SqlType::Integer,
-            SqlType::Numeric(Some((15, 2))),
-            SqlType::Unknown,
-        ] {
+        for ty in [SqlType::Text, SqlType::Integer, SqlType::Numeric(Some((15, 2))), SqlType::Unknown] {
             assert!(field("c", &ty, true).metadata().is_empty(), "{ty}");
         }
     }
 
     #[test]
     fn metadata_left_behind_by_an_expression_is_ignored() {
-        let stale = |ty: &SqlType, data_type: DataType| {
-            sql_type(&Field::new("c", data_type, true).with_metadata(metadata(ty)))
-        };
-        assert_eq!(
-            stale(&SqlType::Varchar(Some(3)), DataType::Int32),
-            SqlType::Integer
-        );
+        let stale =
+            |ty: &SqlType, data_type: DataType| sql_type(&Field::new("c", data_type, true).with_metadata(metadata(ty)));
+        assert_eq!(stale(&SqlType::Varchar(Some(3)), DataType::Int32), SqlType::Integer);
         assert_eq!(stale(&SqlType::Oid, DataType::Int64), SqlType::BigInt);
         let wider = stale(&SqlType::Numeric(Some((3, 5))), DataType::Decimal128(10, 2));
         assert_eq!(wider, SqlType::Numeric(Some((10, 2))));

@@ -29,19 +29,14 @@ impl SqlState {
     /// A code from its text; `None` when that is not five digits and upper-case letters.
     pub fn parse(text: &str) -> Option<SqlState> {
         let bytes: [u8; 5] = text.as_bytes().try_into().ok()?;
-        let fits = bytes
-            .iter()
-            .all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
+        let fits = bytes.iter().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase());
         fits.then_some(SqlState(bytes))
     }
 
     /// The constant's name in lower case, as PL/pgSQL spells conditions (`numeric_value_out_of_range`);
     /// `None` for a code PostgreSQL does not list. Where two names share a code, the first listed answers.
     pub fn condition_name(&self) -> Option<&'static str> {
-        NAMES
-            .iter()
-            .find(|(code, _)| code == self)
-            .map(|(_, name)| *name)
+        NAMES.iter().find(|(code, _)| code == self).map(|(_, name)| *name)
     }
 }
 
@@ -394,14 +389,8 @@ mod tests {
         assert_eq!(SqlState::NUMERIC_VALUE_OUT_OF_RANGE.as_str(), "22003");
         assert_eq!(SqlState::INVALID_TEXT_REPRESENTATION.to_string(), "22P02");
         assert_eq!(SqlState::UNDEFINED_TABLE.class(), "42");
-        assert_eq!(
-            SqlState::INTERNAL_ERROR.condition_name(),
-            Some("internal_error")
-        );
-        assert_eq!(
-            SqlState::parse("40001"),
-            Some(SqlState::SERIALIZATION_FAILURE)
-        );
+        assert_eq!(SqlState::INTERNAL_ERROR.condition_name(), Some("internal_error"));
+        assert_eq!(SqlState::parse("40001"), Some(SqlState::SERIALIZATION_FAILURE));
         assert_eq!(SqlState::parse("4000a"), None);
     }
 }

@@ -48,10 +48,7 @@ pub(crate) fn trim(text: &[u8]) -> &[u8] {
     let Some(start) = text.iter().position(|byte| !is_space(*byte)) else {
         return &[];
     };
-    let end = text
-        .iter()
-        .rposition(|byte| !is_space(*byte))
-        .map_or(start, |last| last + 1);
+    let end = text.iter().rposition(|byte| !is_space(*byte)).map_or(start, |last| last + 1);
     &text[start..end]
 }
 

@@ -18,9 +18,7 @@ use arrow::datatypes::{ArrowNativeType, DataType, Field};
 use wharf_catalog::SqlType;
 
 use crate::columns::{Column, Fixed};
-use crate::encoder::{
-    AllNull, BlankPadded, Booleans, BytesArray, FixedWidth, VariableWidth, Verbatim, WriteValue,
-};
+use crate::encoder::{AllNull, BlankPadded, Booleans, BytesArray, FixedWidth, VariableWidth, Verbatim, WriteValue};
 use crate::error::SqlError;
 use crate::format::{ByteaOutput, TextFormat};
 use crate::mapping::{NumericDisplay, sql_type};
@@ -31,11 +29,7 @@ pub use crate::encoder::{BoxedEncoder, Encoder as TextEncoder};
 ///
 /// `0A000` when the Arrow type holds no SQL values (maps, unions); `22003` and `22008` when a value that another Arrow
 /// type can hold is outside the SQL type's range.
-pub fn encoder(
-    field: &Field,
-    array: &ArrayRef,
-    format: &TextFormat,
-) -> Result<Box<dyn TextEncoder + Send>, SqlError> {
+pub fn encoder(field: &Field, array: &ArrayRef, format: &TextFormat) -> Result<Box<dyn TextEncoder + Send>, SqlError> {
     let ty = sql_type(field);
     Ok(match Column::new(array, &ty)? {
         Column::Null => Box::new(AllNull),
@@ -52,29 +46,19 @@ pub fn encoder(
             1.. => fixed(column, float::Shortest),
             extra => fixed(column, float::Rounded { digits: 15 + extra }),
         },
-        Column::Decimal128(column, scale) => fixed(
-            column,
-            numeric::Decimal::new(scale, NumericDisplay::of(field)),
-        ),
-        Column::Decimal256(column, scale) => fixed(
-            column,
-            numeric::Decimal::new(scale, NumericDisplay::of(field)),
-        ),
+        Column::Decimal128(column, scale) => fixed(column, numeric::Decimal::new(scale, NumericDisplay::of(field))),
+        Column::Decimal256(column, scale) => fixed(column, numeric::Decimal::new(scale, NumericDisplay::of(field))),
         Column::Utf8(array) => text(array, &ty),
         Column::LargeUtf8(array) => text(array, &ty),
         Column::Utf8View(array) => text(array, &ty),
         Column::Binary(array) => bytes(array, format),
         Column::LargeBinary(array) => bytes(array, format),
         Column::BinaryView(array) => bytes(array, format),
-        Column::FixedSizeBinary(array) if ty == SqlType::Uuid => {
-            VariableWidth::boxed(array, numbers::UuidBytes)
-        }
+        Column::FixedSizeBinary(array) if ty == SqlType::Uuid => VariableWidth::boxed(array, numbers::UuidBytes),
         Column::FixedSizeBinary(array) => bytes(array, format),
         Column::Date(column) => fixed(column, datetime::Date::new(format.date_style)),
         Column::Time(column) => fixed(column, datetime::Time),
-        Column::Timestamp(column) => {
-            datetime::timestamp_encoder(column, ty == SqlType::TimestampTz, format)
-        }
+        Column::Timestamp(column) => datetime::timestamp_encoder(column, ty == SqlType::TimestampTz, format),
         Column::Interval(column) => interval::interval_encoder(column, format.interval_style),
         Column::List(array) => array::list_encoder(field, &ty, &array, format)?,
         Column::Struct(array) => array::record_encoder(&array, format)?,
@@ -94,9 +78,7 @@ pub fn value_to_text(
     }
     let mut out = Vec::new();
     encoder.write(row, &mut out);
-    String::from_utf8(out)
-        .map(Some)
-        .map_err(|_| SqlError::internal("the text of a value is not valid UTF-8"))
+    String::from_utf8(out).map(Some).map_err(|_| SqlError::internal("the text of a value is not valid UTF-8"))
 }
 
 fn fixed<N, W>(column: Fixed<N>, writer: W) -> BoxedEncoder
@@ -109,12 +91,7 @@ where
 
 fn text<A: BytesArray + 'static>(array: A, ty: &SqlType) -> BoxedEncoder {
     match ty {
-        SqlType::Char(length @ 1..) => VariableWidth::boxed(
-            array,
-            BlankPadded {
-                length: *length as usize,
-            },
-        ),
+        SqlType::Char(length @ 1..) => VariableWidth::boxed(array, BlankPadded { length: *length as usize }),
         _ => VariableWidth::boxed(array, Verbatim),
     }
 }

@@ -70,11 +70,7 @@ impl TimeZone {
         digits(&mut abbreviation, seconds_east < 0);
         let mut posix = String::new();
         digits(&mut posix, seconds_east > 0);
-        TimeZone::Fixed(FixedZone {
-            seconds_east,
-            name: format!("<{abbreviation}>{posix}"),
-            abbreviation,
-        })
+        TimeZone::Fixed(FixedZone { seconds_east, name: format!("<{abbreviation}>{posix}"), abbreviation })
     }
 
     /// Reads a value of the `TimeZone` setting: a name in any case, hours east of UTC (`-8`, `5.5`), or a POSIX
@@ -85,8 +81,7 @@ impl TimeZone {
             && let Ok(hours) = number.parse::<f64>()
         {
             let seconds = hours * 3600.0;
-            return (seconds.abs() < SETTING_LIMIT_SECONDS)
-                .then(|| TimeZone::fixed(seconds as i32));
+            return (seconds.abs() < SETTING_LIMIT_SECONDS).then(|| TimeZone::fixed(seconds as i32));
         }
         TimeZone::by_name(text)
     }
@@ -119,11 +114,7 @@ impl TimeZone {
         for part in digits.split(':') {
             let limit = if unit == 3600 { 167 } else { 59 };
             // PostgreSQL takes seconds for a sign of leap seconds.
-            if unit < 60
-                || part.is_empty()
-                || part.len() > 3
-                || !part.bytes().all(|b| b.is_ascii_digit())
-            {
+            if unit < 60 || part.is_empty() || part.len() > 3 || !part.bytes().all(|b| b.is_ascii_digit()) {
                 return None;
             }
             let value = part.parse::<i32>().ok().filter(|value| *value <= limit)?;
@@ -221,10 +212,7 @@ impl TimeZone {
         let instant = seconds - i64::from(here);
         // Daylight saving alternates within a year, so a year back and ahead sees both of a zone's abbreviations.
         let step = 30 * SECONDS_PER_DAY;
-        (0..=12)
-            .flat_map(|n| [instant - n * step, instant + n * step])
-            .find_map(matches)
-            .unwrap_or(here)
+        (0..=12).flat_map(|n| [instant - n * step, instant + n * step]).find_map(matches).unwrap_or(here)
     }
 }
 
@@ -244,8 +232,8 @@ const RULES_REPEAT_FROM: i32 = 2090;
 
 fn zone_offset(zone: Tz, seconds: i64) -> chrono_tz::TzOffset {
     let seconds = equivalent_instant(seconds);
-    let utc = DateTime::from_timestamp(seconds, 0)
-        .expect("an instant between 4714 BC and 2090 is within chrono's range");
+    let utc =
+        DateTime::from_timestamp(seconds, 0).expect("an instant between 4714 BC and 2090 is within chrono's range");
     zone.offset_from_utc_datetime(&utc.naive_utc())
 }
 
@@ -266,8 +254,7 @@ fn equivalent_instant(seconds: i64) -> i64 {
     // Any 28 years in a row without a skipped leap year hold every combination of weekday and leap day.
     let year = (RULES_REPEAT_FROM - 28..RULES_REPEAT_FROM)
         .find(|year| {
-            is_leap(*year) == is_leap(civil.year)
-                && day_of_week(days_from_civil(*year, 1, 1)) == day_of_week(new_year)
+            is_leap(*year) == is_leap(civil.year) && day_of_week(days_from_civil(*year, 1, 1)) == day_of_week(new_year)
         })
         .expect("28 years hold every kind of year");
     days_from_civil(year, 1, 1) * SECONDS_PER_DAY + (seconds - new_year * SECONDS_PER_DAY)
@@ -284,12 +271,7 @@ pub(crate) struct Offsets {
 
 impl Offsets {
     pub(crate) fn new(zone: TimeZone) -> Self {
-        Offsets {
-            constant: zone.constant_offset(),
-            zone,
-            quarter: i64::MIN,
-            offset: 0,
-        }
+        Offsets { constant: zone.constant_offset(), zone, quarter: i64::MIN, offset: 0 }
     }
 
     pub(crate) fn zone(&self) -> &TimeZone {

@@ -73,17 +73,11 @@ fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let sql = format!("SELECT count(*) FROM {}", table.name);
         let (ours, theirs) = (actual.rows(&sql)?.1, expected.rows(&sql)?.1);
         if ours != theirs {
-            bail!(
-                "{} has {ours:?} rows, PostgreSQL's has {theirs:?}: is this scale {}?",
-                table.name,
-                arguments.scale
-            );
+            bail!("{} has {ours:?} rows, PostgreSQL's has {theirs:?}: is this scale {}?", table.name, arguments.scale);
         }
     }
     let mut wrong = 0;
-    let chosen = |query: &&Query| {
-        arguments.only.is_empty() || arguments.only.iter().any(|name| name == query.name)
-    };
+    let chosen = |query: &&Query| arguments.only.is_empty() || arguments.only.iter().any(|name| name == query.name);
     for query in QUERIES.iter().filter(chosen) {
         let (rows, problems) = differences(query, &mut actual, &mut expected)?;
         if problems.is_empty() {
@@ -100,19 +94,11 @@ fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     println!("scale {}: {wrong} queries differ", arguments.scale);
-    Ok(if wrong == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// PostgreSQL's number of rows, and what is different in the other answer.
-fn differences(
-    query: &Query,
-    actual: &mut Wire,
-    expected: &mut Wire,
-) -> anyhow::Result<(usize, Vec<String>)> {
+fn differences(query: &Query, actual: &mut Wire, expected: &mut Wire) -> anyhow::Result<(usize, Vec<String>)> {
     let (expected_names, expected_rows) = expected.rows(query.sql)?;
     let (actual_names, actual_rows) = match actual.rows(query.sql) {
         Ok(answer) => answer,
@@ -120,9 +106,7 @@ fn differences(
     };
     let mut problems = Vec::new();
     if actual_names != expected_names {
-        problems.push(format!(
-            "columns {actual_names:?}, expected {expected_names:?}"
-        ));
+        problems.push(format!("columns {actual_names:?}, expected {expected_names:?}"));
     }
     match compare(&actual_rows, &expected_rows, query.order) {
         Verdict::Same => {}
@@ -130,9 +114,7 @@ fn differences(
         Verdict::OtherEdge(edge) => {
             // Legitimate only when PostgreSQL has these rows, too, beyond its LIMIT.
             let (_, all) = expected.rows(&without_limit(query.sql))?;
-            problems.extend(
-                missing(edge, all).map(|row| format!("the row {row:?} is not among PostgreSQL's")),
-            );
+            problems.extend(missing(edge, all).map(|row| format!("the row {row:?} is not among PostgreSQL's")));
         }
     }
     Ok((expected_rows.len(), problems))
@@ -140,35 +122,25 @@ fn differences(
 
 /// The rows that `all` does not hold as often as `edge` does.
 fn missing(edge: Vec<TextRow>, mut all: Vec<TextRow>) -> impl Iterator<Item = TextRow> {
-    edge.into_iter().filter(
-        move |row| match all.iter().position(|candidate| candidate == row) {
-            Some(index) => {
-                all.swap_remove(index);
-                false
-            }
-            None => true,
-        },
-    )
+    edge.into_iter().filter(move |row| match all.iter().position(|candidate| candidate == row) {
+        Some(index) => {
+            all.swap_remove(index);
+            false
+        }
+        None => true,
+    })
 }
 
 fn without_limit(sql: &str) -> String {
-    sql.rsplit_once("\nlimit ")
-        .map_or(sql, |(query, _)| query)
-        .to_owned()
+    sql.rsplit_once("\nlimit ").map_or(sql, |(query, _)| query).to_owned()
 }
 
 fn subject(arguments: &Arguments, files: &Files) -> anyhow::Result<Subject> {
     if let Some(url) = &arguments.url {
-        return Ok(Subject {
-            address: Address::parse(url)?,
-            _server: None,
-            _folder: None,
-        });
+        return Ok(Subject { address: Address::parse(url)?, _server: None, _folder: None });
     }
     let binary = Wharf::binary(arguments.wharf.as_deref())?;
-    let folder = tempfile::Builder::new()
-        .prefix("wharf-answers-")
-        .tempdir()?;
+    let folder = tempfile::Builder::new().prefix("wharf-answers-").tempdir()?;
     let data = folder.path().join("data");
     if arguments.demo {
         demo(&binary, arguments.scale, &data)?;
@@ -179,24 +151,12 @@ fn subject(arguments: &Arguments, files: &Files) -> anyhow::Result<Subject> {
         eprintln!("loading Wharf");
         load(&address, files, false)?;
     }
-    Ok(Subject {
-        address,
-        _server: Some(server),
-        _folder: Some(folder),
-    })
+    Ok(Subject { address, _server: Some(server), _folder: Some(folder) })
 }
 
 fn demo(binary: &Path, scale: f64, data: &Path) -> anyhow::Result<()> {
     let status = Command::new(binary)
-        .args([
-            "demo",
-            "--exit",
-            "--listen",
-            "127.0.0.1:0",
-            "--scale",
-            &scale.to_string(),
-            "--data",
-        ])
+        .args(["demo", "--exit", "--listen", "127.0.0.1:0", "--scale", &scale.to_string(), "--data"])
         .arg(data)
         .stdin(Stdio::null())
         .status()
@@ -211,10 +171,7 @@ fn load(address: &Address, files: &Files, with_indexes: bool) -> anyhow::Result<
     let mut wire = Wire::connect(address)?;
     for table in &TABLES {
         wire.simple(&table.create(None))?;
-        wire.copy_in(
-            &format!("COPY {} FROM STDIN (FORMAT csv)", table.name),
-            File::open(files.csv(table))?,
-        )?;
+        wire.copy_in(&format!("COPY {} FROM STDIN (FORMAT csv)", table.name), File::open(files.csv(table))?)?;
         if with_indexes {
             for index in table.indexes {
                 wire.simple(index)?;
@@ -234,25 +191,16 @@ mod tests {
     #[test]
     fn a_row_that_is_there_once_is_missing_the_second_time() {
         let row = |text: &str| vec![Some(text.to_owned())];
-        let left: Vec<TextRow> = missing(
-            vec![row("a"), row("a"), row("b")],
-            vec![row("b"), row("a"), row("c")],
-        )
-        .collect();
+        let left: Vec<TextRow> =
+            missing(vec![row("a"), row("a"), row("b")], vec![row("b"), row("a"), row("c")]).collect();
         assert_eq!(left, [row("a")]);
     }
 
     #[test]
     fn only_the_outer_limit_is_taken_away() {
-        assert_eq!(
-            without_limit("select 1\norder by\n    a\nlimit 10;\n"),
-            "select 1\norder by\n    a"
-        );
+        assert_eq!(without_limit("select 1\norder by\n    a\nlimit 10;\n"), "select 1\norder by\n    a");
         assert_eq!(without_limit("select 1;\n"), "select 1;\n");
-        let limited = QUERIES
-            .iter()
-            .filter(|query| without_limit(query.sql) != query.sql)
-            .count();
+        let limited = QUERIES.iter().filter(|query| without_limit(query.sql) != query.sql).count();
         assert_eq!(limited, 5);
     }
 }

@@ -22,13 +22,7 @@ impl SmallDisk {
     fn mount() -> anyhow::Result<Result<SmallDisk, String>> {
         let folder = tempfile::Builder::new().prefix("wharf-disk-").tempdir()?;
         let output = Command::new("mount")
-            .args([
-                "-t",
-                "tmpfs",
-                "-o",
-                &format!("size={SIZE_MEBIBYTES}m"),
-                "tmpfs",
-            ])
+            .args(["-t", "tmpfs", "-o", &format!("size={SIZE_MEBIBYTES}m"), "tmpfs"])
             .arg(folder.path())
             .stdin(Stdio::null())
             .output()
@@ -51,10 +45,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount")
-            .arg("-l")
-            .arg(self.folder.path())
-            .status();
+        let _ = Command::new("umount").arg("-l").arg(self.folder.path()).status();
     }
 }
 
@@ -68,12 +59,7 @@ struct Lines {
 
 impl Lines {
     fn new(seed: u64, count: u64) -> Lines {
-        Lines {
-            random: fastrand::Rng::with_seed(seed),
-            line: Vec::new(),
-            at: 0,
-            left: count,
-        }
+        Lines { random: fastrand::Rng::with_seed(seed), line: Vec::new(), at: 0, left: count }
     }
 }
 
@@ -84,9 +70,7 @@ impl Read for Lines {
                 return Ok(0);
             }
             self.left -= 1;
-            let text: String = std::iter::repeat_with(|| self.random.alphanumeric())
-                .take(1_000)
-                .collect();
+            let text: String = std::iter::repeat_with(|| self.random.alphanumeric()).take(1_000).collect();
             self.line = format!("{}\t{text}\n", self.left).into_bytes();
             self.at = 0;
         }
@@ -126,9 +110,7 @@ pub(super) fn full_disk(setting: &mut Setting) -> anyhow::Result<Outcome> {
             }
         }
     }
-    let Some(said) = said else {
-        bail!("{expected} rows and the disk is not full")
-    };
+    let Some(said) = said else { bail!("{expected} rows and the disk is not full") };
     count(&mut wire, expected, "after the failed COPY")?;
 
     // Fill the last kilobytes, so that small writes fail, too.
@@ -136,40 +118,23 @@ pub(super) fn full_disk(setting: &mut Setting) -> anyhow::Result<Outcome> {
     while std::io::Write::write(&mut filler, &[2; 4096]).is_ok_and(|written| written > 0) {}
     let mut refused = 0;
     for number in 0..20 {
-        match wire.simple(&format!(
-            "INSERT INTO t VALUES ({}, 'small')",
-            1_000_000 + number
-        )) {
+        match wire.simple(&format!("INSERT INTO t VALUES ({}, 'small')", 1_000_000 + number)) {
             Ok(_) => expected += 1,
             Err(error) => {
                 disk_error(&error, "INSERT")?;
                 refused += 1;
             }
         }
-        ensure!(
-            server.is_running(),
-            "the server died of a full disk: {}",
-            server.log_tail(10)
-        );
+        ensure!(server.is_running(), "the server died of a full disk: {}", server.log_tail(10));
     }
     ensure!(refused > 0, "the disk is full and every INSERT succeeded");
-    for sql in [
-        "CREATE TABLE u (id integer)",
-        "CREATE TABLE v AS SELECT * FROM t",
-        "TRUNCATE t",
-        "DROP TABLE t",
-    ] {
+    for sql in ["CREATE TABLE u (id integer)", "CREATE TABLE v AS SELECT * FROM t", "TRUNCATE t", "DROP TABLE t"] {
         wire.simple("BEGIN")?;
         // Whatever becomes of these, they are undone or refused.
         if let Err(error) = wire.simple(sql) {
-            let code = error
-                .chain()
-                .find_map(|cause| cause.downcast_ref::<ServerError>())
-                .map(|cause| cause.code.clone());
-            ensure!(
-                matches!(code.as_deref(), Some("53100" | "0A000")),
-                "{sql}: {error:#}"
-            );
+            let code =
+                error.chain().find_map(|cause| cause.downcast_ref::<ServerError>()).map(|cause| cause.code.clone());
+            ensure!(matches!(code.as_deref(), Some("53100" | "0A000")), "{sql}: {error:#}");
         }
         wire.simple("ROLLBACK")?;
     }
@@ -188,9 +153,7 @@ pub(super) fn full_disk(setting: &mut Setting) -> anyhow::Result<Outcome> {
     // And after a crash.
     drop(wire);
     server.kill();
-    let mut server = setting
-        .start_on(&data)
-        .context("the restart after a full disk")?;
+    let mut server = setting.start_on(&data).context("the restart after a full disk")?;
     let mut wire = Wire::connect(&Address::parse(&server.url())?)?;
     count(&mut wire, expected, "after the restart")?;
     wire.simple("INSERT INTO t VALUES (-2, 'last')")?;
@@ -206,44 +169,25 @@ pub(super) fn full_disk(setting: &mut Setting) -> anyhow::Result<Outcome> {
     match setting.launch().data(&fresh).attempt()? {
         crate::peers::wharf::Started::Ready(_) => bail!("it starts on a full disk"),
         crate::peers::wharf::Started::Ended(status, output) => {
-            ensure!(
-                status.code().is_some_and(|code| code != 0),
-                "on a full disk it ends with {status}"
-            );
-            ensure!(
-                !output.contains("panicked"),
-                "on a full disk it panics: {output}"
-            );
-            ensure!(
-                output.to_lowercase().contains("space"),
-                "it does not say what is wrong: {output:?}"
-            );
+            ensure!(status.code().is_some_and(|code| code != 0), "on a full disk it ends with {status}");
+            ensure!(!output.contains("panicked"), "on a full disk it panics: {output}");
+            ensure!(output.to_lowercase().contains("space"), "it does not say what is wrong: {output:?}");
         }
     }
     Ok(Outcome::Passed(format!("{said}; {expected} rows kept")))
 }
 
 fn disk_error(error: &anyhow::Error, what: &str) -> anyhow::Result<String> {
-    let Some(answer) = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<ServerError>())
-    else {
+    let Some(answer) = error.chain().find_map(|cause| cause.downcast_ref::<ServerError>()) else {
         bail!("{what} on a full disk ends without an answer: {error:#}");
     };
-    ensure!(
-        answer.code == "53100",
-        "{what} on a full disk fails with {answer}"
-    );
+    ensure!(answer.code == "53100", "{what} on a full disk fails with {answer}");
     Ok(answer.to_string())
 }
 
 fn count(wire: &mut Wire, expected: u64, when: &str) -> anyhow::Result<()> {
-    let (_, rows) =
-        wire.rows("SELECT count(*), count(DISTINCT id) FROM t WHERE text IS NOT NULL")?;
+    let (_, rows) = wire.rows("SELECT count(*), count(DISTINCT id) FROM t WHERE text IS NOT NULL")?;
     let found = rows.first().and_then(|row| row.first()?.clone());
-    ensure!(
-        found == Some(expected.to_string()),
-        "{when}: {found:?} rows, acknowledged were {expected}"
-    );
+    ensure!(found == Some(expected.to_string()), "{when}: {found:?} rows, acknowledged were {expected}");
     Ok(())
 }

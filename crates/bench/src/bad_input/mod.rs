@@ -89,18 +89,10 @@ fn check_all(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     println!("seed {seed}");
     let mut failed = 0;
     for (name, check) in CHECKS {
-        if !arguments.only.is_empty()
-            && !arguments
-                .only
-                .iter()
-                .any(|part| name.contains(part.as_str()))
-        {
+        if !arguments.only.is_empty() && !arguments.only.iter().any(|part| name.contains(part.as_str())) {
             continue;
         }
-        let mut setting = Setting {
-            binary: binary.clone(),
-            random: fastrand::Rng::with_seed(seed),
-        };
+        let mut setting = Setting { binary: binary.clone(), random: fastrand::Rng::with_seed(seed) };
         match check(&mut setting) {
             Ok(Outcome::Passed(what)) => println!("ok       {name}: {what}"),
             Ok(Outcome::Skipped(why)) => println!("skipped  {name}: {why}"),
@@ -111,23 +103,14 @@ fn check_all(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     println!("{failed} failed");
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The server still runs and answers a newcomer.
 fn still_serves(server: &mut Wharf) -> anyhow::Result<()> {
     use crate::workloads::wire::{Address, Wire};
-    anyhow::ensure!(
-        server.is_running(),
-        "the server has died: {}",
-        server.log_tail(5)
-    );
-    let mut wire = Wire::connect(&Address::parse(&server.url())?)
-        .context("the server takes no new connection")?;
+    anyhow::ensure!(server.is_running(), "the server has died: {}", server.log_tail(5));
+    let mut wire = Wire::connect(&Address::parse(&server.url())?).context("the server takes no new connection")?;
     let answer = wire.simple("SELECT 1")?;
     anyhow::ensure!(answer.rows == 1, "SELECT 1 gives {} rows", answer.rows);
     Ok(())

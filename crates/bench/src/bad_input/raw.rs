@@ -33,10 +33,7 @@ pub(super) struct Heard {
 impl Heard {
     /// The SQLSTATEs of its errors.
     pub(super) fn codes(&self) -> Vec<&str> {
-        self.errors
-            .iter()
-            .map(|error| error.code.as_str())
-            .collect()
+        self.errors.iter().map(|error| error.code.as_str()).collect()
     }
 }
 
@@ -47,8 +44,7 @@ pub(super) struct Raw {
 
 impl Raw {
     pub(super) fn connect(address: SocketAddr) -> anyhow::Result<Raw> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))
-            .context("the port is closed")?;
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).context("the port is closed")?;
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(Duration::from_secs(10)))?;
         Ok(Raw { stream })
@@ -85,12 +81,7 @@ impl Raw {
 
     /// Listens until a message of a certain type, too.
     pub(super) fn listen_until(&mut self, patience: Duration, last: impl Fn(u8) -> bool) -> Heard {
-        let mut heard = Heard {
-            kinds: String::new(),
-            errors: Vec::new(),
-            end: End::Silent,
-            rest: Vec::new(),
-        };
+        let mut heard = Heard { kinds: String::new(), errors: Vec::new(), end: End::Silent, rest: Vec::new() };
         let deadline = Instant::now() + patience;
         let mut chunk = [0; 16 * 1024];
         loop {
@@ -114,9 +105,7 @@ impl Raw {
                     return heard;
                 }
                 Ok(count) => heard.rest.extend(&chunk[..count]),
-                Err(error)
-                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) =>
-                {
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     return heard;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

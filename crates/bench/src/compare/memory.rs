@@ -13,10 +13,7 @@ pub(super) struct Watch(Kind);
 
 enum Kind {
     Process(u32),
-    Family {
-        stop: Arc<AtomicBool>,
-        peak: Arc<AtomicU64>,
-    },
+    Family { stop: Arc<AtomicBool>, peak: Arc<AtomicU64> },
 }
 
 /// A server of one process: the kernel keeps its peak.

@@ -37,18 +37,10 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "wharf")]
     no_wharf: bool,
     /// Whom to measure it against.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "duckdb,datafusion,postgres"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "duckdb,datafusion,postgres")]
     peers: Vec<Peer>,
     /// What to measure.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "tpch,select1,copy-in,copy-out"
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "tpch,select1,copy-in,copy-out")]
     only: Vec<Workload>,
     /// Measured rounds, after the one that is not.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -109,11 +101,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let work = tempfile::Builder::new()
-        .prefix("wharf-compare-")
-        .tempdir()?;
-    let wants_python = arguments.peers.iter().any(|peer| *peer != Peer::Postgres)
-        && arguments.only.contains(&Workload::Tpch);
+    let work = tempfile::Builder::new().prefix("wharf-compare-").tempdir()?;
+    let wants_python =
+        arguments.peers.iter().any(|peer| *peer != Peer::Postgres) && arguments.only.contains(&Workload::Tpch);
     let wants_postgres = arguments.peers.contains(&Peer::Postgres);
     let python = match (wants_python, wants_postgres) {
         (false, false) => None,
@@ -134,17 +124,9 @@ fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let mut results = Results::new(arguments.scale, arguments.rounds);
     for server in &servers {
-        results
-            .versions
-            .insert(server.name().to_owned(), server.version()?);
+        results.versions.insert(server.name().to_owned(), server.version()?);
     }
-    let run = Run {
-        arguments,
-        files,
-        servers,
-        python,
-        work,
-    };
+    let run = Run { arguments, files, servers, python, work };
 
     if run.wants(Workload::Tpch) || run.wants(Workload::CopyOut) {
         server::load(&run, &mut results)?;
@@ -168,11 +150,7 @@ fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
         println!("written to {}", path.display());
     }
-    let failed = !results.disagreements.is_empty()
-        || (run.arguments.enforce && results.aims.iter().any(|aim| !aim.met));
-    Ok(if failed {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    let failed =
+        !results.disagreements.is_empty() || (run.arguments.enforce && results.aims.iter().any(|aim| !aim.met));
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

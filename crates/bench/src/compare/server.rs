@@ -39,40 +39,26 @@ pub(super) struct Server {
 }
 
 enum Kind {
-    Wharf(#[expect(dead_code, reason = "held for its Drop")] Wharf),
-    Postgres(#[expect(dead_code, reason = "held for its Drop")] Postgres),
+    Wharf(Wharf),
+    Postgres(Postgres),
 }
 
 impl Server {
     pub(super) fn wharf(binary: &Path) -> anyhow::Result<Server> {
         let wharf = Wharf::start(binary)?;
-        Ok(Server {
-            address: Address::parse(&wharf.url())?,
-            pid: wharf.pid(),
-            kind: Kind::Wharf(wharf),
-        })
+        Ok(Server { address: Address::parse(&wharf.url())?, pid: wharf.pid(), kind: Kind::Wharf(wharf) })
     }
 
     pub(super) fn postgres() -> anyhow::Result<Server> {
         let postgres = Postgres::start(&POSTGRES_SETTINGS)?;
         let address = Address::parse(&postgres.url())?;
         let (_, rows) = Wire::connect(&address)?.rows("SELECT pg_backend_pid()")?;
-        let backend = rows
-            .first()
-            .and_then(|row| row.first()?.clone())
-            .context("pg_backend_pid() gave nothing")?;
+        let backend = rows.first().and_then(|row| row.first()?.clone()).context("pg_backend_pid() gave nothing")?;
         // Every backend is a child of the postmaster.
         let status = std::fs::read_to_string(format!("/proc/{backend}/status"))?;
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-        let pid = parent
-            .context("the backend has no parent")?
-            .trim()
-            .parse()?;
-        Ok(Server {
-            kind: Kind::Postgres(postgres),
-            address,
-            pid,
-        })
+        let pid = parent.context("the backend has no parent")?.trim().parse()?;
+        Ok(Server { kind: Kind::Postgres(postgres), address, pid })
     }
 
     /// `wharf` or `postgres`.
@@ -87,18 +73,21 @@ impl Server {
         matches!(self.kind, Kind::Wharf(_))
     }
 
+    /// The address as tokio-postgres takes it.
+    pub(super) fn url(&self) -> String {
+        match &self.kind {
+            Kind::Wharf(wharf) => wharf.url(),
+            Kind::Postgres(postgres) => postgres.url(),
+        }
+    }
+
     pub(super) fn connect(&self) -> anyhow::Result<Wire> {
         Wire::connect(&self.address).with_context(|| format!("{} does not answer", self.name()))
     }
 
     pub(super) fn version(&self) -> anyhow::Result<String> {
         let (_, rows) = self.connect()?.rows("SELECT version()")?;
-        Ok(rows
-            .into_iter()
-            .flatten()
-            .flatten()
-            .next()
-            .unwrap_or_default())
+        Ok(rows.into_iter().flatten().flatten().next().unwrap_or_default())
     }
 
     /// Begins to watch its memory.
@@ -119,27 +108,18 @@ pub(super) fn load(run: &Run, results: &mut Results) -> anyhow::Result<()> {
         for table in &TABLES {
             wire.simple(&table.create(None))?;
             let file = File::open(run.files.csv(table))?;
-            wire.copy_in(
-                &format!("COPY {} FROM STDIN (FORMAT csv)", table.name),
-                file,
-            )?;
+            wire.copy_in(&format!("COPY {} FROM STDIN (FORMAT csv)", table.name), file)?;
         }
         let seconds = begun.elapsed().as_secs_f64();
         eprintln!("{}: loaded in {seconds:.1} s", server.name());
-        results
-            .load_seconds
-            .insert(server.name().to_owned(), seconds);
+        results.load_seconds.insert(server.name().to_owned(), seconds);
         if !server.is_wharf() {
             for index in TABLES.iter().flat_map(|table| table.indexes) {
                 wire.simple(index)?;
             }
             // Also writes the hint bits, which the first query would do otherwise.
             wire.simple("VACUUM ANALYZE")?;
-            eprintln!(
-                "{}: with its indexes {:.1} s",
-                server.name(),
-                begun.elapsed().as_secs_f64()
-            );
+            eprintln!("{}: with its indexes {:.1} s", server.name(), begun.elapsed().as_secs_f64());
         }
         results.memory(server.name(), "load", watch.peak());
     }
@@ -176,10 +156,7 @@ fn parquet_below(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.path();
         if path.is_dir() {
             parquet_below(&path, found);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "parquet")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "parquet") {
             found.push(path);
         }
     }

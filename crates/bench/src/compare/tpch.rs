@@ -52,26 +52,18 @@ pub(super) fn measure(run: &Run, results: &mut Results) -> anyhow::Result<()> {
                         rows[index] = Some(count);
                     }
                     Err(error) => {
-                        results.disagree(format!(
-                            "{}: {} failed: {error:#}",
-                            query.name, competitor.name
-                        ));
+                        results.disagree(format!("{}: {} failed: {error:#}", query.name, competitor.name));
                     }
                 }
             }
         }
         // Values are compared by `wharf-bench answers`; here a wrong number of rows would make a time worthless.
-        let mut known = competitors
-            .iter()
-            .zip(&rows)
-            .filter_map(|(competitor, rows)| Some((&competitor.name, (*rows)?)));
+        let mut known =
+            competitors.iter().zip(&rows).filter_map(|(competitor, rows)| Some((&competitor.name, (*rows)?)));
         if let Some((first, expected)) = known.next() {
             for (name, count) in known {
                 if count != expected {
-                    results.disagree(format!(
-                        "{}: {name} gives {count} rows, {first} gives {expected}",
-                        query.name
-                    ));
+                    results.disagree(format!("{}: {name} gives {count} rows, {first} gives {expected}", query.name));
                 }
             }
         }
@@ -113,15 +105,9 @@ fn competitors(run: &Run, results: &mut Results) -> anyhow::Result<Vec<Competito
             _ => vec![run.files.parquet(table(name))],
         };
         let engine = Engine::start(python, kind, parquet, run.work.path())?;
-        results
-            .versions
-            .insert(name.to_owned(), engine.version().to_owned());
+        results.versions.insert(name.to_owned(), engine.version().to_owned());
         let watch = watch_process(engine.pid());
-        competitors.push(Competitor {
-            name: name.to_owned(),
-            way: Way::Child(Box::new(engine)),
-            watch,
-        });
+        competitors.push(Competitor { name: name.to_owned(), way: Way::Child(Box::new(engine)), watch });
     }
     Ok(competitors)
 }

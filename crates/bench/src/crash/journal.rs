@@ -107,34 +107,20 @@ impl Journal {
     /// A statement that appends `rows` rows to a shared table is about to be sent.
     pub(super) fn appending(&mut self, table: &str, rows: i64) -> Statement {
         let statement = self.number();
-        self.shared.entry(table.to_owned()).or_default().insert(
-            statement,
-            Entry {
-                rows,
-                fate: Fate::Open,
-            },
-        );
+        self.shared.entry(table.to_owned()).or_default().insert(statement, Entry { rows, fate: Fate::Open });
         statement
     }
 
     /// The server has answered it: with success, or with an error or after a ROLLBACK.
     pub(super) fn appended(&mut self, table: &str, statement: Statement, present: bool) {
         self.acknowledged += usize::from(present);
-        let entry = self
-            .shared
-            .get_mut(table)
-            .and_then(|entries| entries.get_mut(&statement));
-        entry.expect("it was entered before it was sent").fate =
-            if present { Fate::Present } else { Fate::Absent };
+        let entry = self.shared.get_mut(table).and_then(|entries| entries.get_mut(&statement));
+        entry.expect("it was entered before it was sent").fate = if present { Fate::Present } else { Fate::Absent };
     }
 
     /// What a table of one writer certainly holds.
     pub(super) fn own(&mut self, table: &str) -> Contents {
-        self.own
-            .entry(table.to_owned())
-            .or_default()
-            .certain
-            .clone()
+        self.own.entry(table.to_owned()).or_default().certain.clone()
     }
 
     /// A statement that leaves `contents` in it is about to be sent.
@@ -145,10 +131,7 @@ impl Journal {
     /// The server has answered it.
     pub(super) fn changed(&mut self, table: &str, done: bool) {
         self.acknowledged += usize::from(done);
-        let register = self
-            .own
-            .get_mut(table)
-            .expect("it was entered before it was sent");
+        let register = self.own.get_mut(table).expect("it was entered before it was sent");
         let open = register.open.take();
         if let (true, Some(contents)) = (done, open) {
             register.certain = contents;
@@ -163,10 +146,7 @@ impl Journal {
     /// The server has answered it.
     pub(super) fn made(&mut self, table: &str, done: bool) {
         self.acknowledged += usize::from(done);
-        let register = self
-            .made
-            .get_mut(table)
-            .expect("it was entered before it was sent");
+        let register = self.made.get_mut(table).expect("it was entered before it was sent");
         let open = register.open.take();
         if let (true, Some(rows)) = (done, open) {
             register.certain = rows;
@@ -179,26 +159,16 @@ impl Journal {
     }
 
     /// Counts the rows of this generation's tables against the entries, and begins to count statements anew.
-    pub(super) async fn verify(
-        &mut self,
-        client: &Client,
-        failures: &mut Vec<String>,
-    ) -> anyhow::Result<Counts> {
+    pub(super) async fn verify(&mut self, client: &Client, failures: &mut Vec<String>) -> anyhow::Result<Counts> {
         let prefix = table_prefix(self.generation);
-        let mut counts = self
-            .check(client, failures, |table| table.starts_with(&prefix))
-            .await?;
+        let mut counts = self.check(client, failures, |table| table.starts_with(&prefix)).await?;
         counts.acknowledged = std::mem::take(&mut self.acknowledged);
         counts.refused = std::mem::take(&mut self.refused).into_values().sum();
         Ok(counts)
     }
 
     /// Counts the rows of all tables that there ever were.
-    pub(super) async fn verify_all(
-        &mut self,
-        client: &Client,
-        failures: &mut Vec<String>,
-    ) -> anyhow::Result<Counts> {
+    pub(super) async fn verify_all(&mut self, client: &Client, failures: &mut Vec<String>) -> anyhow::Result<Counts> {
         self.check(client, failures, |_| true).await
     }
 
@@ -212,13 +182,7 @@ impl Journal {
         for (table, entries) in self.shared.iter_mut().filter(|(table, _)| chosen(table)) {
             let found = contents(client, table, failures).await?;
             counts.rows += found.iter().flat_map(BTreeMap::values).sum::<i64>();
-            judge(
-                table,
-                entries,
-                found.unwrap_or_default(),
-                &mut counts,
-                failures,
-            );
+            judge(table, entries, found.unwrap_or_default(), &mut counts, failures);
         }
         for (table, register) in self.own.iter_mut().filter(|(table, _)| chosen(table)) {
             let found = contents(client, table, failures).await?.unwrap_or_default();
@@ -231,9 +195,7 @@ impl Journal {
             }
         }
         for (table, register) in self.made.iter_mut().filter(|(table, _)| chosen(table)) {
-            let found = contents(client, table, failures)
-                .await?
-                .map(|found| found.values().sum());
+            let found = contents(client, table, failures).await?.map(|found| found.values().sum());
             counts.rows += found.unwrap_or(0);
             counts.open += usize::from(register.open.is_some());
             counts.kept += usize::from(register.open == Some(found));
@@ -276,10 +238,7 @@ fn judge(
                 ));
             }
             Fate::Open if rows != 0 && !whole => {
-                failures.push(format!(
-                    "{table}: statement {statement} was cut short: {rows} of {} rows",
-                    entry.rows
-                ));
+                failures.push(format!("{table}: statement {statement} was cut short: {rows} of {} rows", entry.rows));
             }
             _ => {}
         }
@@ -290,19 +249,13 @@ fn judge(
         }
     }
     for (statement, rows) in found {
-        failures.push(format!(
-            "{table}: statement {statement} wrote {rows} rows here, and was never sent"
-        ));
+        failures.push(format!("{table}: statement {statement} wrote {rows} rows here, and was never sent"));
     }
 }
 
 /// The rows of each statement in a table; `None` when there is no such table. Rows that are there twice, or whose own count
 /// is not that of their statement, are failures.
-async fn contents(
-    client: &Client,
-    table: &str,
-    failures: &mut Vec<String>,
-) -> anyhow::Result<Option<Contents>> {
+async fn contents(client: &Client, table: &str, failures: &mut Vec<String>) -> anyhow::Result<Option<Contents>> {
     let sql = format!(
         "SELECT statement, count(*), count(DISTINCT number), min(number), max(number), min(expected), max(expected) \
          FROM {table} GROUP BY statement"
@@ -311,10 +264,7 @@ async fn contents(
         Ok(rows) => rows,
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => return Ok(None),
         Err(error) => {
-            failures.push(format!(
-                "{table} cannot be read: {}",
-                super::writers::describe(&error)
-            ));
+            failures.push(format!("{table} cannot be read: {}", super::writers::describe(&error)));
             return Ok(None);
         }
     };
@@ -323,15 +273,9 @@ async fn contents(
         let statement: Statement = row.try_get(0)?;
         let count: i64 = row.try_get(1)?;
         let distinct: i64 = row.try_get(2)?;
-        let [lowest, highest, least, most] =
-            [3, 4, 5, 6].map(|column| row.try_get::<_, i32>(column).map(i64::from));
+        let [lowest, highest, least, most] = [3, 4, 5, 6].map(|column| row.try_get::<_, i32>(column).map(i64::from));
         let (lowest, highest, least, most) = (lowest?, highest?, least?, most?);
-        if distinct != count
-            || lowest != 0
-            || highest != count - 1
-            || least != count
-            || most != count
-        {
+        if distinct != count || lowest != 0 || highest != count - 1 || least != count || most != count {
             failures.push(format!(
                 "{table}: statement {statement} has {count} rows, {distinct} different ones from {lowest} to {highest}, \
                  and should have {least} to {most}"
@@ -359,27 +303,15 @@ mod tests {
 
     fn verdict(journal: &mut Journal, found: &[(Statement, i64)]) -> Vec<String> {
         let mut failures = Vec::new();
-        let entries = journal
-            .shared
-            .get_mut("t")
-            .expect("the journal has a table t");
-        judge(
-            "t",
-            entries,
-            found.iter().copied().collect(),
-            &mut Counts::default(),
-            &mut failures,
-        );
+        let entries = journal.shared.get_mut("t").expect("the journal has a table t");
+        judge("t", entries, found.iter().copied().collect(), &mut Counts::default(), &mut failures);
         failures
     }
 
     #[test]
     fn an_open_statement_may_be_there_or_not() {
         assert_eq!(verdict(&mut journal(), &[(1, 3)]), Vec::<String>::new());
-        assert_eq!(
-            verdict(&mut journal(), &[(1, 3), (3, 3)]),
-            Vec::<String>::new()
-        );
+        assert_eq!(verdict(&mut journal(), &[(1, 3), (3, 3)]), Vec::<String>::new());
     }
 
     #[test]
@@ -393,10 +325,7 @@ mod tests {
             (&[(1, 3), (9, 1)], "was never sent"),
         ] {
             let failures = verdict(&mut journal(), found);
-            assert!(
-                failures.len() == 1 && failures[0].contains(word),
-                "{found:?}: {failures:?}"
-            );
+            assert!(failures.len() == 1 && failures[0].contains(word), "{found:?}: {failures:?}");
         }
     }
 
@@ -412,10 +341,7 @@ mod tests {
 
     #[test]
     fn a_register_is_what_it_was_or_what_it_was_to_be() {
-        let mut register = Register {
-            certain: 1,
-            open: Some(2),
-        };
+        let mut register = Register { certain: 1, open: Some(2) };
         assert!(register.clone().settle(1));
         assert!(register.clone().settle(2));
         assert!(!register.clone().settle(3));

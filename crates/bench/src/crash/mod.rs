@@ -67,20 +67,14 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         failures += failpoints(&arguments, &binary, seed).await?;
     }
     println!("{failures} failures");
-    Ok(if failures == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Kills at random moments, all rounds on one data folder.
 async fn random_kills(arguments: &Arguments, binary: &Path, seed: u64) -> anyhow::Result<usize> {
     let folder = tempfile::Builder::new().prefix("wharf-crash-").tempdir()?;
     let data = folder.path().join("data");
-    let launch = Launch::new(binary)
-        .data(&data)
-        .environment(SNAPSHOT_EVERY.0, SNAPSHOT_EVERY.1);
+    let launch = Launch::new(binary).data(&data).environment(SNAPSHOT_EVERY.0, SNAPSHOT_EVERY.1);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut journal = Journal::default();
     let mut failures = Vec::new();
@@ -91,20 +85,10 @@ async fn random_kills(arguments: &Arguments, binary: &Path, seed: u64) -> anyhow
         if (round - 1) % ROUNDS_PER_GENERATION == 0 {
             let client = connect(&server).await?;
             journal = verify_old(&mut failures, journal, &client, round).await?;
-            writers::create_tables(
-                &client,
-                journal.generation(),
-                usize::from(arguments.writers),
-            )
-            .await?;
+            writers::create_tables(&client, journal.generation(), usize::from(arguments.writers)).await?;
         }
         let shared = share(&mut journal);
-        let writers = writers::start(
-            &server.url(),
-            &shared,
-            random.fork(),
-            usize::from(arguments.writers),
-        );
+        let writers = writers::start(&server.url(), &shared, random.fork(), usize::from(arguments.writers));
         tokio::time::sleep(Duration::from_millis(random.u64(LIFE_MILLISECONDS))).await;
         server.kill();
         let known = failures.len();
@@ -112,25 +96,17 @@ async fn random_kills(arguments: &Arguments, binary: &Path, seed: u64) -> anyhow
         journal = unshare(shared);
 
         let begun = Instant::now();
-        server = launch
-            .start()
-            .with_context(|| format!("round {round}: the restart"))?;
+        server = launch.start().with_context(|| format!("round {round}: the restart"))?;
         let client = connect(&server).await?;
         client.simple_query("SELECT 1").await?;
         let restart = begun.elapsed();
         slowest = slowest.max(restart);
         if restart > Duration::from_millis(arguments.restart_limit) {
-            failures.push(format!(
-                "round {round}: the restart took {} ms",
-                restart.as_millis()
-            ));
+            failures.push(format!("round {round}: the restart took {} ms", restart.as_millis()));
         }
         let counts = journal.verify(&client, &mut failures).await?;
         acknowledged += counts.acknowledged;
-        println!(
-            "round {round}: {counts}, restart {} ms",
-            restart.as_millis()
-        );
+        println!("round {round}: {counts}, restart {} ms", restart.as_millis());
         for failure in &failures[known..] {
             println!("  FAILED {failure}");
         }
@@ -146,11 +122,7 @@ async fn random_kills(arguments: &Arguments, binary: &Path, seed: u64) -> anyhow
     if !status.success() {
         failures.push(format!("after SIGTERM: {status}"));
     }
-    println!(
-        "{} rounds, {acknowledged} acknowledged, slowest restart {} ms",
-        arguments.rounds,
-        slowest.as_millis()
-    );
+    println!("{} rounds, {acknowledged} acknowledged, slowest restart {} ms", arguments.rounds, slowest.as_millis());
     keep(arguments, folder, &failures, "rounds")?;
     Ok(failures.len())
 }
@@ -173,51 +145,26 @@ async fn verify_old(
 
 /// Dies at each failpoint, each on a data folder of its own that has rows in it already.
 async fn failpoints(arguments: &Arguments, binary: &Path, seed: u64) -> anyhow::Result<usize> {
-    let output = Command::new(binary)
-        .arg("failpoints")
-        .stdin(Stdio::null())
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "`wharf failpoints` failed ({})",
-        output.status
-    );
+    let output = Command::new(binary).arg("failpoints").stdin(Stdio::null()).output()?;
+    ensure!(output.status.success(), "`wharf failpoints` failed ({})", output.status);
     let names = String::from_utf8(output.stdout)?;
-    let names: Vec<&str> = names
-        .lines()
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
-        .collect();
+    let names: Vec<&str> = names.lines().map(str::trim).filter(|name| !name.is_empty()).collect();
     if names.is_empty() {
         bail!("`wharf failpoints` names none");
     }
     let mut random = fastrand::Rng::with_seed(seed ^ 0x9e37_79b9_7f4a_7c15);
     let mut count = 0;
-    for unknown in arguments
-        .failpoints
-        .iter()
-        .filter(|name| !names.contains(&name.as_str()))
-    {
+    for unknown in arguments.failpoints.iter().filter(|name| !names.contains(&name.as_str())) {
         println!("FAILED {unknown} is no failpoint");
         count += 1;
     }
     for name in names {
-        if !arguments.failpoints.is_empty()
-            && !arguments.failpoints.iter().any(|chosen| chosen == name)
-        {
+        if !arguments.failpoints.is_empty() && !arguments.failpoints.iter().any(|chosen| chosen == name) {
             continue;
         }
         let folder = tempfile::Builder::new().prefix("wharf-crash-").tempdir()?;
         let mut failures = Vec::new();
-        let outcome = one_failpoint(
-            arguments,
-            binary,
-            folder.path(),
-            name,
-            random.fork(),
-            &mut failures,
-        )
-        .await;
+        let outcome = one_failpoint(arguments, binary, folder.path(), name, random.fork(), &mut failures).await;
         match outcome {
             Ok(how) if failures.is_empty() => println!("ok      {name}: {how}"),
             Ok(how) => println!("FAILED  {name}: {how}"),
@@ -242,12 +189,8 @@ async fn one_failpoint(
 ) -> anyhow::Result<String> {
     let count = usize::from(arguments.writers);
     let data = folder.join("data");
-    let plain = Launch::new(binary)
-        .data(&data)
-        .environment(SNAPSHOT_EVERY.0, SNAPSHOT_EVERY.1);
-    let armed = plain
-        .clone()
-        .environment("WHARF_FAILPOINTS", &format!("{name}=abort"));
+    let plain = Launch::new(binary).data(&data).environment(SNAPSHOT_EVERY.0, SNAPSHOT_EVERY.1);
+    let armed = plain.clone().environment("WHARF_FAILPOINTS", &format!("{name}=abort"));
 
     // Rows from a quiet life, so that there is something to lose.
     let mut journal = Journal::default();
@@ -284,9 +227,7 @@ async fn one_failpoint(
             // It may be on the way down only.
             if how.is_none() {
                 server.ask_to_end();
-                let status = server
-                    .wait(Duration::from_secs(30))
-                    .context("it did not end after SIGTERM")?;
+                let status = server.wait(Duration::from_secs(30)).context("it did not end after SIGTERM")?;
                 if !status.success() {
                     how = Some("reached while ending".to_owned());
                 }
@@ -316,10 +257,7 @@ async fn one_failpoint(
         Some(how) => how,
         None => first_start(&armed, &plain, folder, failures).await?,
     };
-    Ok(format!(
-        "{how}, {counts}, restart {} ms",
-        restart.as_millis()
-    ))
+    Ok(format!("{how}, {counts}, restart {} ms", restart.as_millis()))
 }
 
 /// A failpoint that no statement reaches must be on the way of a first start.
@@ -332,34 +270,19 @@ async fn first_start(
     let data = folder.join("first");
     match armed.clone().data(&data).attempt()? {
         Started::Ready(_) => {
-            failures.push(format!(
-                "never reached in {} s of writing, nor by a first start",
-                FAILPOINT_LIMIT.as_secs()
-            ));
+            failures.push(format!("never reached in {} s of writing, nor by a first start", FAILPOINT_LIMIT.as_secs()));
             Ok("never reached".to_owned())
         }
         Started::Ended(status, _) => {
-            let server = plain
-                .clone()
-                .data(&data)
-                .start()
-                .context("after dying in the first start")?;
-            connect(&server)
-                .await?
-                .simple_query("CREATE TABLE t AS SELECT 1 AS one")
-                .await?;
+            let server = plain.clone().data(&data).start().context("after dying in the first start")?;
+            connect(&server).await?.simple_query("CREATE TABLE t AS SELECT 1 AS one").await?;
             Ok(format!("reached in the first start ({status})"))
         }
     }
 }
 
 /// Moves the folder of a failed run to where it can be looked at.
-fn keep(
-    arguments: &Arguments,
-    folder: tempfile::TempDir,
-    failures: &[String],
-    name: &str,
-) -> anyhow::Result<()> {
+fn keep(arguments: &Arguments, folder: tempfile::TempDir, failures: &[String], name: &str) -> anyhow::Result<()> {
     let (Some(keep), false) = (&arguments.keep, failures.is_empty()) else {
         return Ok(());
     };
@@ -392,7 +315,5 @@ fn share(journal: &mut Journal) -> SharedJournal {
 /// The journal back from writers that have all ended.
 fn unshare(shared: SharedJournal) -> Journal {
     let mutex = Arc::into_inner(shared).expect("the writers have ended and given their share back");
-    mutex
-        .into_inner()
-        .expect("no writer panics while it holds the journal")
+    mutex.into_inner().expect("no writer panics while it holds the journal")
 }

@@ -44,16 +44,10 @@ impl Writers {
 }
 
 /// Makes the tables of a generation.
-pub(super) async fn create_tables(
-    client: &Client,
-    generation: u32,
-    writers: usize,
-) -> anyhow::Result<()> {
+pub(super) async fn create_tables(client: &Client, generation: u32, writers: usize) -> anyhow::Result<()> {
     let own = (0..writers).map(|writer| own_table(generation, writer));
     for table in shared_tables(generation).into_iter().chain(own) {
-        client
-            .batch_execute(&format!("CREATE TABLE {table} ({COLUMNS})"))
-            .await?;
+        client.batch_execute(&format!("CREATE TABLE {table} ({COLUMNS})")).await?;
     }
     Ok(())
 }
@@ -67,48 +61,26 @@ fn own_table(generation: u32, writer: usize) -> String {
 }
 
 /// Starts the writers.
-pub(super) fn start(
-    url: &str,
-    journal: &SharedJournal,
-    mut random: fastrand::Rng,
-    count: usize,
-) -> Writers {
+pub(super) fn start(url: &str, journal: &SharedJournal, mut random: fastrand::Rng, count: usize) -> Writers {
     let stop = Arc::new(AtomicBool::new(false));
     let tasks = (0..count).map(|index| {
-        let (url, journal, random, stop) = (
-            url.to_owned(),
-            Arc::clone(journal),
-            random.fork(),
-            Arc::clone(&stop),
-        );
+        let (url, journal, random, stop) = (url.to_owned(), Arc::clone(journal), random.fork(), Arc::clone(&stop));
         tokio::spawn(async move {
             // Dead before the first statement: nothing was written.
             let Ok(client) = connect_to(&url).await else {
                 return Vec::new();
             };
             let generation = lock(&journal).generation();
-            let mut writer = Writer {
-                client,
-                journal,
-                random,
-                generation,
-                index,
-                failures: Vec::new(),
-            };
+            let mut writer = Writer { client, journal, random, generation, index, failures: Vec::new() };
             while !stop.load(Ordering::Relaxed) && writer.statement().await {}
             writer.failures
         })
     });
-    Writers {
-        tasks: tasks.collect(),
-        stop,
-    }
+    Writers { tasks: tasks.collect(), stop }
 }
 
 fn lock(journal: &SharedJournal) -> std::sync::MutexGuard<'_, Journal> {
-    journal
-        .lock()
-        .expect("no writer panics while it holds the journal")
+    journal.lock().expect("no writer panics while it holds the journal")
 }
 
 struct Writer {
@@ -171,10 +143,7 @@ impl Writer {
         let rows = self.random.i64(1..=2_000);
         let statement = lock(&self.journal).appending(&table, rows);
         let result = limited(async {
-            let sink = self
-                .client
-                .copy_in::<_, Bytes>(&format!("COPY {table} FROM STDIN"))
-                .await?;
+            let sink = self.client.copy_in::<_, Bytes>(&format!("COPY {table} FROM STDIN")).await?;
             futures::pin_mut!(sink);
             sink.send(copy_lines(statement, rows, 0..rows)).await
             // Dropped without finish(), it sends CopyFail.
@@ -198,19 +167,9 @@ impl Writer {
         let result = limited(async {
             self.client.batch_execute("BEGIN").await?;
             for part in 0..parts {
-                insert(
-                    &self.client,
-                    Way::Values,
-                    &table,
-                    statement,
-                    rows,
-                    part * each..(part + 1) * each,
-                )
-                .await?;
+                insert(&self.client, Way::Values, &table, statement, rows, part * each..(part + 1) * each).await?;
             }
-            self.client
-                .batch_execute(if commit { "COMMIT" } else { "ROLLBACK" })
-                .await
+            self.client.batch_execute(if commit { "COMMIT" } else { "ROLLBACK" }).await
         })
         .await;
         let settled = self.settle(result);
@@ -230,11 +189,7 @@ impl Writer {
     async fn change_own(&mut self) -> Settled {
         let table = own_table(self.generation, self.index);
         let rows = self.random.i64(1..=50);
-        let way = if self.random.bool() {
-            Way::Values
-        } else {
-            Way::Copy
-        };
+        let way = if self.random.bool() { Way::Values } else { Way::Copy };
         let statement = {
             let mut journal = lock(&self.journal);
             let statement = journal.number();
@@ -272,10 +227,7 @@ impl Writer {
             journal.making(&table, Some(rows));
             (statement, table)
         };
-        let sql = format!(
-            "CREATE TABLE {table} AS {}",
-            series(statement, rows, &(0..rows))
-        );
+        let sql = format!("CREATE TABLE {table} AS {}", series(statement, rows, &(0..rows)));
         let result = limited(self.client.batch_execute(&sql)).await;
         let settled = self.settle_made(&table, result);
         if settled != Settled::Done || self.random.bool() {
@@ -298,8 +250,7 @@ impl Writer {
     fn settle(&mut self, result: Option<Result<(), Error>>) -> Settled {
         match result {
             None => {
-                self.failures
-                    .push(format!("no answer within {} s", STATEMENT_LIMIT.as_secs()));
+                self.failures.push(format!("no answer within {} s", STATEMENT_LIMIT.as_secs()));
                 Settled::Open
             }
             Some(Ok(())) => Settled::Done,
@@ -314,8 +265,7 @@ impl Writer {
                 }
                 lock(&self.journal).refused(code);
                 if code != "40001" {
-                    self.failures
-                        .push(format!("a statement was refused: {}", describe(&error)));
+                    self.failures.push(format!("a statement was refused: {}", describe(&error)));
                 }
                 Settled::Refused
             }
@@ -329,10 +279,9 @@ async fn limited<F: Future<Output = Result<(), Error>>>(statement: F) -> Option<
 
 /// An error with its SQLSTATE and the server's own words.
 pub(super) fn describe(error: &Error) -> String {
-    error.as_db_error().map_or_else(
-        || error.to_string(),
-        |answer| format!("{} {}", answer.code().code(), answer.message()),
-    )
+    error
+        .as_db_error()
+        .map_or_else(|| error.to_string(), |answer| format!("{} {}", answer.code().code(), answer.message()))
 }
 
 #[derive(Clone, Copy)]
@@ -354,38 +303,24 @@ async fn insert(
 ) -> Result<(), Error> {
     match way {
         Way::Values => {
-            let values: Vec<String> = numbers
-                .map(|number| format!("({statement}, {rows}, {number}, 'note {number}')"))
-                .collect();
-            client
-                .batch_execute(&format!("INSERT INTO {table} VALUES {}", values.join(", ")))
-                .await
+            let values: Vec<String> =
+                numbers.map(|number| format!("({statement}, {rows}, {number}, 'note {number}')")).collect();
+            client.batch_execute(&format!("INSERT INTO {table} VALUES {}", values.join(", "))).await
         }
         Way::Series => {
-            client
-                .batch_execute(&format!(
-                    "INSERT INTO {table} {}",
-                    series(statement, rows, &numbers)
-                ))
-                .await
+            client.batch_execute(&format!("INSERT INTO {table} {}", series(statement, rows, &numbers))).await
         }
         Way::Parameters => {
-            let prepared = client
-                .prepare(&format!("INSERT INTO {table} VALUES ($1, $2, $3, $4)"))
-                .await?;
+            let prepared = client.prepare(&format!("INSERT INTO {table} VALUES ($1, $2, $3, $4)")).await?;
             let expected = i32::try_from(rows).expect("statements of this test are small");
             for number in numbers {
                 let number = i32::try_from(number).expect("statements of this test are small");
-                client
-                    .execute(&prepared, &[&statement, &expected, &number, &"a note"])
-                    .await?;
+                client.execute(&prepared, &[&statement, &expected, &number, &"a note"]).await?;
             }
             Ok(())
         }
         Way::Copy => {
-            let sink = client
-                .copy_in::<_, Bytes>(&format!("COPY {table} FROM STDIN"))
-                .await?;
+            let sink = client.copy_in::<_, Bytes>(&format!("COPY {table} FROM STDIN")).await?;
             futures::pin_mut!(sink);
             let mut begin = numbers.start;
             while begin < numbers.end {

@@ -44,12 +44,7 @@ impl Installation {
                 Some(Installation { programs, version })
             })
             .collect();
-        found.sort_by_key(|installation| {
-            (
-                installation.version != SPECIFIED_VERSION,
-                u32::MAX - installation.version,
-            )
-        });
+        found.sort_by_key(|installation| (installation.version != SPECIFIED_VERSION, u32::MAX - installation.version));
         found.into_iter().next()
     }
 }
@@ -62,14 +57,8 @@ fn candidates() -> Vec<PathBuf> {
     if let Some(path) = std::env::var_os("PATH") {
         folders.extend(std::env::split_paths(&path));
     }
-    if let Ok(output) = Command::new("pg_config")
-        .arg("--bindir")
-        .stderr(Stdio::null())
-        .output()
-    {
-        folders.push(PathBuf::from(
-            String::from_utf8_lossy(&output.stdout).trim(),
-        ));
+    if let Ok(output) = Command::new("pg_config").arg("--bindir").stderr(Stdio::null()).output() {
+        folders.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
     }
     folders
 }
@@ -81,14 +70,8 @@ fn version_of(postgres: &Path) -> Option<u32> {
 
 /// The major version in what `postgres --version` prints: `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
 fn major_version(text: &str) -> Option<u32> {
-    let number = text
-        .split_whitespace()
-        .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
-    number
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    let number = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
+    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// A running PostgreSQL; dropping it stops it and removes its folder.
@@ -110,18 +93,11 @@ impl Postgres {
         let installation = Installation::find().context(
             "no PostgreSQL server found in /usr/lib/postgresql/*/bin, on PATH or by pg_config (Debian: apt-get install postgresql-15)",
         )?;
-        let folder = tempfile::Builder::new()
-            .prefix("wharf-postgres-")
-            .tempdir()?;
+        let folder = tempfile::Builder::new().prefix("wharf-postgres-").tempdir()?;
         let account = Account::for_this_process()?;
         if let Some(account) = &account {
-            chown(folder.path(), Some(account.user), Some(account.group)).with_context(|| {
-                format!(
-                    "cannot hand {} to {}",
-                    folder.path().display(),
-                    account.name
-                )
-            })?;
+            chown(folder.path(), Some(account.user), Some(account.group))
+                .with_context(|| format!("cannot hand {} to {}", folder.path().display(), account.name))?;
         }
         let data = folder.path().join("data");
         create_cluster(&installation, &account, folder.path(), &data)?;
@@ -149,18 +125,8 @@ impl Postgres {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .with_context(|| {
-                format!(
-                    "cannot start {}",
-                    installation.programs.join("postgres").display()
-                )
-            })?;
-        let mut server = Postgres {
-            child,
-            port,
-            installation,
-            folder,
-        };
+            .with_context(|| format!("cannot start {}", installation.programs.join("postgres").display()))?;
+        let mut server = Postgres { child, port, installation, folder };
         server.wait_until_ready()?;
         Ok(server)
     }
@@ -182,25 +148,13 @@ impl Postgres {
                 bail!("PostgreSQL ended at once ({status}): {}", self.log_tail());
             }
             let ready = Command::new(self.installation.programs.join("pg_isready"))
-                .args([
-                    "-q",
-                    "-h",
-                    "127.0.0.1",
-                    "-U",
-                    USER,
-                    "-p",
-                    &self.port.to_string(),
-                ])
+                .args(["-q", "-h", "127.0.0.1", "-U", USER, "-p", &self.port.to_string()])
                 .status();
             if ready.is_ok_and(|status| status.success()) {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!(
-                    "PostgreSQL is not ready after {} s: {}",
-                    START_LIMIT.as_secs(),
-                    self.log_tail()
-                );
+                bail!("PostgreSQL is not ready after {} s: {}", START_LIMIT.as_secs(), self.log_tail());
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -229,39 +183,16 @@ fn create_cluster(
     let output = program(installation, "initdb", account, folder)
         .arg("-D")
         .arg(data)
-        .args([
-            "-U",
-            USER,
-            "-A",
-            "trust",
-            "--locale=C",
-            "-E",
-            "UTF8",
-            "--no-sync",
-            "--no-instructions",
-        ])
+        .args(["-U", USER, "-A", "trust", "--locale=C", "-E", "UTF8", "--no-sync", "--no-instructions"])
         .output()
-        .with_context(|| {
-            format!(
-                "cannot start {}",
-                installation.programs.join("initdb").display()
-            )
-        })?;
+        .with_context(|| format!("cannot start {}", installation.programs.join("initdb").display()))?;
     if !output.status.success() {
-        bail!(
-            "initdb failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("initdb failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
 }
 
-fn program(
-    installation: &Installation,
-    name: &str,
-    account: &Option<Account>,
-    folder: &Path,
-) -> Command {
+fn program(installation: &Installation, name: &str, account: &Option<Account>, folder: &Path) -> Command {
     let mut command = Command::new(installation.programs.join(name));
     // The folder this program was started in may be closed to the other account.
     command.current_dir(folder);
@@ -281,9 +212,7 @@ struct Account {
 impl Account {
     /// `None` when this process may run PostgreSQL itself, which is whenever it is not root.
     fn for_this_process() -> anyhow::Result<Option<Account>> {
-        let own = std::fs::metadata("/proc/self")
-            .map(|metadata| metadata.uid())
-            .unwrap_or(u32::MAX);
+        let own = std::fs::metadata("/proc/self").map(|metadata| metadata.uid()).unwrap_or(u32::MAX);
         if own != 0 {
             return Ok(None);
         }
@@ -292,15 +221,11 @@ impl Account {
             .into_iter()
             .find_map(|name| Account::in_passwd(&accounts, name))
             .map(Some)
-            .context(
-                "PostgreSQL does not run as root, and there is no account `postgres` or `nobody`",
-            )
+            .context("PostgreSQL does not run as root, and there is no account `postgres` or `nobody`")
     }
 
     fn in_passwd(accounts: &str, name: &'static str) -> Option<Account> {
-        let line = accounts
-            .lines()
-            .find(|line| line.split(':').next() == Some(name))?;
+        let line = accounts.lines().find(|line| line.split(':').next() == Some(name))?;
         let mut fields = line.split(':').skip(2);
         let user = fields.next()?.parse().ok()?;
         let group = fields.next()?.parse().ok()?;
@@ -315,20 +240,14 @@ mod tests {
 
     #[test]
     fn the_major_version_is_read_from_what_postgres_prints() {
-        assert_eq!(
-            major_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"),
-            Some(15)
-        );
+        assert_eq!(major_version("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n"), Some(15));
         assert_eq!(major_version("postgres (PostgreSQL) 17beta1\n"), Some(17));
         assert_eq!(major_version("no number"), None);
     }
 
     #[test]
     fn an_account_is_read_from_passwd() {
-        let account = Account::in_passwd(
-            "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65533:n:/:/bin/false\n",
-            "nobody",
-        );
+        let account = Account::in_passwd("root:x:0:0::/root:/bin/sh\nnobody:x:65534:65533:n:/:/bin/false\n", "nobody");
         let account = account.unwrap();
         assert_eq!((account.user, account.group), (65534, 65533));
         assert!(Account::in_passwd("nobody2:x:1:1:::\n", "nobody").is_none());

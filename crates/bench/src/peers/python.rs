@@ -50,13 +50,8 @@ pub(crate) struct Engine {
 #[derive(Serialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 enum Request<'a> {
-    Open {
-        tables: BTreeMap<&'static str, TableFile>,
-        folder: &'a Path,
-    },
-    Query {
-        sql: &'a str,
-    },
+    Open { tables: BTreeMap<&'static str, TableFile>, folder: &'a Path },
+    Query { sql: &'a str },
 }
 
 #[derive(Serialize)]
@@ -101,26 +96,11 @@ impl Engine {
                 }
             }
         });
-        let mut engine = Engine {
-            child,
-            requests,
-            answers,
-            version: String::new(),
-        };
+        let mut engine = Engine { child, requests, answers, version: String::new() };
         engine.version = engine.answer()?.version.unwrap_or_default();
-        let tables = TABLES.iter().map(|table| {
-            (
-                table.name,
-                TableFile {
-                    columns: table.columns,
-                    parquet: parquet(table.name),
-                },
-            )
-        });
-        engine.request(&Request::Open {
-            tables: tables.collect(),
-            folder,
-        })?;
+        let tables =
+            TABLES.iter().map(|table| (table.name, TableFile { columns: table.columns, parquet: parquet(table.name) }));
+        engine.request(&Request::Open { tables: tables.collect(), folder })?;
         Ok(engine)
     }
 
@@ -143,22 +123,15 @@ impl Engine {
     fn request(&mut self, request: &Request<'_>) -> anyhow::Result<Reply> {
         let mut line = serde_json::to_vec(request)?;
         line.push(b'\n');
-        let pipe = self
-            .requests
-            .as_mut()
-            .context("the child's input is closed")?;
+        let pipe = self.requests.as_mut().context("the child's input is closed")?;
         pipe.write_all(&line).context("the child has ended")?;
         pipe.flush()?;
         self.answer()
     }
 
     fn answer(&mut self) -> anyhow::Result<Reply> {
-        let line = self
-            .answers
-            .recv_timeout(ANSWER_LIMIT)
-            .context("no answer from the child")?;
-        let reply: Reply =
-            serde_json::from_str(&line).with_context(|| format!("the child answered {line:?}"))?;
+        let line = self.answers.recv_timeout(ANSWER_LIMIT).context("no answer from the child")?;
+        let reply: Reply = serde_json::from_str(&line).with_context(|| format!("the child answered {line:?}"))?;
         match reply.error {
             Some(error) => bail!("{error}"),
             None => Ok(reply),

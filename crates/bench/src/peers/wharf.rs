@@ -44,11 +44,7 @@ pub(crate) enum Started {
 impl Launch {
     /// `binary` on an empty folder of its own.
     pub(crate) fn new(binary: &Path) -> Launch {
-        Launch {
-            binary: binary.to_owned(),
-            data: None,
-            environment: Vec::new(),
-        }
+        Launch { binary: binary.to_owned(), data: None, environment: Vec::new() }
     }
 
     /// On this data folder, which outlives the server.
@@ -68,11 +64,7 @@ impl Launch {
         match self.attempt()? {
             Started::Ready(wharf) => Ok(*wharf),
             Started::Ended(status, output) => {
-                bail!(
-                    "{} ended before it was ready ({status}): {}",
-                    self.binary.display(),
-                    tail(&output, 10)
-                )
+                bail!("{} ended before it was ready ({status}): {}", self.binary.display(), tail(&output, 10))
             }
         }
     }
@@ -80,10 +72,7 @@ impl Launch {
     /// Starts it and waits, at most 30 seconds, until it is ready or has ended.
     pub(crate) fn attempt(&self) -> anyhow::Result<Started> {
         let folder = tempfile::Builder::new().prefix("wharf-bench-").tempdir()?;
-        let data = self
-            .data
-            .clone()
-            .unwrap_or_else(|| folder.path().join("data"));
+        let data = self.data.clone().unwrap_or_else(|| folder.path().join("data"));
         let log_path = folder.path().join("log");
         let log = std::fs::File::create(&log_path)?;
         let deadline = Instant::now() + START_LIMIT;
@@ -112,13 +101,7 @@ impl Launch {
             match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
                     if let Some(address) = listening_address(&line) {
-                        let wharf = Wharf {
-                            child,
-                            address,
-                            data,
-                            log: log_path,
-                            _folder: folder,
-                        };
+                        let wharf = Wharf { child, address, data, log: log_path, _folder: folder };
                         return Ok(Started::Ready(Box::new(wharf)));
                     }
                     printed.push_str(&line);
@@ -126,8 +109,7 @@ impl Launch {
                 }
                 // Its standard output is closed: it has ended, or is about to, so a signal that does nothing is enough.
                 Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    let status = end_child(&mut child, "CONT", STOP_LIMIT)
-                        .context("its end cannot be waited for")?;
+                    let status = end_child(&mut child, "CONT", STOP_LIMIT).context("its end cannot be waited for")?;
                     printed.push_str(&std::fs::read_to_string(&log_path).unwrap_or_default());
                     return Ok(Started::Ended(status, printed));
                 }
@@ -173,9 +155,7 @@ impl Wharf {
             )?,
         };
         // A relative path would be looked up on PATH.
-        binary
-            .canonicalize()
-            .with_context(|| format!("no wharf binary at {}", binary.display()))
+        binary.canonicalize().with_context(|| format!("no wharf binary at {}", binary.display()))
     }
 
     /// Starts `binary` on an empty folder and waits, at most 30 seconds, for its line `listening on ADDRESS`.
@@ -205,10 +185,7 @@ impl Wharf {
 
     /// The last lines of its log.
     pub(crate) fn log_tail(&self, lines: usize) -> String {
-        tail(
-            &std::fs::read_to_string(&self.log).unwrap_or_default(),
-            lines,
-        )
+        tail(&std::fs::read_to_string(&self.log).unwrap_or_default(), lines)
     }
 
     /// Whether the process is still there.
@@ -246,11 +223,7 @@ impl Wharf {
         self.ask_to_end();
         match self.wait(patience) {
             Some(status) => Ok(status),
-            None => bail!(
-                "wharf did not end within {} s of SIGTERM: {}",
-                patience.as_secs(),
-                self.log_tail(5)
-            ),
+            None => bail!("wharf did not end within {} s of SIGTERM: {}", patience.as_secs(), self.log_tail(5)),
         }
     }
 }
@@ -278,27 +251,16 @@ mod tests {
 
     #[test]
     fn the_address_is_read_from_the_ready_line() {
-        assert_eq!(
-            listening_address("listening on 127.0.0.1:4711"),
-            Some("127.0.0.1:4711".parse().unwrap())
-        );
+        assert_eq!(listening_address("listening on 127.0.0.1:4711"), Some("127.0.0.1:4711".parse().unwrap()));
         assert_eq!(listening_address("opening ./wharf-data"), None);
     }
 
     #[test]
     fn a_program_that_ends_at_once_is_reported_with_its_status() {
         let launch = Launch::new(Path::new("/bin/false"));
-        let Started::Ended(status, _) = launch.attempt().unwrap() else {
-            panic!("it cannot be ready")
-        };
+        let Started::Ended(status, _) = launch.attempt().unwrap() else { panic!("it cannot be ready") };
         assert!(!status.success());
-        assert!(
-            launch
-                .start()
-                .unwrap_err()
-                .to_string()
-                .contains("ended before it was ready")
-        );
+        assert!(launch.start().unwrap_err().to_string().contains("ended before it was ready"));
     }
 
     #[test]

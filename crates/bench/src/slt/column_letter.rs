@@ -19,10 +19,7 @@ impl ColumnLetter {
         if matches!(described.kind(), Kind::Array(_)) {
             return ColumnLetter('a');
         }
-        LETTERS
-            .iter()
-            .find(|(_, known)| known == described)
-            .map_or(Self::ANY, |(letter, _)| ColumnLetter(*letter))
+        LETTERS.iter().find(|(_, known)| known == described).map_or(Self::ANY, |(letter, _)| ColumnLetter(*letter))
     }
 
     /// Whether a column of this letter is what a file that says `expected` wants.
@@ -33,8 +30,7 @@ impl ColumnLetter {
 
 impl ColumnType for ColumnLetter {
     fn from_char(value: char) -> Option<Self> {
-        let known =
-            value == '?' || value == 'a' || LETTERS.iter().any(|(letter, _)| *letter == value);
+        let known = value == '?' || value == 'a' || LETTERS.iter().any(|(letter, _)| *letter == value);
         known.then_some(ColumnLetter(value))
     }
 
@@ -95,16 +91,9 @@ mod tests {
     fn the_readme_lists_every_letter() {
         let readme = include_str!("../../../../sqllogictest/README.md");
         for (letter, described) in LETTERS {
-            let row = readme
-                .lines()
-                .find(|line| line.contains(&format!("`{letter}` ")));
-            let row =
-                row.unwrap_or_else(|| panic!("sqllogictest/README.md does not list {letter}"));
-            assert!(
-                row.contains(described.name()),
-                "{letter} is {} but the row says {row}",
-                described.name()
-            );
+            let row = readme.lines().find(|line| line.contains(&format!("`{letter}` ")));
+            let row = row.unwrap_or_else(|| panic!("sqllogictest/README.md does not list {letter}"));
+            assert!(row.contains(described.name()), "{letter} is {} but the row says {row}", described.name());
         }
     }
 }

@@ -24,20 +24,14 @@ pub(super) fn find(paths: &[PathBuf], extension: &str) -> anyhow::Result<Vec<Pat
     if found.is_empty() {
         bail!(
             "no .{extension} file in {}",
-            paths
-                .iter()
-                .map(|p| p.display().to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
+            paths.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ")
         );
     }
     Ok(found)
 }
 
 fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    for entry in
-        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
-    {
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         if path.is_dir() {
             walk(&path, extension, found)?;
@@ -54,13 +48,7 @@ pub(super) fn schema_name(path: &Path) -> String {
     let tail: String = stem
         .to_string_lossy()
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() {
-                c.to_ascii_lowercase()
-            } else {
-                '_'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' })
         .collect();
     // An identifier has 63 bytes; the end of a path tells files apart better than its beginning.
     let start = tail.len().saturating_sub(55);
@@ -74,10 +62,7 @@ mod tests {
 
     #[test]
     fn a_schema_name_is_a_plain_identifier() {
-        assert_eq!(
-            schema_name(Path::new("sqllogictest/Time-zones.slt")),
-            "slt_sqllogictest_time_zones"
-        );
+        assert_eq!(schema_name(Path::new("sqllogictest/Time-zones.slt")), "slt_sqllogictest_time_zones");
         assert!(schema_name(Path::new(&format!("/x/{}/a.slt", "long".repeat(40)))).len() <= 63);
     }
 
@@ -91,9 +76,6 @@ mod tests {
         std::fs::write(folder.path().join("a/c.slt"), "").unwrap();
         std::fs::write(folder.path().join("README.md"), "").unwrap();
         let names = find(&[folder.path().to_owned()], "slt").unwrap();
-        assert_eq!(
-            names,
-            [folder.path().join("a/c.slt"), folder.path().join("b.slt")]
-        );
+        assert_eq!(names, [folder.path().join("a/c.slt"), folder.path().join("b.slt")]);
     }
 }

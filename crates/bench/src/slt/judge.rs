@@ -43,25 +43,17 @@ pub(super) fn result_lines(rows: &[Vec<String>]) -> Vec<String> {
 /// The error in an answer, if it holds one.
 pub(super) fn error_of(output: &RecordOutput<ColumnLetter>) -> Option<&SessionError> {
     let error = match output {
-        RecordOutput::Query { error, .. } | RecordOutput::Statement { error, .. } => {
-            error.as_ref()?
-        }
+        RecordOutput::Query { error, .. } | RecordOutput::Statement { error, .. } => error.as_ref()?,
         _ => return None,
     };
-    Some(
-        error
-            .downcast_ref::<SessionError>()
-            .expect("a session gives no other error"),
-    )
+    Some(error.downcast_ref::<SessionError>().expect("a session gives no other error"))
 }
 
 fn judge_statement(expected: &StatementExpect, output: &RecordOutput<ColumnLetter>) -> Verdict {
     if let Some(error) = error_of(output) {
         return match expected {
             StatementExpect::Error(wanted) => judge_error(wanted, error),
-            StatementExpect::Ok | StatementExpect::Count(_) => {
-                Verdict::Failed(format!("failed: {error}"))
-            }
+            StatementExpect::Ok | StatementExpect::Count(_) => Verdict::Failed(format!("failed: {error}")),
         };
     }
     let affected = match output {
@@ -71,9 +63,7 @@ fn judge_statement(expected: &StatementExpect, output: &RecordOutput<ColumnLette
         _ => return Verdict::Failed("an answer of another kind of record".to_owned()),
     };
     match expected {
-        StatementExpect::Error(wanted) => {
-            Verdict::Failed(format!("expected error {wanted}, but it succeeded"))
-        }
+        StatementExpect::Error(wanted) => Verdict::Failed(format!("expected error {wanted}, but it succeeded")),
         StatementExpect::Count(count) if *count != affected => {
             Verdict::Failed(format!("expected {count} rows, got {affected}"))
         }
@@ -81,10 +71,7 @@ fn judge_statement(expected: &StatementExpect, output: &RecordOutput<ColumnLette
     }
 }
 
-fn judge_query(
-    expected: &QueryExpect<ColumnLetter>,
-    output: &RecordOutput<ColumnLetter>,
-) -> Verdict {
+fn judge_query(expected: &QueryExpect<ColumnLetter>, output: &RecordOutput<ColumnLetter>) -> Verdict {
     if let Some(error) = error_of(output) {
         return match expected {
             QueryExpect::Error(wanted) => judge_error(wanted, error),
@@ -102,14 +89,9 @@ fn judge_query(
         }
         QueryExpect::Results { types, results, .. } => (types, results),
     };
-    let fits = types.len() == actual_types.len()
-        && actual_types.iter().zip(types).all(|(a, e)| a.fits(*e));
+    let fits = types.len() == actual_types.len() && actual_types.iter().zip(types).all(|(a, e)| a.fits(*e));
     if !fits {
-        return Verdict::Failed(format!(
-            "expected columns {}, got {}",
-            letters(types),
-            letters(actual_types)
-        ));
+        return Verdict::Failed(format!("expected columns {}, got {}", letters(types), letters(actual_types)));
     }
     let lines = result_lines(rows);
     if &lines != results {
@@ -127,10 +109,7 @@ fn judge_error(wanted: &ExpectedError, error: &SessionError) -> Verdict {
 }
 
 fn letters(types: &[ColumnLetter]) -> String {
-    types
-        .iter()
-        .map(sqllogictest::ColumnType::to_char)
-        .collect()
+    types.iter().map(sqllogictest::ColumnType::to_char).collect()
 }
 
 /// At most this many lines of a side are shown.
@@ -138,11 +117,7 @@ const SHOWN_LINES: usize = 12;
 
 fn difference(expected: &[String], actual: &[String]) -> String {
     let mut text = format!("expected {} rows, got {}", expected.len(), actual.len());
-    let first = expected
-        .iter()
-        .zip(actual)
-        .position(|(e, a)| e != a)
-        .unwrap_or(expected.len().min(actual.len()));
+    let first = expected.iter().zip(actual).position(|(e, a)| e != a).unwrap_or(expected.len().min(actual.len()));
     for (sign, lines) in [('-', expected), ('+', actual)] {
         for line in lines.iter().skip(first).take(SHOWN_LINES) {
             let _ = write!(text, "\n{sign} {line}");
@@ -174,51 +149,30 @@ mod tests {
 
     fn rows(types: &str, rows: &[&[&str]]) -> RecordOutput<ColumnLetter> {
         RecordOutput::Query {
-            types: types
-                .chars()
-                .map(|c| ColumnLetter::from_char(c).unwrap())
-                .collect(),
-            rows: rows
-                .iter()
-                .map(|row| row.iter().map(|v| (*v).to_owned()).collect())
-                .collect(),
+            types: types.chars().map(|c| ColumnLetter::from_char(c).unwrap()).collect(),
+            rows: rows.iter().map(|row| row.iter().map(|v| (*v).to_owned()).collect()).collect(),
             error: None,
         }
     }
 
     fn failure(code: &str) -> RecordOutput<ColumnLetter> {
-        let error = SessionError::Sql {
-            code: code.to_owned(),
-            message: "no".to_owned(),
-        };
-        RecordOutput::Statement {
-            count: 0,
-            error: Some(Arc::new(error)),
-        }
+        let error = SessionError::Sql { code: code.to_owned(), message: "no".to_owned() };
+        RecordOutput::Statement { count: 0, error: Some(Arc::new(error)) }
     }
 
     #[test]
     fn a_result_is_compared_to_the_letter() {
         let expected = record("query IT\nselect 1, 'a'\n----\n1 | a b\n");
-        assert_eq!(
-            judge(&expected, &rows("IT", &[&["1", "a b"]])),
-            Verdict::Passed
-        );
+        assert_eq!(judge(&expected, &rows("IT", &[&["1", "a b"]])), Verdict::Passed);
         for wrong in [
             rows("IT", &[&["1", "a  b"]]),
             rows("LT", &[&["1", "a b"]]),
             rows("I", &[&["1"]]),
             rows("IT", &[]),
-            RecordOutput::Statement {
-                count: 0,
-                error: None,
-            },
+            RecordOutput::Statement { count: 0, error: None },
             failure("42601"),
         ] {
-            assert!(
-                matches!(judge(&expected, &wrong), Verdict::Failed(_)),
-                "{wrong:?}"
-            );
+            assert!(matches!(judge(&expected, &wrong), Verdict::Failed(_)), "{wrong:?}");
         }
         assert_eq!(judge(&expected, &RecordOutput::Nothing), Verdict::Skipped);
     }
@@ -227,48 +181,21 @@ mod tests {
     fn an_error_is_matched_by_its_sqlstate() {
         let expected = record("statement error (42P01)\nselect * from t\n");
         assert_eq!(judge(&expected, &failure("42P01")), Verdict::Passed);
-        assert!(matches!(
-            judge(&expected, &failure("42703")),
-            Verdict::Failed(_)
-        ));
-        assert!(matches!(
-            judge(&expected, &rows("I", &[])),
-            Verdict::Failed(_)
-        ));
+        assert!(matches!(judge(&expected, &failure("42703")), Verdict::Failed(_)));
+        assert!(matches!(judge(&expected, &rows("I", &[])), Verdict::Failed(_)));
     }
 
     #[test]
     fn a_lost_connection_is_never_an_expected_error() {
         let expected = record("statement error\nselect 1\n");
-        let lost = RecordOutput::Statement {
-            count: 0,
-            error: Some(Arc::new(SessionError::Timeout(1))),
-        };
+        let lost = RecordOutput::Statement { count: 0, error: Some(Arc::new(SessionError::Timeout(1))) };
         assert!(matches!(judge(&expected, &lost), Verdict::Failed(_)));
     }
 
     #[test]
     fn a_count_is_compared() {
         let expected = record("statement count 2\ninsert into t values (1), (2)\n");
-        assert_eq!(
-            judge(
-                &expected,
-                &RecordOutput::Statement {
-                    count: 2,
-                    error: None
-                }
-            ),
-            Verdict::Passed
-        );
-        assert!(matches!(
-            judge(
-                &expected,
-                &RecordOutput::Statement {
-                    count: 1,
-                    error: None
-                }
-            ),
-            Verdict::Failed(_)
-        ));
+        assert_eq!(judge(&expected, &RecordOutput::Statement { count: 2, error: None }), Verdict::Passed);
+        assert!(matches!(judge(&expected, &RecordOutput::Statement { count: 1, error: None }), Verdict::Failed(_)));
     }
 }

@@ -42,6 +42,13 @@ pub(crate) struct Arguments {
     /// Write PostgreSQL's answers into the files as what is expected.
     #[arg(long = "override", requires = "postgres", conflicts_with = "corpus")]
     overwrite: bool,
+    /// The records of our own files that are known to miss, one `file:line` each; anything else that misses fails the run,
+    /// and so does a listed one that passes.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["corpus", "overwrite"])]
+    known: Option<PathBuf>,
+    /// Write that list from this run.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["corpus", "overwrite"])]
+    write_known: Option<PathBuf>,
     /// Run SQLite's corpus in this folder instead.
     #[arg(long, value_name = "DIR")]
     corpus: Option<PathBuf>,
@@ -55,12 +62,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "corpus")]
     misses: Option<PathBuf>,
     /// Fail when less than this percentage of the corpus records that count passes.
-    #[arg(
-        long,
-        value_name = "PERCENT",
-        default_value_t = 99.5,
-        requires = "corpus"
-    )]
+    #[arg(long, value_name = "PERCENT", default_value_t = 99.5, requires = "corpus")]
     require: f64,
     /// Files that run at the same time.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -130,15 +132,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
                 &files,
                 usize::from(arguments.jobs),
                 arguments.overwrite,
+                &topics::KnownMisses { list: arguments.known.clone(), write: arguments.write_known.clone() },
             )
             .await?
         }
     };
-    Ok(if green {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if green { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn open_server(arguments: &Arguments) -> anyhow::Result<(String, Started)> {
@@ -167,18 +166,10 @@ fn open_server(arguments: &Arguments) -> anyhow::Result<(String, Started)> {
 }
 
 async fn identify(url: &str, arguments: &Arguments) -> anyhow::Result<Target> {
-    let config: Config = url
-        .parse()
-        .with_context(|| format!("{url:?} is no address of a server"))?;
-    let (client, connection) = config
-        .connect(NoTls)
-        .await
-        .with_context(|| format!("cannot connect to {url}"))?;
+    let config: Config = url.parse().with_context(|| format!("{url:?} is no address of a server"))?;
+    let (client, connection) = config.connect(NoTls).await.with_context(|| format!("cannot connect to {url}"))?;
     tokio::spawn(connection);
-    let answer = client
-        .simple_query("SELECT version()")
-        .await
-        .context("SELECT version() failed")?;
+    let answer = client.simple_query("SELECT version()").await.context("SELECT version() failed")?;
     let version = answer
         .iter()
         .find_map(|message| match message {
@@ -187,18 +178,11 @@ async fn identify(url: &str, arguments: &Arguments) -> anyhow::Result<Target> {
         })
         .context("SELECT version() gave no row")?;
     if arguments.postgres && version.to_ascii_lowercase().contains("wharf") {
-        bail!(
-            "--postgres, but the server calls itself {version:?}: only PostgreSQL's answers become expectations"
-        );
+        bail!("--postgres, but the server calls itself {version:?}: only PostgreSQL's answers become expectations");
     }
     let dialect = match arguments.postgres {
         true => Dialect::Postgres,
         false => Dialect::Wharf,
     };
-    Ok(Target {
-        config,
-        dialect,
-        version,
-        limit: Duration::from_secs(arguments.timeout),
-    })
+    Ok(Target { config, dialect, version, limit: Duration::from_secs(arguments.timeout) })
 }

@@ -41,9 +41,7 @@ pub(super) fn rewrite(
         }
         Record::Query { expected, .. } => {
             let (old_mode, old_label) = match &*expected {
-                QueryExpect::Results {
-                    sort_mode, label, ..
-                } => (*sort_mode, label.clone()),
+                QueryExpect::Results { sort_mode, label, .. } => (*sort_mode, label.clone()),
                 QueryExpect::Error(_) => (None, None),
             };
             *expected = match (code, output) {
@@ -66,18 +64,9 @@ pub(super) fn rewrite(
 /// Whether the file leaves to PostgreSQL what to expect: a column `?`, or an error without its SQLSTATE.
 fn is_open(record: &Record<ColumnLetter>) -> bool {
     match record {
-        Record::Query {
-            expected: QueryExpect::Results { types, .. },
-            ..
-        } => types.contains(&ColumnLetter::ANY),
-        Record::Query {
-            expected: QueryExpect::Error(wanted),
-            ..
-        }
-        | Record::Statement {
-            expected: StatementExpect::Error(wanted),
-            ..
-        } => matches!(wanted, ExpectedError::Empty),
+        Record::Query { expected: QueryExpect::Results { types, .. }, .. } => types.contains(&ColumnLetter::ANY),
+        Record::Query { expected: QueryExpect::Error(wanted), .. }
+        | Record::Statement { expected: StatementExpect::Error(wanted), .. } => matches!(wanted, ExpectedError::Empty),
         _ => false,
     }
 }
@@ -94,9 +83,7 @@ mod tests {
 
     fn rewritten(text: &str, output: &RecordOutput<ColumnLetter>) -> Option<String> {
         let records: Vec<Record<ColumnLetter>> = sqllogictest::parse(text).unwrap();
-        rewrite(&records[0], output)
-            .unwrap()
-            .map(|record| record.to_string())
+        rewrite(&records[0], output).unwrap().map(|record| record.to_string())
     }
 
     fn rows() -> RecordOutput<ColumnLetter> {
@@ -108,35 +95,20 @@ mod tests {
     }
 
     fn failure(error: SessionError) -> RecordOutput<ColumnLetter> {
-        RecordOutput::Statement {
-            count: 0,
-            error: Some(Arc::new(error)),
-        }
+        RecordOutput::Statement { count: 0, error: Some(Arc::new(error)) }
     }
 
     #[test]
     fn an_answer_takes_the_place_of_the_old_one() {
         let text = rewritten("query ? rowsort\nselect 7::bigint\n----\n6\n", &rows());
-        assert_eq!(
-            text.unwrap(),
-            "query L rowsort\nselect 7::bigint\n----\n7\n"
-        );
-        assert_eq!(
-            rewritten("query L\nselect 7::bigint\n----\n7\n", &rows()),
-            None
-        );
-        assert_eq!(
-            rewritten("query error (22012)\nselect 7\n", &rows()).unwrap(),
-            "query L\nselect 7\n----\n7\n"
-        );
+        assert_eq!(text.unwrap(), "query L rowsort\nselect 7::bigint\n----\n7\n");
+        assert_eq!(rewritten("query L\nselect 7::bigint\n----\n7\n", &rows()), None);
+        assert_eq!(rewritten("query error (22012)\nselect 7\n", &rows()).unwrap(), "query L\nselect 7\n----\n7\n");
     }
 
     #[test]
     fn an_error_becomes_its_sqlstate() {
-        let error = SessionError::Sql {
-            code: "22012".to_owned(),
-            message: "division by zero".to_owned(),
-        };
+        let error = SessionError::Sql { code: "22012".to_owned(), message: "division by zero".to_owned() };
         assert_eq!(
             rewritten("statement ok\nselect 1/0\n", &failure(error)).unwrap(),
             "statement error (22012)\nselect 1/0\n"
@@ -145,24 +117,17 @@ mod tests {
 
     #[test]
     fn an_open_error_gets_its_sqlstate() {
-        let error = || SessionError::Sql {
-            code: "22012".to_owned(),
-            message: "division by zero".to_owned(),
-        };
+        let error = || SessionError::Sql { code: "22012".to_owned(), message: "division by zero".to_owned() };
         assert_eq!(
             rewritten("query error\nselect 1/0\n", &failure(error())).unwrap(),
             "query error (22012)\nselect 1/0\n"
         );
-        assert_eq!(
-            rewritten("query error (22012)\nselect 1/0\n", &failure(error())),
-            None
-        );
+        assert_eq!(rewritten("query error (22012)\nselect 1/0\n", &failure(error())), None);
     }
 
     #[test]
     fn a_timeout_never_becomes_an_expectation() {
-        let records: Vec<Record<ColumnLetter>> =
-            sqllogictest::parse("statement ok\nselect 1\n").unwrap();
+        let records: Vec<Record<ColumnLetter>> = sqllogictest::parse("statement ok\nselect 1\n").unwrap();
         assert!(rewrite(&records[0], &failure(SessionError::Timeout(1))).is_err());
     }
 }

@@ -57,10 +57,7 @@ impl From<tokio_postgres::Error> for SessionError {
                         message.push_str(&format!("\n{name}: {text}"));
                     }
                 }
-                SessionError::Sql {
-                    code: sql.code().code().to_owned(),
-                    message,
-                }
+                SessionError::Sql { code: sql.code().code().to_owned(), message }
             }
             None => {
                 let mut message = error.to_string();
@@ -100,22 +97,13 @@ pub(super) struct Session {
 
 impl Session {
     /// Connects and fixes what PostgreSQL takes from its environment: the schema, the time zone and the styles.
-    pub(super) async fn open(
-        target: &Target,
-        schema: &str,
-        wishes: Wishes,
-    ) -> Result<Session, SessionError> {
+    pub(super) async fn open(target: &Target, schema: &str, wishes: Wishes) -> Result<Session, SessionError> {
         let (client, connection) = target.config.connect(NoTls).await?;
         let driver = tokio::spawn(async move {
             // The client sees a broken connection in its next call.
             let _ = connection.await;
         });
-        let session = Session {
-            client,
-            driver,
-            target: target.clone(),
-            wishes,
-        };
+        let session = Session { client, driver, target: target.clone(), wishes };
         for setting in [
             format!("SET search_path TO {schema}").as_str(),
             "SET timezone TO 'UTC'",
@@ -130,23 +118,15 @@ impl Session {
 
     /// Runs SQL within the time limit.
     pub(super) async fn simple(&self, sql: &str) -> Result<Vec<SimpleQueryMessage>, SessionError> {
-        self.limited(async { Ok(self.client.simple_query(sql).await?) })
-            .await
+        self.limited(async { Ok(self.client.simple_query(sql).await?) }).await
     }
 
-    async fn limited<T>(
-        &self,
-        work: impl Future<Output = Result<T, SessionError>>,
-    ) -> Result<T, SessionError> {
+    async fn limited<T>(&self, work: impl Future<Output = Result<T, SessionError>>) -> Result<T, SessionError> {
         match tokio::time::timeout(self.target.limit, work).await {
             Ok(result) => result,
             Err(_) => {
                 // Otherwise the statement goes on and the next record waits for it.
-                let _ = tokio::time::timeout(
-                    self.target.limit,
-                    self.client.cancel_token().cancel_query(NoTls),
-                )
-                .await;
+                let _ = tokio::time::timeout(self.target.limit, self.client.cancel_token().cancel_query(NoTls)).await;
                 Err(SessionError::Timeout(self.target.limit.as_secs()))
             }
         }
@@ -154,19 +134,11 @@ impl Session {
 
     async fn answer(&self, sql: &str) -> Result<DBOutput<ColumnLetter>, SessionError> {
         let types = match self.wishes.describe.load(Ordering::Relaxed) {
-            true => Some(
-                self.limited(async { Ok(self.client.prepare(sql).await?) })
-                    .await?,
-            ),
+            true => Some(self.limited(async { Ok(self.client.prepare(sql).await?) }).await?),
             false => None,
         };
-        let types: Option<Vec<ColumnLetter>> = types.map(|prepared| {
-            prepared
-                .columns()
-                .iter()
-                .map(|column| ColumnLetter::of(column.type_()))
-                .collect()
-        });
+        let types: Option<Vec<ColumnLetter>> =
+            types.map(|prepared| prepared.columns().iter().map(|column| ColumnLetter::of(column.type_())).collect());
         let mut rows = Vec::new();
         let mut columns = None;
         let mut affected = 0;
@@ -174,12 +146,7 @@ impl Session {
             match message {
                 SimpleQueryMessage::RowDescription(described) => {
                     if self.wishes.names.load(Ordering::Relaxed) {
-                        rows.push(
-                            described
-                                .iter()
-                                .map(|column| render(Some(column.name())).into_owned())
-                                .collect(),
-                        );
+                        rows.push(described.iter().map(|column| render(Some(column.name())).into_owned()).collect());
                     }
                     columns = Some(described.len());
                 }
@@ -195,10 +162,7 @@ impl Session {
             }
         }
         Ok(match columns {
-            Some(count) => DBOutput::Rows {
-                types: types.unwrap_or_else(|| vec![ColumnLetter::ANY; count]),
-                rows,
-            },
+            Some(count) => DBOutput::Rows { types: types.unwrap_or_else(|| vec![ColumnLetter::ANY; count]), rows },
             None => DBOutput::StatementComplete(affected),
         })
     }
@@ -249,11 +213,7 @@ fn render(value: Option<&str>) -> Cow<'_, str> {
 
 fn escape(text: &str) -> Cow<'_, str> {
     if text.contains(['\n', '\r', '\t']) {
-        Cow::Owned(
-            text.replace('\n', "\\n")
-                .replace('\r', "\\r")
-                .replace('\t', "\\t"),
-        )
+        Cow::Owned(text.replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t"))
     } else {
         Cow::Borrowed(text)
     }

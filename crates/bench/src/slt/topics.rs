@@ -3,7 +3,7 @@
 //! Every file has a schema of its own, made before and dropped after it, so files know nothing of each other and run in any
 //! order. A failed record does not end its file: what follows is run and judged as well.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -29,8 +29,8 @@ struct Outcome {
     failed: usize,
     skipped: usize,
     rewritten: usize,
-    /// One block of text per failed record.
-    failures: Vec<String>,
+    /// Where each failed record stands, and a block of text about it.
+    failures: Vec<(String, String)>,
     took: Duration,
 }
 
@@ -42,9 +42,12 @@ pub(super) async fn run(
     files: &[PathBuf],
     jobs: usize,
     overwrite: bool,
+    misses: &KnownMisses,
 ) -> anyhow::Result<bool> {
     let started = Instant::now();
     refuse_equal_names(files)?;
+    let known = misses.read()?;
+    let mut failed_places = BTreeSet::new();
     let mut total = Outcome::default();
     let mut outcomes = futures::stream::iter(files)
         .map(|file| async move { (file, run_file(target, file, overwrite).await) })
@@ -52,8 +55,11 @@ pub(super) async fn run(
     while let Some((file, outcome)) = outcomes.next().await {
         let outcome = outcome.with_context(|| file.display().to_string())?;
         println!("{}", line(&file.display().to_string(), &outcome));
-        for failure in &outcome.failures {
-            println!("{failure}");
+        for (place, failure) in &outcome.failures {
+            failed_places.insert(place.clone());
+            if !known.contains(place) {
+                println!("{failure}");
+            }
         }
         total.passed += outcome.passed;
         total.failed += outcome.failed;
@@ -62,7 +68,37 @@ pub(super) async fn run(
     }
     total.took = started.elapsed();
     println!("{}", line(&format!("total, {} files", files.len()), &total));
-    Ok(total.failed == 0)
+    if let Some(file) = &misses.write {
+        let list: String = failed_places.iter().map(|place| format!("{place}\n")).collect();
+        std::fs::write(file, list).with_context(|| file.display().to_string())?;
+    }
+    let new = failed_places.difference(&known).count();
+    let mended: Vec<_> = known.difference(&failed_places).collect();
+    if !known.is_empty() {
+        println!("known misses: {} of {} still miss, {new} new", known.len() - mended.len(), known.len());
+    }
+    for place in &mended {
+        println!("  {place} is listed as a miss and passes now: take it off the list");
+    }
+    Ok(new == 0 && mended.is_empty())
+}
+
+/// The records that are known to miss, one `file:line` each. A record that misses without being listed is a failure, and
+/// so is one that is listed and passes: the list says exactly what is not there yet.
+#[derive(Debug, Default)]
+pub(super) struct KnownMisses {
+    /// The list to hold the run to.
+    pub(super) list: Option<PathBuf>,
+    /// Where to write the list that this run gives.
+    pub(super) write: Option<PathBuf>,
+}
+
+impl KnownMisses {
+    fn read(&self) -> anyhow::Result<BTreeSet<String>> {
+        let Some(file) = &self.list else { return Ok(BTreeSet::new()) };
+        let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+        Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    }
 }
 
 /// Two files of one name would share a schema.
@@ -70,10 +106,7 @@ fn refuse_equal_names(files: &[PathBuf]) -> anyhow::Result<()> {
     let mut names = HashSet::new();
     for file in files {
         if !names.insert(file.file_stem()) {
-            bail!(
-                "{}: another file of this run has the same name",
-                file.display()
-            );
+            bail!("{}: another file of this run has the same name", file.display());
         }
     }
     Ok(())
@@ -131,10 +164,9 @@ async fn run_records(
             continue;
         }
         let (describe, names) = match &record {
-            Record::Query {
-                expected: sqllogictest::QueryExpect::Results { label, .. },
-                ..
-            } => (true, label.as_deref() == Some(NAMES_LABEL)),
+            Record::Query { expected: sqllogictest::QueryExpect::Results { label, .. }, .. } => {
+                (true, label.as_deref() == Some(NAMES_LABEL))
+            }
             _ => (false, false),
         };
         wishes.set(describe, names);
@@ -150,7 +182,7 @@ async fn run_records(
                 Ok(None) => {}
                 Err(reason) => {
                     outcome.failed += 1;
-                    outcome.failures.push(failure_text(&record, &reason));
+                    outcome.failures.push((place(&record), failure_text(&record, &reason)));
                     written.push(record);
                     continue;
                 }
@@ -162,7 +194,7 @@ async fn run_records(
             Verdict::NoRecord => {}
             Verdict::Failed(reason) => {
                 outcome.failed += 1;
-                outcome.failures.push(failure_text(&record, &reason));
+                outcome.failures.push((place(&record), failure_text(&record, &reason)));
             }
         }
         // The rest of the file would fail for the same reason, each record after its time limit.
@@ -173,26 +205,26 @@ async fn run_records(
     written
 }
 
+/// Where a record stands, as `file:line`.
+fn place(record: &Record<ColumnLetter>) -> String {
+    match record {
+        Record::Statement { loc, .. } | Record::Query { loc, .. } => loc.to_string(),
+        _ => String::new(),
+    }
+}
+
 fn failure_text(record: &Record<ColumnLetter>, reason: &str) -> String {
     let (location, sql) = match record {
-        Record::Statement { loc, sql, .. } | Record::Query { loc, sql, .. } => {
-            (loc.to_string(), sql.as_str())
-        }
+        Record::Statement { loc, sql, .. } | Record::Query { loc, sql, .. } => (loc.to_string(), sql.as_str()),
         _ => (String::new(), ""),
     };
-    format!(
-        "  {location}\n    {}\n    {}",
-        sql.replace('\n', "\n    "),
-        reason.replace('\n', "\n    ")
-    )
+    format!("  {location}\n    {}\n    {}", sql.replace('\n', "\n    "), reason.replace('\n', "\n    "))
 }
 
 /// Drops the schema with all it holds, and makes it anew if asked to.
 async fn remake_schema(target: &Target, schema: &str, create: bool) -> anyhow::Result<()> {
     let session = Session::open(target, "public", Wishes::default()).await?;
-    session
-        .simple(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))
-        .await?;
+    session.simple(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await?;
     if create {
         session.simple(&format!("CREATE SCHEMA {schema}")).await?;
     }
@@ -225,12 +257,7 @@ mod tests {
                 .filter(|record| matches!(record, Record::Statement { .. } | Record::Query { .. }))
                 .count();
             let text = std::fs::read_to_string(&file).unwrap();
-            assert_eq!(
-                file_text(&records),
-                text,
-                "{} is not written as --override would",
-                file.display()
-            );
+            assert_eq!(file_text(&records), text, "{} is not written as --override would", file.display());
         }
         assert!(records_in_all >= 400, "only {records_in_all} records");
     }

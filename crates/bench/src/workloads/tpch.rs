@@ -16,16 +16,13 @@ use arrow::datatypes::{DataType, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
-use tpchgen::csv::{
-    CustomerCsv, LineItemCsv, NationCsv, OrderCsv, PartCsv, PartSuppCsv, RegionCsv, SupplierCsv,
-};
+use tpchgen::csv::{CustomerCsv, LineItemCsv, NationCsv, OrderCsv, PartCsv, PartSuppCsv, RegionCsv, SupplierCsv};
 use tpchgen::generators::{
-    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator,
-    PartSuppGenerator, RegionGenerator, SupplierGenerator,
+    CustomerGenerator, LineItemGenerator, NationGenerator, OrderGenerator, PartGenerator, PartSuppGenerator,
+    RegionGenerator, SupplierGenerator,
 };
 use tpchgen_arrow::{
-    CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RegionArrow,
-    SupplierArrow,
+    CustomerArrow, LineItemArrow, NationArrow, OrderArrow, PartArrow, PartSuppArrow, RegionArrow, SupplierArrow,
 };
 
 /// Changes when the files would: an old folder of the cache is not used then.
@@ -54,10 +51,7 @@ macro_rules! table {
             indexes: $indexes,
             csv: |scale, out, limit| {
                 let mut rows = 0;
-                for row in $generator::new(scale, 1, 1)
-                    .iter()
-                    .take(usize::try_from(limit).unwrap_or(usize::MAX))
-                {
+                for row in $generator::new(scale, 1, 1).iter().take(usize::try_from(limit).unwrap_or(usize::MAX)) {
                     writeln!(out, "{}", $csv::new(row))?;
                     rows += 1;
                 }
@@ -87,10 +81,7 @@ pub(crate) const TABLES: [Table; 8] = [
         (SupplierGenerator, SupplierCsv, SupplierArrow),
         "s_suppkey integer not null, s_name char(25) not null, s_address varchar(40) not null, s_nationkey integer not null, \
          s_phone char(15) not null, s_acctbal numeric(15,2) not null, s_comment varchar(101) not null",
-        &[
-            "create unique index on supplier (s_suppkey)",
-            "create index on supplier (s_nationkey)"
-        ]
+        &["create unique index on supplier (s_suppkey)", "create index on supplier (s_nationkey)"]
     ),
     table!(
         "customer",
@@ -98,10 +89,7 @@ pub(crate) const TABLES: [Table; 8] = [
         "c_custkey integer not null, c_name varchar(25) not null, c_address varchar(40) not null, c_nationkey integer not null, \
          c_phone char(15) not null, c_acctbal numeric(15,2) not null, c_mktsegment char(10) not null, \
          c_comment varchar(117) not null",
-        &[
-            "create unique index on customer (c_custkey)",
-            "create index on customer (c_nationkey)"
-        ]
+        &["create unique index on customer (c_custkey)", "create index on customer (c_nationkey)"]
     ),
     table!(
         "part",
@@ -116,10 +104,7 @@ pub(crate) const TABLES: [Table; 8] = [
         (PartSuppGenerator, PartSuppCsv, PartSuppArrow),
         "ps_partkey integer not null, ps_suppkey integer not null, ps_availqty integer not null, \
          ps_supplycost numeric(15,2) not null, ps_comment varchar(199) not null",
-        &[
-            "create unique index on partsupp (ps_partkey, ps_suppkey)",
-            "create index on partsupp (ps_suppkey)"
-        ]
+        &["create unique index on partsupp (ps_partkey, ps_suppkey)", "create index on partsupp (ps_suppkey)"]
     ),
     table!(
         "orders",
@@ -152,20 +137,13 @@ pub(crate) const TABLES: [Table; 8] = [
 
 /// The table of this name.
 pub(crate) fn table(name: &str) -> &'static Table {
-    TABLES
-        .iter()
-        .find(|table| table.name == name)
-        .expect("the caller names a table of TPC-H")
+    TABLES.iter().find(|table| table.name == name).expect("the caller names a table of TPC-H")
 }
 
 impl Table {
     /// `CREATE TABLE`, under another name when one is given.
     pub(crate) fn create(&self, name: Option<&str>) -> String {
-        format!(
-            "CREATE TABLE {} ({})",
-            name.unwrap_or(self.name),
-            self.columns
-        )
+        format!("CREATE TABLE {} ({})", name.unwrap_or(self.name), self.columns)
     }
 }
 
@@ -179,17 +157,12 @@ impl Files {
     /// Makes what is not yet in `cache`; Parquet only when it is asked for. Says on standard error what it makes.
     pub(crate) fn prepare(cache: &Path, scale: f64, with_parquet: bool) -> anyhow::Result<Files> {
         let folder = cache.join(format!("tpch-{LAYOUT}-scale-{scale}"));
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let files = Files { folder };
         for table in &TABLES {
-            files.make(&files.csv(table), |path| {
-                write_csv(table, scale, u64::MAX, path)
-            })?;
+            files.make(&files.csv(table), |path| write_csv(table, scale, u64::MAX, path))?;
             if with_parquet {
-                files.make(&files.parquet(table), |path| {
-                    write_parquet(table, scale, path)
-                })?;
+                files.make(&files.parquet(table), |path| write_parquet(table, scale, path))?;
             }
         }
         Ok(files)
@@ -206,12 +179,7 @@ impl Files {
     }
 
     /// A CSV file of the first `limit` rows of a table, and how many they are.
-    pub(crate) fn csv_of(
-        &self,
-        table: &Table,
-        scale: f64,
-        limit: u64,
-    ) -> anyhow::Result<(PathBuf, u64)> {
+    pub(crate) fn csv_of(&self, table: &Table, scale: f64, limit: u64) -> anyhow::Result<(PathBuf, u64)> {
         let path = self.folder.join(format!("{}-{limit}.csv", table.name));
         self.make(&path, |path| write_csv(table, scale, limit, path))?;
         let rows = lines_of(&path)?;
@@ -219,11 +187,7 @@ impl Files {
     }
 
     /// Makes a file beside its place and moves it there, so that a file in place is whole.
-    fn make(
-        &self,
-        path: &Path,
-        write: impl FnOnce(&Path) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    fn make(&self, path: &Path, write: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
         if path.exists() {
             return Ok(());
         }
@@ -270,11 +234,7 @@ fn write_parquet(table: &Table, scale: f64, path: &Path) -> anyhow::Result<()> {
             Some(writer) => writer,
             empty => {
                 let file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-                empty.insert(ArrowWriter::try_new(
-                    file,
-                    batch.schema(),
-                    Some(properties.clone()),
-                )?)
+                empty.insert(ArrowWriter::try_new(file, batch.schema(), Some(properties.clone()))?)
             }
         };
         writer.write(&batch)?;
@@ -285,27 +245,19 @@ fn write_parquet(table: &Table, scale: f64, path: &Path) -> anyhow::Result<()> {
 
 /// The generator's keys have 64 bits, the tables' 32.
 fn with_small_keys(batch: &RecordBatch) -> anyhow::Result<RecordBatch> {
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
+    let options = CastOptions { safe: false, ..CastOptions::default() };
     let mut fields = Vec::new();
     let mut columns = Vec::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         if field.data_type() == &DataType::Int64 {
-            fields.push(Arc::new(
-                field.as_ref().clone().with_data_type(DataType::Int32),
-            ));
+            fields.push(Arc::new(field.as_ref().clone().with_data_type(DataType::Int32)));
             columns.push(cast_with_options(column, &DataType::Int32, &options)?);
         } else {
             fields.push(Arc::clone(field));
             columns.push(Arc::clone(column));
         }
     }
-    Ok(RecordBatch::try_new(
-        Arc::new(Schema::new(fields)),
-        columns,
-    )?)
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
 /// A query of TPC-H.
@@ -320,11 +272,7 @@ pub(crate) struct Query {
 
 macro_rules! query {
     ($name:literal, $order:expr) => {
-        Query {
-            name: $name,
-            sql: include_str!(concat!("../../../../tests/tpch/", $name, ".sql")),
-            order: &$order,
-        }
+        Query { name: $name, sql: include_str!(concat!("../../../../tests/tpch/", $name, ".sql")), order: &$order }
     };
 }
 
@@ -357,10 +305,7 @@ pub(crate) const QUERIES: [Query; 22] = [
 /// Where generated data and installed peers stay between runs: `$WHARF_CACHE`, or `~/.cache/wharf`.
 pub(crate) fn cache_folder() -> PathBuf {
     std::env::var_os("WHARF_CACHE").map_or_else(
-        || {
-            PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into()))
-                .join(".cache/wharf")
-        },
+        || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/tmp".into())).join(".cache/wharf"),
         PathBuf::from,
     )
 }
@@ -376,37 +321,16 @@ mod tests {
         let files = Files::prepare(cache.path(), 0.001, true).unwrap();
         for table in &TABLES {
             let file = File::open(files.parquet(table)).unwrap();
-            let reader =
-                parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 1024)
-                    .unwrap();
+            let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 1024).unwrap();
             let schema = arrow::array::RecordBatchReader::schema(&reader);
-            let columns: Vec<&str> = schema
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .collect();
+            let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
             // A comma inside numeric(15,2) is not followed by a space.
-            let declared: Vec<&str> = table
-                .columns
-                .split(", ")
-                .map(|column| column.split(' ').next().unwrap())
-                .collect();
+            let declared: Vec<&str> =
+                table.columns.split(", ").map(|column| column.split(' ').next().unwrap()).collect();
             assert_eq!(columns, declared, "{}", table.name);
-            assert!(
-                schema
-                    .fields()
-                    .iter()
-                    .all(|field| field.data_type() != &DataType::Int64),
-                "{}",
-                table.name
-            );
+            assert!(schema.fields().iter().all(|field| field.data_type() != &DataType::Int64), "{}", table.name);
             let rows: usize = reader.map(|batch| batch.unwrap().num_rows()).sum();
-            assert_eq!(
-                rows as u64,
-                lines_of(&files.csv(table)).unwrap(),
-                "{}",
-                table.name
-            );
+            assert_eq!(rows as u64, lines_of(&files.csv(table)).unwrap(), "{}", table.name);
         }
         let (_, rows) = files.csv_of(table("lineitem"), 0.001, 100).unwrap();
         assert_eq!(rows, 100);
@@ -417,9 +341,7 @@ mod tests {
         for query in &QUERIES {
             // Only the outermost ORDER BY counts, and it comes last.
             let ordered = query.sql.rsplit_once("order by\n").map_or(0, |(_, rest)| {
-                let list = rest
-                    .split(['\n', ';'])
-                    .take_while(|line| line.starts_with(' '));
+                let list = rest.split(['\n', ';']).take_while(|line| line.starts_with(' '));
                 list.count()
             });
             assert_eq!(ordered, query.order.len(), "{}", query.name);

@@ -28,29 +28,16 @@ pub(crate) struct Address {
 impl Address {
     /// Reads `postgres://user@host:port/database`.
     pub(crate) fn parse(url: &str) -> anyhow::Result<Address> {
-        let config: tokio_postgres::Config = url
-            .parse()
-            .with_context(|| format!("{url:?} is no address of a server"))?;
+        let config: tokio_postgres::Config =
+            url.parse().with_context(|| format!("{url:?} is no address of a server"))?;
         let Some(tokio_postgres::config::Host::Tcp(host)) = config.get_hosts().first() else {
             bail!("{url:?} names no host");
         };
         let port = config.get_ports().first().copied().unwrap_or(5432);
-        let socket = (host.as_str(), port)
-            .to_socket_addrs()
-            .with_context(|| format!("{host} is no host"))?
-            .next();
-        let user = config
-            .get_user()
-            .with_context(|| format!("{url:?} names no user"))?
-            .to_owned();
-        let database = config
-            .get_dbname()
-            .map_or_else(|| user.clone(), str::to_owned);
-        Ok(Address {
-            socket: socket.with_context(|| format!("{host} has no address"))?,
-            user,
-            database,
-        })
+        let socket = (host.as_str(), port).to_socket_addrs().with_context(|| format!("{host} is no host"))?.next();
+        let user = config.get_user().with_context(|| format!("{url:?} names no user"))?.to_owned();
+        let database = config.get_dbname().map_or_else(|| user.clone(), str::to_owned);
+        Ok(Address { socket: socket.with_context(|| format!("{host} has no address"))?, user, database })
     }
 }
 
@@ -98,12 +85,7 @@ impl Wire {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_LIMIT))?;
         stream.set_write_timeout(Some(ANSWER_LIMIT))?;
-        let mut wire = Wire {
-            stream,
-            buffer: vec![0; READ_BYTES],
-            start: 0,
-            end: 0,
-        };
+        let mut wire = Wire { stream, buffer: vec![0; READ_BYTES], start: 0, end: 0 };
         let mut body = 196_608u32.to_be_bytes().to_vec();
         for text in ["user", &address.user, "database", &address.database] {
             put_text(&mut body, text);
@@ -216,10 +198,7 @@ impl Wire {
                     answer.rows += 1;
                     answer.bytes += body.len() as u64;
                 }
-                b'C' => {
-                    answer.tag = String::from_utf8_lossy(body.strip_suffix(&[0]).unwrap_or(body))
-                        .into_owned()
-                }
+                b'C' => answer.tag = String::from_utf8_lossy(body.strip_suffix(&[0]).unwrap_or(body)).into_owned(),
                 _ => {}
             }
             Ok(())
@@ -235,10 +214,7 @@ impl Wire {
     }
 
     /// Reads to ReadyForQuery. The first error, the server's or `each`'s, is given back after that.
-    fn until_ready(
-        &mut self,
-        mut each: impl FnMut(u8, &[u8]) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    fn until_ready(&mut self, mut each: impl FnMut(u8, &[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let mut failed = None;
         loop {
             let (kind, range) = match self.next() {
@@ -273,10 +249,7 @@ impl Wire {
         let length = u32::from_be_bytes(self.buffer[self.start + 1..self.start + 5].try_into()?);
         let length = usize::try_from(length)?;
         if !(4..=1 << 30).contains(&length) {
-            bail!(
-                "a message of type {:?} has the length {length}",
-                char::from(kind)
-            );
+            bail!("a message of type {:?} has the length {length}", char::from(kind));
         }
         self.fill(1 + length)?;
         let body = self.start + 5..self.start + 1 + length;
@@ -353,11 +326,7 @@ fn bind_execute_sync(out: &mut Vec<u8>, name: &str, binary: bool) {
 
 /// Reads the body of an ErrorResponse.
 pub(crate) fn server_error(body: &[u8]) -> ServerError {
-    let mut error = ServerError {
-        code: String::new(),
-        message: String::new(),
-        more: String::new(),
-    };
+    let mut error = ServerError { code: String::new(), message: String::new(), more: String::new() };
     for field in body.split(|byte| *byte == 0) {
         let Some((kind, text)) = field.split_first() else {
             continue;
@@ -382,10 +351,7 @@ fn column_names(body: &[u8]) -> anyhow::Result<Vec<String>> {
     let mut rest = &body[2..];
     let mut names = Vec::new();
     for _ in 0..count {
-        let end = rest
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or_else(malformed)?;
+        let end = rest.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
         names.push(String::from_utf8(rest[..end].to_vec())?);
         rest = rest.get(end + 19..).ok_or_else(malformed)?;
     }
@@ -403,9 +369,7 @@ fn text_row(body: &[u8]) -> anyhow::Result<TextRow> {
         match usize::try_from(length) {
             Ok(length) => {
                 let text = rest.get(..length).ok_or_else(malformed)?;
-                row.push(Some(
-                    String::from_utf8(text.to_vec()).context("a value is not UTF-8")?,
-                ));
+                row.push(Some(String::from_utf8(text.to_vec()).context("a value is not UTF-8")?));
                 rest = &rest[length..];
             }
             Err(_) => row.push(None),
@@ -415,10 +379,7 @@ fn text_row(body: &[u8]) -> anyhow::Result<TextRow> {
 }
 
 fn abbreviated(sql: &str) -> String {
-    let line = sql
-        .lines()
-        .find(|line| !line.trim_start().starts_with("--"))
-        .unwrap_or_default();
+    let line = sql.lines().find(|line| !line.trim_start().starts_with("--")).unwrap_or_default();
     line.chars().take(80).collect()
 }
 
@@ -430,39 +391,23 @@ mod tests {
     #[test]
     fn an_address_is_read_with_its_defaults() {
         let address = Address::parse("postgres://wharf@127.0.0.1:5439/wharf").unwrap();
-        assert_eq!(
-            (
-                address.socket.port(),
-                address.user.as_str(),
-                address.database.as_str()
-            ),
-            (5439, "wharf", "wharf")
-        );
+        assert_eq!((address.socket.port(), address.user.as_str(), address.database.as_str()), (5439, "wharf", "wharf"));
         let address = Address::parse("host=127.0.0.1 user=u").unwrap();
-        assert_eq!(
-            (address.socket.port(), address.database.as_str()),
-            (5432, "u")
-        );
+        assert_eq!((address.socket.port(), address.database.as_str()), (5432, "u"));
         assert!(Address::parse("postgres:///").is_err());
     }
 
     #[test]
     fn an_error_response_is_read() {
         let error = server_error(b"SERROR\0VERROR\0C22012\0Mdivision by zero\0Da detail\0\0");
-        assert_eq!(
-            (error.code.as_str(), error.message.as_str()),
-            ("22012", "division by zero")
-        );
+        assert_eq!((error.code.as_str(), error.message.as_str()), ("22012", "division by zero"));
         assert_eq!(error.more, "a detail\n");
     }
 
     #[test]
     fn a_row_is_read_and_a_cut_one_refused() {
         let body = b"\0\x03\0\0\0\x01a\xff\xff\xff\xff\0\0\0\0";
-        assert_eq!(
-            text_row(body).unwrap(),
-            [Some("a".to_owned()), None, Some(String::new())]
-        );
+        assert_eq!(text_row(body).unwrap(), [Some("a".to_owned()), None, Some(String::new())]);
         assert!(text_row(&body[..8]).is_err());
     }
 

@@ -34,20 +34,14 @@ impl Change {
         let mut originals = Vec::new();
         for name in names {
             let relation = self.relation(database, name).map_err(|error| match error {
-                CatalogError::UndefinedRelation { name } => {
-                    CatalogError::UndefinedTable { kind, name }
-                }
+                CatalogError::UndefinedRelation { name } => CatalogError::UndefinedTable { kind, name },
                 other => other,
             });
             match relation {
                 Err(error) if if_exists && is_missing(&error) => self.skip(&error),
                 Err(error) => return Err(error),
                 Ok(relation) if relation.kind() != kind => {
-                    return Err(CatalogError::WrongObjectType {
-                        name: name.name.clone(),
-                        expected: kind,
-                        drop: true,
-                    });
+                    return Err(CatalogError::WrongObjectType { name: name.name.clone(), expected: kind, drop: true });
                 }
                 Ok(relation) => originals.push(relation.oid()),
             }
@@ -93,19 +87,11 @@ impl Change {
         for original in originals {
             self.find_targets(*original, &mut found, &mut targets);
         }
-        let wording = Wording {
-            state: &self.state,
-            database,
-            search_path,
-        };
+        let wording = Wording { state: &self.state, database, search_path };
         let named = originals.iter().collect::<BTreeSet<_>>();
-        let others = targets
-            .iter()
-            .rev()
-            .filter(|target| !named.contains(&target.oid));
+        let others = targets.iter().rev().filter(|target| !named.contains(&target.oid));
         if cascade {
-            let lines =
-                others.map(|target| format!("drop cascades to {}", wording.object(target.oid)));
+            let lines = others.map(|target| format!("drop cascades to {}", wording.object(target.oid)));
             let lines = lines.collect::<Vec<_>>();
             match lines.as_slice() {
                 [] => {}
@@ -117,10 +103,7 @@ impl Change {
             }
         } else {
             let lines = others.map(|target| {
-                let through = target
-                    .through
-                    .map(|through| wording.object(through))
-                    .unwrap_or_default();
+                let through = target.through.map(|through| wording.object(through)).unwrap_or_default();
                 format!("{} depends on {through}", wording.object(target.oid))
             });
             let dependencies = lines.collect::<Vec<_>>();
@@ -129,10 +112,7 @@ impl Change {
                     [only] => Some(wording.object(*only)),
                     _ => None,
                 };
-                return Err(CatalogError::DependentObjectsStillExist {
-                    object,
-                    dependencies,
-                });
+                return Err(CatalogError::DependentObjectsStillExist { object, dependencies });
             }
         }
         // Dependents come before what they depend on.
@@ -155,10 +135,7 @@ impl Change {
             Enter(Target),
             Leave(Target),
         }
-        let mut steps = vec![Step::Enter(Target {
-            oid: original,
-            through: None,
-        })];
+        let mut steps = vec![Step::Enter(Target { oid: original, through: None })];
         while let Some(step) = steps.pop() {
             match step {
                 Step::Leave(target) => {
@@ -173,12 +150,9 @@ impl Change {
                     // The newest is on top of the stack, so it comes first.
                     let mut dependents = self.direct_dependents(oid);
                     dependents.sort_unstable();
-                    steps.extend(dependents.into_iter().map(|oid_| {
-                        Step::Enter(Target {
-                            oid: oid_,
-                            through: Some(oid),
-                        })
-                    }));
+                    steps.extend(
+                        dependents.into_iter().map(|oid_| Step::Enter(Target { oid: oid_, through: Some(oid) })),
+                    );
                 }
             }
         }
@@ -194,17 +168,12 @@ impl Change {
     }
 
     fn dropped(&self, relation: &Relation) -> DroppedRelation {
-        let schema = self
-            .state
-            .namespace(relation.namespace())
-            .map(|schema| schema.name.clone());
+        let schema = self.state.namespace(relation.namespace()).map(|schema| schema.name.clone());
         DroppedRelation {
             oid: relation.oid(),
             kind: relation.kind(),
             name: RelationName::new(schema.unwrap_or_default(), relation.name()),
-            table: relation
-                .as_table()
-                .map(|table| (table.id, table.metadata_location.clone())),
+            table: relation.as_table().map(|table| (table.id, table.metadata_location.clone())),
         }
     }
 }
@@ -226,21 +195,13 @@ impl Wording<'_> {
     }
 
     pub(super) fn relation(&self, relation: &Relation) -> String {
-        let schemas = self
-            .search_path
-            .iter()
-            .filter_map(|name| self.state.namespace_by_name(self.database, name));
-        let visible = schemas
-            .filter_map(|schema| self.state.relation(schema.oid, relation.name()))
-            .next();
+        let schemas = self.search_path.iter().filter_map(|name| self.state.namespace_by_name(self.database, name));
+        let visible = schemas.filter_map(|schema| self.state.relation(schema.oid, relation.name())).next();
         let (noun, name) = (relation.kind().noun(), relation.name());
         if visible.map(Relation::oid) == Some(relation.oid()) {
             return format!("{noun} {name}");
         }
-        let schema = self
-            .state
-            .namespace(relation.namespace())
-            .map(|schema| schema.name.as_str());
+        let schema = self.state.namespace(relation.namespace()).map(|schema| schema.name.as_str());
         format!("{noun} {}.{name}", schema.unwrap_or_default())
     }
 }

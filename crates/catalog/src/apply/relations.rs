@@ -22,40 +22,18 @@ pub(super) struct Parts<'a> {
 
 impl Change {
     /// Puts a changed copy of a relation in its place; returns its oid.
-    pub(super) fn update_relation(
-        &mut self,
-        relation: &Relation,
-        change: impl FnOnce(Parts<'_>),
-    ) -> u32 {
+    pub(super) fn update_relation(&mut self, relation: &Relation, change: impl FnOnce(Parts<'_>)) -> u32 {
         let changed = match relation {
             Relation::Table(table) => {
                 let mut table = table.as_ref().clone();
-                let Table {
-                    name,
-                    columns,
-                    comment,
-                    ..
-                } = &mut table;
-                change(Parts {
-                    name,
-                    columns,
-                    comment,
-                });
+                let Table { name, columns, comment, .. } = &mut table;
+                change(Parts { name, columns, comment });
                 Relation::Table(Arc::new(table))
             }
             Relation::View(view) => {
                 let mut view = view.as_ref().clone();
-                let View {
-                    name,
-                    columns,
-                    comment,
-                    ..
-                } = &mut view;
-                change(Parts {
-                    name,
-                    columns,
-                    comment,
-                });
+                let View { name, columns, comment, .. } = &mut view;
+                change(Parts { name, columns, comment });
                 Relation::View(Arc::new(view))
             }
         };
@@ -64,24 +42,14 @@ impl Change {
     }
 
     pub(super) fn create_table(&mut self, command: &Command) -> Result<Effect, CatalogError> {
-        let Command::CreateTable {
-            database,
-            id,
-            name,
-            columns,
-            metadata_location,
-            owner,
-            if_not_exists,
-        } = command
+        let Command::CreateTable { database, id, name, columns, metadata_location, owner, if_not_exists } = command
         else {
             return Err(invalid("not CREATE TABLE"));
         };
         let namespace = self.namespace_for_creation(*database, name)?;
         self.check_owner(*owner)?;
         if self.state.relation(namespace.oid, &name.name).is_some() {
-            let error = CatalogError::DuplicateRelation {
-                name: name.name.clone(),
-            };
+            let error = CatalogError::DuplicateRelation { name: name.name.clone() };
             if !*if_not_exists {
                 return Err(error);
             }
@@ -110,26 +78,14 @@ impl Change {
     }
 
     pub(super) fn create_view(&mut self, command: &Command) -> Result<Effect, CatalogError> {
-        let Command::CreateView {
-            database,
-            name,
-            columns,
-            definition,
-            depends_on,
-            owner,
-            or_replace,
-        } = command
-        else {
+        let Command::CreateView { database, name, columns, definition, depends_on, owner, or_replace } = command else {
             return Err(invalid("not CREATE VIEW"));
         };
         let namespace = self.namespace_for_creation(*database, name)?;
         self.check_owner(*owner)?;
         check_columns(columns)?;
         let depends_on = depends_on.iter().copied().collect::<BTreeSet<_>>();
-        if let Some(missing) = depends_on
-            .iter()
-            .find(|oid| self.state.relation_by_oid(**oid).is_none())
-        {
+        if let Some(missing) = depends_on.iter().find(|oid| self.state.relation_by_oid(**oid).is_none()) {
             return Err(CatalogError::UndefinedRelationOid { oid: *missing });
         }
         let mut view = View {
@@ -146,17 +102,13 @@ impl Change {
         match self.state.relation(namespace.oid, &name.name).cloned() {
             None => view.oid = self.state.allocate_oid()?,
             Some(_) if !*or_replace => {
-                return Err(CatalogError::DuplicateRelation {
-                    name: name.name.clone(),
-                });
+                return Err(CatalogError::DuplicateRelation { name: name.name.clone() });
             }
             Some(Relation::Table(_)) => return Err(wrong_type(&name.name, RelationKind::View)),
             Some(Relation::View(old)) => {
                 check_replacement(&old.columns, &view.columns)?;
                 if self.reads(&view.depends_on, old.oid) {
-                    return Err(CatalogError::RecursiveView {
-                        name: name.name.clone(),
-                    });
+                    return Err(CatalogError::RecursiveView { name: name.name.clone() });
                 }
                 // The view stays the object it was: only its query is new.
                 for (column, old) in view.columns.iter_mut().zip(&old.columns) {
@@ -185,12 +137,7 @@ impl Change {
                 return true;
             }
             if seen.insert(oid) {
-                open.extend(
-                    self.state
-                        .relation_by_oid(oid)
-                        .map(Relation::depends_on)
-                        .unwrap_or_default(),
-                );
+                open.extend(self.state.relation_by_oid(oid).map(Relation::depends_on).unwrap_or_default());
             }
         }
         false
@@ -215,33 +162,16 @@ impl Change {
         if kind == RelationKind::View && relation.kind() == RelationKind::Table {
             return Err(wrong_type(&name.name, kind));
         }
-        if self
-            .state
-            .relation(relation.namespace(), new_name)
-            .is_some()
-        {
-            return Err(CatalogError::DuplicateRelation {
-                name: new_name.to_owned(),
-            });
+        if self.state.relation(relation.namespace(), new_name).is_some() {
+            return Err(CatalogError::DuplicateRelation { name: new_name.to_owned() });
         }
-        self.check_no_views(
-            &format!("{} {}", relation.kind().noun(), relation.name()),
-            [relation.oid()],
-        )?;
+        self.check_no_views(&format!("{} {}", relation.kind().noun(), relation.name()), [relation.oid()])?;
         let oid = self.update_relation(&relation, |parts| *parts.name = new_name.to_owned());
         Ok(Effect::Changed { oid })
     }
 
     pub(super) fn rename_column(&mut self, command: &Command) -> Result<Effect, CatalogError> {
-        let Command::RenameColumn {
-            database,
-            name,
-            column,
-            new_column,
-            change,
-            if_exists,
-        } = command
-        else {
+        let Command::RenameColumn { database, name, column, new_column, change, if_exists } = command else {
             return Err(invalid("not RENAME COLUMN"));
         };
         let relation = match self.relation(*database, name) {
@@ -251,31 +181,12 @@ impl Change {
             }
             found => found?,
         };
-        let position = relation
-            .columns()
-            .iter()
-            .position(|known| known.name == *column);
-        let position = position.ok_or_else(|| CatalogError::UndefinedColumn {
-            column: column.clone(),
-        })?;
-        if relation
-            .columns()
-            .iter()
-            .any(|known| known.name == *new_column)
-        {
-            return Err(CatalogError::ColumnExists {
-                column: new_column.clone(),
-                relation: name.name.clone(),
-            });
+        let position = relation.columns().iter().position(|known| known.name == *column);
+        let position = position.ok_or_else(|| CatalogError::UndefinedColumn { column: column.clone() })?;
+        if relation.columns().iter().any(|known| known.name == *new_column) {
+            return Err(CatalogError::ColumnExists { column: new_column.clone(), relation: name.name.clone() });
         }
-        self.check_no_views(
-            &format!(
-                "column {column} of {} {}",
-                relation.kind().noun(),
-                name.name
-            ),
-            [relation.oid()],
-        )?;
+        self.check_no_views(&format!("column {column} of {} {}", relation.kind().noun(), name.name), [relation.oid()])?;
         let relation = match (&relation, change) {
             (Relation::Table(table), Some(change)) if change.id == table.id => {
                 self.move_head(change)?;
@@ -284,14 +195,10 @@ impl Change {
             }
             (Relation::View(_), None) => relation,
             _ => {
-                return Err(invalid(
-                    "a column rename has the change of its table, and none for a view",
-                ));
+                return Err(invalid("a column rename has the change of its table, and none for a view"));
             }
         };
-        let oid = self.update_relation(&relation, |parts| {
-            parts.columns[position].name.clone_from(new_column)
-        });
+        let oid = self.update_relation(&relation, |parts| parts.columns[position].name.clone_from(new_column));
         Ok(Effect::Changed { oid })
     }
 
@@ -301,55 +208,30 @@ impl Change {
         object: &str,
         relations: impl IntoIterator<Item = u32>,
     ) -> Result<(), CatalogError> {
-        let views = relations
-            .into_iter()
-            .flat_map(|oid| self.state.dependents(oid))
-            .collect::<BTreeSet<_>>();
+        let views = relations.into_iter().flat_map(|oid| self.state.dependents(oid)).collect::<BTreeSet<_>>();
         if views.is_empty() {
             return Ok(());
         }
-        let views = views
-            .into_iter()
-            .filter_map(|oid| self.state.relation_by_oid(oid));
+        let views = views.into_iter().filter_map(|oid| self.state.relation_by_oid(oid));
         let views = views.map(|view| {
-            let schema = self
-                .state
-                .namespace(view.namespace())
-                .map(|namespace| namespace.name.as_str());
+            let schema = self.state.namespace(view.namespace()).map(|namespace| namespace.name.as_str());
             format!("{}.{}", schema.unwrap_or_default(), view.name())
         });
-        Err(CatalogError::RenameBreaksViews {
-            object: object.to_owned(),
-            views: views.collect(),
-        })
+        Err(CatalogError::RenameBreaksViews { object: object.to_owned(), views: views.collect() })
     }
 
-    pub(super) fn commit_tables(
-        &mut self,
-        changes: &[TableChange],
-    ) -> Result<Effect, CatalogError> {
-        let tables = changes
-            .iter()
-            .map(|change| change.id)
-            .collect::<BTreeSet<Uuid>>();
+    pub(super) fn commit_tables(&mut self, changes: &[TableChange]) -> Result<Effect, CatalogError> {
+        let tables = changes.iter().map(|change| change.id).collect::<BTreeSet<Uuid>>();
         if tables.len() != changes.len() || changes.is_empty() {
-            return Err(invalid(
-                "a commit names each of its tables once, and at least one",
-            ));
+            return Err(invalid("a commit names each of its tables once, and at least one"));
         }
-        let versions = changes
-            .iter()
-            .map(|change| self.move_head(change))
-            .collect::<Result<Vec<_>, _>>()?;
+        let versions = changes.iter().map(|change| self.move_head(change)).collect::<Result<Vec<_>, _>>()?;
         Ok(Effect::Committed { versions })
     }
 
     /// Compare-and-swap of one head; returns the new version.
     fn move_head(&mut self, change: &TableChange) -> Result<u64, CatalogError> {
-        let table = self
-            .state
-            .table_by_id(change.id)
-            .ok_or(CatalogError::TableDropped { id: change.id })?;
+        let table = self.state.table_by_id(change.id).ok_or(CatalogError::TableDropped { id: change.id })?;
         if table.metadata_location != change.expected {
             return Err(CatalogError::CommitConflict {
                 id: change.id,
@@ -361,29 +243,18 @@ impl Change {
             return Err(invalid("a commit has a new metadata file"));
         }
         let version = table.version + 1;
-        let moved = Table {
-            metadata_location: change.new.clone(),
-            version,
-            changed_ms: self.now_ms,
-            ..table.as_ref().clone()
-        };
+        let moved =
+            Table { metadata_location: change.new.clone(), version, changed_ms: self.now_ms, ..table.as_ref().clone() };
         self.state.put_relation(Relation::Table(Arc::new(moved)));
         Ok(version)
     }
 
     /// The schema that a relation is made in.
-    fn namespace_for_creation(
-        &self,
-        database: u32,
-        name: &RelationName,
-    ) -> Result<Arc<Namespace>, CatalogError> {
+    fn namespace_for_creation(&self, database: u32, name: &RelationName) -> Result<Arc<Namespace>, CatalogError> {
         let namespace = self.namespace(database, &name.schema)?;
         if namespace.database == 0 {
             let object = format!("{}.{}", name.schema, name.name);
-            return Err(CatalogError::SystemSchema {
-                action: "create".to_owned(),
-                object,
-            });
+            return Err(CatalogError::SystemSchema { action: "create".to_owned(), object });
         }
         Ok(namespace)
     }
@@ -397,15 +268,10 @@ fn check_columns(columns: &[Column]) -> Result<(), CatalogError> {
     let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
     for column in columns {
         if !names.insert(&column.name) {
-            return Err(CatalogError::DuplicateColumn {
-                name: column.name.clone(),
-            });
+            return Err(CatalogError::DuplicateColumn { name: column.name.clone() });
         }
         if column.field_id < 1 || !ids.insert(column.field_id) {
-            return Err(invalid(format!(
-                "field id {} of column \"{}\"",
-                column.field_id, column.name
-            )));
+            return Err(invalid(format!("field id {} of column \"{}\"", column.field_id, column.name)));
         }
     }
     Ok(())
@@ -418,10 +284,7 @@ fn check_replacement(old: &[Column], new: &[Column]) -> Result<(), CatalogError>
     }
     for (old, new) in old.iter().zip(new) {
         if old.name != new.name {
-            return Err(CatalogError::ViewRenamesColumn {
-                from: old.name.clone(),
-                to: new.name.clone(),
-            });
+            return Err(CatalogError::ViewRenamesColumn { from: old.name.clone(), to: new.name.clone() });
         }
         if old.ty != new.ty {
             return Err(CatalogError::ViewRetypesColumn {

@@ -19,9 +19,7 @@ impl Change {
         self.check_owner(owner)?;
         check_schema_name(name)?;
         if self.state.namespace_by_name(database, name).is_some() {
-            let error = CatalogError::DuplicateSchema {
-                name: name.to_owned(),
-            };
+            let error = CatalogError::DuplicateSchema { name: name.to_owned() };
             if !if_not_exists {
                 return Err(error);
             }
@@ -29,51 +27,30 @@ impl Change {
             return Ok(Effect::Nothing);
         }
         let oid = self.state.allocate_oid()?;
-        self.state.put_namespace(Namespace {
-            oid,
-            name: name.to_owned(),
-            database,
-            owner,
-            comment: None,
-        });
+        self.state.put_namespace(Namespace { oid, name: name.to_owned(), database, owner, comment: None });
         Ok(Effect::Created { oid })
     }
 
-    pub(super) fn rename_schema(
-        &mut self,
-        database: u32,
-        name: &str,
-        new_name: &str,
-    ) -> Result<Effect, CatalogError> {
+    pub(super) fn rename_schema(&mut self, database: u32, name: &str, new_name: &str) -> Result<Effect, CatalogError> {
         let namespace = self.namespace(database, name)?;
         if self.state.namespace_by_name(database, new_name).is_some() {
-            return Err(CatalogError::DuplicateSchema {
-                name: new_name.to_owned(),
-            });
+            return Err(CatalogError::DuplicateSchema { name: new_name.to_owned() });
         }
         check_schema_name(new_name)?;
         if namespace.database == 0 {
-            return Err(CatalogError::SystemSchema {
-                action: "rename".to_owned(),
-                object: name.to_owned(),
-            });
+            return Err(CatalogError::SystemSchema { action: "rename".to_owned(), object: name.to_owned() });
         }
         let relations = self.state.relations_in(namespace.oid).map(Relation::oid);
         self.check_no_views(&format!("schema {name}"), relations)?;
         let oid = namespace.oid;
-        self.state.put_namespace(Namespace {
-            name: new_name.to_owned(),
-            ..namespace.as_ref().clone()
-        });
+        self.state.put_namespace(Namespace { name: new_name.to_owned(), ..namespace.as_ref().clone() });
         Ok(Effect::Changed { oid })
     }
 }
 
 fn check_schema_name(name: &str) -> Result<(), CatalogError> {
     if name.starts_with("pg_") {
-        return Err(CatalogError::ReservedSchemaName {
-            name: name.to_owned(),
-        });
+        return Err(CatalogError::ReservedSchemaName { name: name.to_owned() });
     }
     Ok(())
 }

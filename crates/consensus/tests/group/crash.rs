@@ -30,17 +30,9 @@ fn child() {
         }
     })
     .unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let group = Group::open(GroupOptions {
-            snapshot_every: 10,
-            ..options(Path::new(folder))
-        })
-        .await
-        .unwrap();
+        let group = Group::open(GroupOptions { snapshot_every: 10, ..options(Path::new(folder)) }).await.unwrap();
         propose(&group, bootstrap()).await.unwrap();
         let first = schemas(&group.local()).last().map_or(0, |last| last + 1);
         for number in first..first + 200 {
@@ -60,18 +52,10 @@ fn run_child(folder: &Path, failpoint: &str, passes: u64) -> Option<u64> {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap())
-        .lines()
-        .map(Result::unwrap);
-    let acknowledged = lines
-        .filter_map(|line| line.strip_prefix("acknowledged ")?.parse().ok())
-        .last();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let acknowledged = lines.filter_map(|line| line.strip_prefix("acknowledged ")?.parse().ok()).last();
     let status = child.wait().unwrap();
-    assert_eq!(
-        std::os::unix::process::ExitStatusExt::signal(&status),
-        Some(6),
-        "{failpoint}: {status}"
-    );
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(6), "{failpoint}: {status}");
     acknowledged
 }
 
@@ -85,27 +69,13 @@ async fn a_crash_at_every_failpoint_loses_nothing() {
             acknowledged = run_child(folder.path(), failpoint, passes).or(acknowledged);
             let began = Instant::now();
             let group = open(folder.path()).await;
-            assert!(
-                began.elapsed() < Duration::from_secs(2),
-                "{failpoint}: {:?}",
-                began.elapsed()
-            );
+            assert!(began.elapsed() < Duration::from_secs(2), "{failpoint}: {:?}", began.elapsed());
             let found = schemas(&group.local());
             let last = found.last().copied();
-            assert!(
-                last >= acknowledged,
-                "{failpoint}: {acknowledged:?} was acknowledged, the last is {last:?}"
-            );
-            assert_eq!(
-                found,
-                (0..last.map_or(0, |last| last + 1)).collect::<Vec<_>>(),
-                "{failpoint}"
-            );
+            assert!(last >= acknowledged, "{failpoint}: {acknowledged:?} was acknowledged, the last is {last:?}");
+            assert_eq!(found, (0..last.map_or(0, |last| last + 1)).collect::<Vec<_>>(), "{failpoint}");
             // At most the command that was in flight is there besides.
-            assert!(
-                last <= Some(acknowledged.map_or(0, |number: u64| number + 1)),
-                "{failpoint}: {last:?}"
-            );
+            assert!(last <= Some(acknowledged.map_or(0, |number: u64| number + 1)), "{failpoint}: {last:?}");
             acknowledged = last;
             group.shutdown().await.unwrap();
         }

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wharf_consensus::{ConsensusError, Group};
 
-use crate::helpers::{
-    bootstrap, create_schemas, open, options, propose, refused, schemas, wait_for,
-};
+use crate::helpers::{bootstrap, create_schemas, open, options, propose, refused, schemas, wait_for};
 
 /// A folder with two snapshots and a log behind them.
 async fn used_folder() -> tempfile::TempDir {
@@ -26,12 +24,9 @@ async fn used_folder() -> tempfile::TempDir {
 }
 
 fn snapshot_files(folder: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(folder.join("snapshots"))
-        .unwrap()
-        .map(|file| file.unwrap().path());
-    let mut paths = files
-        .filter(|path| path.extension().is_some_and(|ending| ending == "snapshot"))
-        .collect::<Vec<_>>();
+    let files = fs::read_dir(folder.join("snapshots")).unwrap().map(|file| file.unwrap().path());
+    let mut paths =
+        files.filter(|path| path.extension().is_some_and(|ending| ending == "snapshot")).collect::<Vec<_>>();
     paths.sort();
     paths
 }
@@ -52,10 +47,7 @@ async fn a_second_opener_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let group = open(folder.path()).await;
     let error = refused(folder.path()).await;
-    assert!(
-        matches!(error, ConsensusError::Locked { pid: Some(pid), .. } if pid == std::process::id()),
-        "{error}"
-    );
+    assert!(matches!(error, ConsensusError::Locked { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
     let expected = format!("is in use by process {}", std::process::id());
     assert!(error.to_string().ends_with(&expected), "{error}");
     group.shutdown().await.unwrap();
@@ -67,49 +59,26 @@ async fn a_newer_version_is_refused() {
     let folder = used_folder().await;
     fs::write(folder.path().join("FORMAT"), "wharf-consensus 7\n").unwrap();
     let error = refused(folder.path()).await;
-    assert!(
-        matches!(
-            error,
-            ConsensusError::NewerVersion {
-                found: 7,
-                supported: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert_eq!(
-        error.hint().as_deref(),
-        Some("Start the version of wharf that wrote it, or a newer one.")
-    );
+    assert!(matches!(error, ConsensusError::NewerVersion { found: 7, supported: 1, .. }), "{error}");
+    assert_eq!(error.hint().as_deref(), Some("Start the version of wharf that wrote it, or a newer one."));
 
     // Of a snapshot: there is an earlier one, but it is not for us to pass the newer over.
     fs::write(folder.path().join("FORMAT"), "wharf-consensus 1\n").unwrap();
-    damage(snapshot_files(folder.path()).last().unwrap(), |bytes| {
-        bytes[9] = 7
-    });
+    damage(snapshot_files(folder.path()).last().unwrap(), |bytes| bytes[9] = 7);
     let error = refused(folder.path()).await;
-    assert!(
-        matches!(error, ConsensusError::NewerVersion { found: 7, .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ConsensusError::NewerVersion { found: 7, .. }), "{error}");
 }
 
 #[tokio::test]
 async fn a_damaged_snapshot_is_set_aside_for_the_one_before() {
-    for change in [
-        (|bytes| flip_the_middle(bytes)) as fn(&mut Vec<u8>),
-        |bytes| bytes.truncate(100),
-        |bytes| bytes.clear(),
-    ] {
+    for change in
+        [(|bytes| flip_the_middle(bytes)) as fn(&mut Vec<u8>), |bytes| bytes.truncate(100), |bytes| bytes.clear()]
+    {
         let folder = used_folder().await;
         let newest = snapshot_files(folder.path()).pop().unwrap();
         damage(&newest, change);
         let group = open(folder.path()).await;
-        assert_eq!(
-            schemas(&group.read().await.unwrap()),
-            (0..45).collect::<Vec<_>>()
-        );
+        assert_eq!(schemas(&group.read().await.unwrap()), (0..45).collect::<Vec<_>>());
         assert!(PathBuf::from(format!("{}.damaged", newest.display())).exists());
         // And it goes on: the next snapshot comes, and the log is purged behind it.
         group.trigger_snapshot().await.unwrap();
@@ -132,18 +101,8 @@ async fn without_a_readable_snapshot_a_purged_log_is_not_enough() {
     }
     let error = refused(folder.path()).await;
     assert!(matches!(error, ConsensusError::Damaged { .. }), "{error}");
-    assert!(
-        error
-            .to_string()
-            .contains("no readable snapshot has the log entries up to"),
-        "{error}"
-    );
-    assert!(
-        error
-            .hint()
-            .unwrap()
-            .starts_with("Restore the folder from a copy")
-    );
+    assert!(error.to_string().contains("no readable snapshot has the log entries up to"), "{error}");
+    assert!(error.hint().unwrap().starts_with("Restore the folder from a copy"));
 }
 
 #[tokio::test]
@@ -158,20 +117,12 @@ async fn a_lost_log_is_noticed() {
     let folder = used_folder().await;
     fs::remove_file(folder.path().join("FORMAT")).unwrap();
     let error = refused(folder.path()).await;
-    assert!(
-        error.to_string().contains("the file FORMAT is missing"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("the file FORMAT is missing"), "{error}");
 
     // A torn mark says nothing and is no error.
     let folder = used_folder().await;
-    damage(&folder.path().join("FLUSHED"), |bytes| {
-        flip_the_middle(bytes)
-    });
-    assert_eq!(
-        schemas(&open(folder.path()).await.local()),
-        (0..45).collect::<Vec<_>>()
-    );
+    damage(&folder.path().join("FLUSHED"), |bytes| flip_the_middle(bytes));
+    assert_eq!(schemas(&open(folder.path()).await.local()), (0..45).collect::<Vec<_>>());
 }
 
 /// Whatever happens to sled's bytes: all that was acknowledged is there, or the folder does not open and says why.
@@ -179,13 +130,8 @@ async fn a_lost_log_is_noticed() {
 async fn bad_bytes_in_sled_lose_nothing_silently() {
     let folder = used_folder().await;
     let log = folder.path().join("log");
-    let files = fs::read_dir(&log)
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .filter(|path| path.is_file());
-    let files = files
-        .map(|path| (path.clone(), fs::read(path).unwrap()))
-        .collect::<Vec<_>>();
+    let files = fs::read_dir(&log).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file());
+    let files = files.map(|path| (path.clone(), fs::read(path).unwrap())).collect::<Vec<_>>();
     let (mut opened, mut refused) = (0, 0);
     for (path, bytes) in &files {
         // Damage in places spread over the file, of one byte and of a block.
@@ -197,23 +143,12 @@ async fn bad_bytes_in_sled_lose_nothing_silently() {
             for (path, bytes) in &files {
                 fs::write(path, bytes).unwrap();
             }
-            damage(path, |bytes| {
-                bytes
-                    .iter_mut()
-                    .skip(place)
-                    .take(length)
-                    .for_each(|byte| *byte ^= 0xa5)
-            });
+            damage(path, |bytes| bytes.iter_mut().skip(place).take(length).for_each(|byte| *byte ^= 0xa5));
             match Group::open(options(folder.path())).await {
                 Ok(group) => {
                     opened += 1;
                     let found = schemas(&group.local());
-                    assert_eq!(
-                        found,
-                        (0..45).collect::<Vec<_>>(),
-                        "{}: {length} bytes at {place}",
-                        path.display()
-                    );
+                    assert_eq!(found, (0..45).collect::<Vec<_>>(), "{}: {length} bytes at {place}", path.display());
                     group.shutdown().await.unwrap();
                 }
                 Err(error) => {
@@ -223,8 +158,5 @@ async fn bad_bytes_in_sled_lose_nothing_silently() {
             }
         }
     }
-    assert!(
-        refused > 0 && opened > 0,
-        "opened {opened}, refused {refused}"
-    );
+    assert!(refused > 0 && opened > 0, "opened {opened}, refused {refused}");
 }

@@ -10,11 +10,7 @@ use wharf_consensus::{ConsensusError, Group, GroupOptions, GroupStatus};
 
 /// Options with short limits.
 pub(crate) fn options(folder: &Path) -> GroupOptions {
-    GroupOptions {
-        min_free_bytes: 1 << 20,
-        min_free_bytes_to_open: 1 << 20,
-        ..GroupOptions::new(folder)
-    }
+    GroupOptions { min_free_bytes: 1 << 20, min_free_bytes_to_open: 1 << 20, ..GroupOptions::new(folder) }
 }
 
 pub(crate) async fn open(folder: &Path) -> Arc<Group> {
@@ -31,32 +27,15 @@ pub(crate) async fn refused(folder: &Path) -> ConsensusError {
 
 pub(crate) fn bootstrap() -> Envelope {
     let (database, superuser) = ("wharf".to_owned(), "wharf".to_owned());
-    let command = Command::Bootstrap {
-        database,
-        superuser,
-        verifier: None,
-    };
-    Envelope {
-        request_id: Uuid::from_u128(1 << 64),
-        now_ms: 0,
-        command,
-    }
+    let command = Command::Bootstrap { database, superuser, verifier: None };
+    Envelope { request_id: Uuid::from_u128(1 << 64), now_ms: 0, command }
 }
 
 /// A command that makes schema `s<number>`.
 pub(crate) fn create_schema(number: u64) -> Envelope {
     let (database, owner) = (oids::FIRST_USER, oids::BOOTSTRAP_SUPERUSER);
-    let command = Command::CreateSchema {
-        database,
-        name: format!("s{number}"),
-        owner,
-        if_not_exists: false,
-    };
-    Envelope {
-        request_id: Uuid::from_u128(number.into()),
-        now_ms: 0,
-        command,
-    }
+    let command = Command::CreateSchema { database, name: format!("s{number}"), owner, if_not_exists: false };
+    Envelope { request_id: Uuid::from_u128(number.into()), now_ms: 0, command }
 }
 
 pub(crate) async fn propose(group: &Group, envelope: Envelope) -> Result<Answer, CatalogError> {
@@ -72,9 +51,7 @@ pub(crate) async fn create_schemas(group: &Group, numbers: impl IntoIterator<Ite
 
 /// The numbers of the schemas there are, in order.
 pub(crate) fn schemas(state: &State) -> Vec<u64> {
-    let names = state
-        .namespaces(oids::FIRST_USER)
-        .filter_map(|schema| schema.name.strip_prefix('s')?.parse().ok());
+    let names = state.namespaces(oids::FIRST_USER).filter_map(|schema| schema.name.strip_prefix('s')?.parse().ok());
     let mut numbers = names.collect::<Vec<u64>>();
     numbers.sort_unstable();
     numbers
@@ -107,9 +84,6 @@ pub(crate) fn alone(test: &str) -> bool {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}"
-    );
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
     false
 }

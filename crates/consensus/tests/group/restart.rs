@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 use wharf_catalog::{CatalogError, state_hash};
 use wharf_consensus::{Group, GroupOptions};
 
-use crate::helpers::{
-    bootstrap, create_schema, create_schemas, open, options, propose, schemas, wait_for,
-};
+use crate::helpers::{bootstrap, create_schema, create_schemas, open, options, propose, schemas, wait_for};
 
 #[tokio::test]
 async fn a_restart_keeps_what_was_answered() {
@@ -20,15 +18,8 @@ async fn a_restart_keeps_what_was_answered() {
 
     let began = Instant::now();
     let group = open(folder.path()).await;
-    assert!(
-        began.elapsed() < Duration::from_secs(2),
-        "{:?}",
-        began.elapsed()
-    );
-    assert_eq!(
-        schemas(&group.read().await.unwrap()),
-        (0..20).collect::<Vec<_>>()
-    );
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(schemas(&group.read().await.unwrap()), (0..20).collect::<Vec<_>>());
     assert_eq!(state_hash(&group.local()), before);
     // The memory of requests has survived too.
     let answer = propose(&group, create_schema(3)).await;
@@ -54,19 +45,13 @@ async fn a_group_that_was_dropped_without_shutdown_opens_again() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         opened = Group::open(options(folder.path())).await;
     }
-    assert_eq!(
-        schemas(&opened.unwrap().local()),
-        (0..5).collect::<Vec<_>>()
-    );
+    assert_eq!(schemas(&opened.unwrap().local()), (0..5).collect::<Vec<_>>());
 }
 
 #[tokio::test]
 async fn snapshots_keep_the_log_short() {
     let folder = tempfile::tempdir().unwrap();
-    let short = || GroupOptions {
-        snapshot_every: 10,
-        ..options(folder.path())
-    };
+    let short = || GroupOptions { snapshot_every: 10, ..options(folder.path()) };
     let group = Group::open(short()).await.unwrap();
     propose(&group, bootstrap()).await.unwrap();
     let mut made = 95;
@@ -80,16 +65,12 @@ async fn snapshots_keep_the_log_short() {
     }
     let snapshots = || {
         let files = std::fs::read_dir(folder.path().join("snapshots")).unwrap();
-        let mut names = files
-            .map(|file| file.unwrap().file_name().into_string().unwrap())
-            .collect::<Vec<_>>();
+        let mut names = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect::<Vec<_>>();
         names.sort();
         names
     };
     let status = wait_for(&group, |status| {
-        let first = status
-            .purged_index
-            .map(|purged| format!("{:020}.snapshot", purged + 1));
+        let first = status.purged_index.map(|purged| format!("{:020}.snapshot", purged + 1));
         snapshots().first() == first.as_ref()
     })
     .await;
@@ -99,26 +80,17 @@ async fn snapshots_keep_the_log_short() {
 
     let names = snapshots();
     assert_eq!(names.len(), 2, "{names:?}");
-    assert_eq!(
-        names[0],
-        format!("{:020}.snapshot", status.purged_index.unwrap() + 1)
-    );
+    assert_eq!(names[0], format!("{:020}.snapshot", status.purged_index.unwrap() + 1));
 
     let group = Group::open(short()).await.unwrap();
-    assert_eq!(
-        schemas(&group.read().await.unwrap()),
-        (0..made).collect::<Vec<_>>()
-    );
+    assert_eq!(schemas(&group.read().await.unwrap()), (0..made).collect::<Vec<_>>());
     assert_eq!(
         propose(&group, create_schema(1_000_000)).await.map(|_| ()),
         Ok(()),
         "the log goes on after a restart from a snapshot"
     );
     let retried = propose(&group, create_schema(2)).await;
-    assert!(
-        !matches!(retried, Err(CatalogError::DuplicateSchema { .. })),
-        "the snapshot has the memory of requests"
-    );
+    assert!(!matches!(retried, Err(CatalogError::DuplicateSchema { .. })), "the snapshot has the memory of requests");
     group.shutdown().await.unwrap();
 }
 
@@ -130,10 +102,7 @@ async fn nothing_is_written_after_shutdown() {
     group.shutdown().await.unwrap();
     group.shutdown().await.unwrap();
     let error = group.propose(create_schema(1)).await.unwrap_err();
-    assert_eq!(
-        (error.sqlstate(), error.to_string().as_str()),
-        ("57P01", "catalog is shutting down")
-    );
+    assert_eq!((error.sqlstate(), error.to_string().as_str()), ("57P01", "catalog is shutting down"));
     assert_eq!(group.read().await.unwrap_err().sqlstate(), "57P01");
     // Another group in the same process can have the folder while the first is still there.
     let second = open(folder.path()).await;

@@ -19,8 +19,8 @@ use datafusion::logical_expr::expr::{
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Aggregate, Expr, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Projection,
-    RecursiveQuery, Sort, TableScan, Union, Values, Window, WindowFunctionDefinition,
+    Aggregate, Expr, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery, Sort, TableScan,
+    Union, Values, Window, WindowFunctionDefinition,
 };
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
@@ -85,9 +85,8 @@ fn subqueries(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Expr> {
                 let inner = match resolver.known(&inner)? {
                     Known::Unknown => resolver.coerce(inner, &of_subquery)?,
                     known => {
-                        common_type(&[known.clone(), Known::Type(of_subquery.clone())], "IN").map_err(|_| {
-                            super::resolve::no_operator("=", &known, &Known::Type(of_subquery.clone()))
-                        })?;
+                        common_type(&[known.clone(), Known::Type(of_subquery.clone())], "IN")
+                            .map_err(|_| super::resolve::no_operator("=", &known, &Known::Type(of_subquery.clone())))?;
                         inner
                     }
                 };
@@ -232,10 +231,7 @@ fn join(join: Join, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
             other => return Err(to_datafusion(SqlError::internal(format!("join key {other}")))),
         }
     }
-    let filter = join
-        .filter
-        .map(|filter| resolver.condition(subqueries(filter, resolver)?, "JOIN/ON"))
-        .transpose()?;
+    let filter = join.filter.map(|filter| resolver.condition(subqueries(filter, resolver)?, "JOIN/ON")).transpose()?;
     LogicalPlan::Join(Join { on, filter, ..join }).recompute_schema()
 }
 
@@ -441,7 +437,11 @@ fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalP
             let finish = match plan {
                 Plan::Keep(expr) => {
                     let own = expr.schema_name().to_string();
-                    if all_kept && own != name { Finish::Same(add(expr.alias(name.clone()))) } else { Finish::Same(add(expr)) }
+                    if all_kept && own != name {
+                        Finish::Same(add(expr.alias(name.clone())))
+                    } else {
+                        Finish::Same(add(expr))
+                    }
                 }
                 Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),
                 Plan::Divide { sum, count } => Finish::Divide(add(sum), add(count)),
@@ -530,6 +530,12 @@ fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
         Expr::AggregateFunction(AggregateFunction { func, params }) => {
             let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
             let (args, plan) = aggregate_arguments(func.name(), args, resolver)?;
+            if distinct && func.name() == "string_agg" && !order_by.is_empty() {
+                return Err(to_datafusion(
+                    SqlError::unsupported("string_agg with DISTINCT and ORDER BY is not supported")
+                        .with_hint("Make the values distinct and ordered in a subquery."),
+                ));
+            }
             let filter = filter.map(|f| resolver.condition(*f, "FILTER").map(Box::new)).transpose()?;
             let order_by = order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<Vec<_>>>()?;
             let call = |name: &str, args: Vec<Expr>| -> DfResult<Expr> {
@@ -586,10 +592,7 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
     }
 }
 
-fn aggregate_function(
-    resolver: &Resolver<'_>,
-    name: &str,
-) -> DfResult<Arc<datafusion::logical_expr::AggregateUDF>> {
+fn aggregate_function(resolver: &Resolver<'_>, name: &str) -> DfResult<Arc<datafusion::logical_expr::AggregateUDF>> {
     resolver
         .context
         .session
@@ -640,9 +643,7 @@ fn aggregate_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> 
         "sum" => match &known {
             Known::Type(SqlType::SmallInt | SqlType::Integer) => Ok((cast_first(args, DataType::Int64), Shape::Same)),
             Known::Type(SqlType::BigInt) => Ok((cast_first(args, DataType::Decimal128(19, 0)), Shape::Same)),
-            Known::Type(SqlType::Real) => {
-                Ok((cast_first(args, DataType::Float64), Shape::Convert(SqlType::Real)))
-            }
+            Known::Type(SqlType::Real) => Ok((cast_first(args, DataType::Float64), Shape::Convert(SqlType::Real))),
             Known::Type(SqlType::Double) => Ok((args, Shape::Same)),
             Known::Type(SqlType::Numeric(_)) => Ok((wide_decimal(args, resolver)?, Shape::Same)),
             Known::Type(SqlType::Interval) => Err(to_datafusion(

@@ -10,8 +10,8 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{Expr, ScalarUDF};
 use parking_lot::Mutex;
-use wharf_catalog::State;
 use wharf_catalog::SqlType;
+use wharf_catalog::State;
 use wharf_values::{SqlError, SqlState, TextFormat, mapping};
 
 use super::resolve::{Known, Resolver};
@@ -128,7 +128,8 @@ impl BindContext {
         if let Ok(oid) = text.parse::<u32>() {
             return Ok(self.oid_literal(oid, &SqlType::Regclass));
         }
-        let oid = crate::pg_catalog::relation_oid(&self.catalog, self.database, &self.search_path, text).map_err(to_datafusion)?;
+        let oid = crate::pg_catalog::relation_oid(&self.catalog, self.database, &self.search_path, text)
+            .map_err(to_datafusion)?;
         Ok(self.oid_literal(oid, &SqlType::Regclass))
     }
 

@@ -7,9 +7,9 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Distinct, Expr, Function, FunctionArg,
-    FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SetExpr, Statement, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Distinct, Expr, Function,
+    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query,
+    Select, SelectItem, SetExpr, Statement, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
     VisitorMut,
 };
 use wharf_values::{SqlError, SqlState};
@@ -35,10 +35,13 @@ impl VisitorMut for Normalizer {
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
         if !query.locks.is_empty() {
-            return refuse("SELECT .. FOR UPDATE is not supported", "Wharf's reads take no locks; leave FOR UPDATE out.");
+            return refuse(
+                "SELECT .. FOR UPDATE is not supported",
+                "Wharf's reads take no locks; leave FOR UPDATE out.",
+            );
         }
         if let SetExpr::Values(values) = query.body.as_mut() {
-            hide_strings(values);
+            hide_types(values);
         }
         ControlFlow::Continue(())
     }
@@ -119,7 +122,9 @@ fn refuse(message: &str, hint: &str) -> ControlFlow<Box<SqlError>> {
 fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
     Ok(match expr {
         Expr::Extract { field, expr, .. } => call("extract", vec![string(field_name(&field)), *expr]),
-        Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => call("ceil", vec![*expr]),
+        Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
+            call("ceil", vec![*expr])
+        }
         Expr::Floor { expr, field: CeilFloorKind::DateTimeField(DateTimeField::NoDateTime) } => {
             call("floor", vec![*expr])
         }
@@ -183,6 +188,30 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
                     return Err(SqlError::unsupported(format!("operator {} is not supported", parts.join("."))));
                 }
             }
+        }
+        Expr::BinaryOp { left, op, right } if matches!((&*left, &*right), (Expr::Tuple(_), Expr::Tuple(_))) => {
+            match (*left, *right) {
+                (Expr::Tuple(left), Expr::Tuple(right)) => compare_rows(left, op, right)?,
+                (left, right) => Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) },
+            }
+        }
+        Expr::InList { expr, list, negated } if matches!(*expr, Expr::Tuple(_)) => {
+            let Expr::Tuple(row) = *expr else {
+                return Err(SqlError::internal("a row that is none"));
+            };
+            let mut any: Option<Expr> = None;
+            for item in list {
+                let Expr::Tuple(item) = item else {
+                    return Err(SqlError::unsupported("a row can only be compared with rows"));
+                };
+                let equal = compare_rows(row.clone(), BinaryOperator::Eq, item)?;
+                any = Some(match any {
+                    None => equal,
+                    Some(any) => Expr::BinaryOp { left: Box::new(any), op: BinaryOperator::Or, right: Box::new(equal) },
+                });
+            }
+            let any = Expr::Nested(Box::new(any.unwrap_or(Expr::Value(Value::Boolean(false).with_empty_span()))));
+            if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(any) } } else { any }
         }
         Expr::IsNormalized { .. } => return Err(SqlError::unsupported("IS NORMALIZED is not supported")),
         Expr::Between { expr, negated, low, high } => Expr::Between { expr, negated, low, high },
@@ -259,27 +288,69 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
     Ok(Expr::Function(function))
 }
 
-/// DataFusion's planner refuses a VALUES list whose column has strings and, say, timestamps, before the binder can read
-/// the strings as timestamps: there they hide in a call that has no type, which the binder takes off.
-fn hide_strings(values: &mut sqlparser::ast::Values) {
-    let is_string = |cell: &Expr| {
-        matches!(cell, Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }))
+/// DataFusion's planner refuses a VALUES list whose column has strings and, say, timestamps, or casts beside NULLs, before
+/// the binder can give the column one type: there the values hide in a call that has no type, which the binder takes off.
+fn hide_types(values: &mut sqlparser::ast::Values) {
+    let kind = |cell: &Expr| match cell {
+        Expr::Value(ValueWithSpan { value: Value::Null, .. }) => Some(0),
+        Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(_), .. }) => Some(1),
+        Expr::Value(ValueWithSpan { value: Value::Number(..), .. }) => Some(2),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } if matches!(**expr, Expr::Value(_)) => Some(2),
+        Expr::Value(ValueWithSpan { value: Value::Boolean(_), .. }) => Some(3),
+        _ => None,
     };
-    let is_null = |cell: &Expr| matches!(cell, Expr::Value(ValueWithSpan { value: Value::Null, .. }));
     let width = values.rows.first().map_or(0, |row| row.content.len());
+    if values.rows.len() < 2 {
+        return;
+    }
     for column in 0..width {
-        let cells = || values.rows.iter().filter_map(|row| row.content.get(column));
-        let mixed = cells().any(is_string) && cells().any(|cell| !is_string(cell) && !is_null(cell));
-        if !mixed {
+        let mut kinds =
+            values.rows.iter().filter_map(|row| row.content.get(column)).map(kind).filter(|k| *k != Some(0));
+        let first = kinds.next();
+        let plain = first.is_none_or(|first| first.is_some() && kinds.all(|kind| kind == first));
+        if plain {
             continue;
         }
         for cell in values.rows.iter_mut().filter_map(|row| row.content.get_mut(column)) {
-            if is_string(cell) {
-                let literal = std::mem::replace(cell, Expr::Value(Value::Null.with_empty_span()));
-                *cell = call(UNTYPED, vec![literal]);
+            if kind(cell) != Some(0) {
+                let hidden = std::mem::replace(cell, Expr::Value(Value::Null.with_empty_span()));
+                *cell = call(UNTYPED, vec![hidden]);
             }
         }
     }
+}
+
+/// Row values compare column by column: `(a, b) < (c, d)` is `a < c OR (a = c AND b < d)`.
+fn compare_rows(left: Vec<Expr>, op: BinaryOperator, right: Vec<Expr>) -> Result<Expr, SqlError> {
+    if left.len() != right.len() {
+        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "unequal number of entries in row expressions"));
+    }
+    let binary = |left: Expr, op: BinaryOperator, right: Expr| {
+        Expr::Nested(Box::new(Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) }))
+    };
+    let mut pairs = left.into_iter().zip(right).rev();
+    let Some((left, right)) = pairs.next() else {
+        return Err(SqlError::unsupported("cannot compare rows of zero length"));
+    };
+    let strict = match op {
+        BinaryOperator::LtEq => BinaryOperator::Lt,
+        BinaryOperator::GtEq => BinaryOperator::Gt,
+        ref other => other.clone(),
+    };
+    let mut result = binary(left, op.clone(), right);
+    for (left, right) in pairs {
+        result = match op {
+            BinaryOperator::Eq => binary(binary(left, BinaryOperator::Eq, right), BinaryOperator::And, result),
+            BinaryOperator::NotEq => binary(binary(left, BinaryOperator::NotEq, right), BinaryOperator::Or, result),
+            BinaryOperator::Lt | BinaryOperator::LtEq | BinaryOperator::Gt | BinaryOperator::GtEq => {
+                let equal = binary(left.clone(), BinaryOperator::Eq, right.clone());
+                let rest = binary(equal, BinaryOperator::And, result);
+                binary(binary(left, strict.clone(), right), BinaryOperator::Or, rest)
+            }
+            _ => return Err(SqlError::unsupported(format!("operator {op} is not supported for rows"))),
+        };
+    }
+    Ok(result)
 }
 
 /// `SELECT generate_series(1, 3)` makes rows: the list version of the function, unnested.
@@ -323,10 +394,7 @@ pub(crate) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
             duplicate_treatment: None,
-            args: arguments
-                .into_iter()
-                .map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)))
-                .collect(),
+            args: arguments.into_iter().map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).collect(),
             clauses: Vec::new(),
         }),
         filter: None,

@@ -9,15 +9,13 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::common::TableReference;
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
-use datafusion::logical_expr::{
-    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
-};
-use datafusion::common::TableReference;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::resolve::resolve_table_references;
@@ -75,6 +73,12 @@ fn plan_statement<'a>(
         let mut tables = HashMap::new();
         let mut reads = Vec::new();
         for reference in references {
+            // Functions in FROM are among the references.
+            let is_function = matches!(&reference, TableReference::Bare { table }
+                if context.session.table_functions().contains_key(table.as_ref()));
+            if is_function {
+                continue;
+            }
             let (oid, source) = open(&reference, context, reader, depth).await?;
             reads.extend(oid);
             tables.insert(reference, source);

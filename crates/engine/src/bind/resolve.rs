@@ -90,10 +90,9 @@ impl Resolver<'_> {
                 Ok(narrow) => Expr::Literal(ScalarValue::Int32(Some(narrow)), None),
                 Err(_) => Expr::Literal(ScalarValue::Int64(Some(value)), None),
             }),
-            Expr::Literal(ScalarValue::UInt64(Some(value)), None) => Ok(Expr::Literal(
-                ScalarValue::Decimal128(Some(i128::from(value)), 20, 0),
-                None,
-            )),
+            Expr::Literal(ScalarValue::UInt64(Some(value)), None) => {
+                Ok(Expr::Literal(ScalarValue::Decimal128(Some(i128::from(value)), 20, 0), None))
+            }
             Expr::Placeholder(Placeholder { id, field: Some(field) }) => {
                 self.context.declared_parameter(&id, &field)?;
                 Ok(Expr::Placeholder(Placeholder { id, field: Some(field) }))
@@ -196,7 +195,8 @@ impl Resolver<'_> {
                 ScalarValue::try_from_array(&builder.finish(), 0)?
             }
         };
-        let metadata = mapping::metadata(to);
+        // A numeric literal shows the digits it was written with.
+        let metadata = if *to == SqlType::Numeric(None) { Default::default() } else { mapping::metadata(to) };
         let metadata = (!metadata.is_empty()).then(|| metadata.into());
         Ok(Expr::Literal(value, metadata))
     }
@@ -416,7 +416,11 @@ impl Resolver<'_> {
         let integer = |ty: &SqlType| matches!(ty, SqlType::SmallInt | SqlType::Integer | SqlType::BigInt);
         let common = match (l.sql_type(), r.sql_type()) {
             (Some(a), Some(b)) if integer(a) && integer(b) => {
-                if symbol.len() == 2 { a.clone() } else { number_type(a, b).unwrap_or_else(|| a.clone()) }
+                if symbol.len() == 2 {
+                    a.clone()
+                } else {
+                    number_type(a, b).unwrap_or_else(|| a.clone())
+                }
             }
             (Some(a), None) | (None, Some(a)) if integer(a) => a.clone(),
             _ => return Err(no_operator(symbol, &l, &r)),
@@ -583,10 +587,10 @@ impl Resolver<'_> {
                         None => operand_out = Some(operand),
                         Some(first) if *first == operand => {}
                         Some(_) => {
-                            return Err(to_datafusion(SqlError::unsupported(
-                                "CASE with WHEN values of different types is not supported",
-                            )
-                            .with_hint("Cast the WHEN values to the type of the CASE expression.")));
+                            return Err(to_datafusion(
+                                SqlError::unsupported("CASE with WHEN values of different types is not supported")
+                                    .with_hint("Cast the WHEN values to the type of the CASE expression."),
+                            ));
                         }
                     }
                     when
@@ -625,6 +629,7 @@ impl Resolver<'_> {
             "greatest" => self.unify(args, "GREATEST")?,
             "least" => self.unify(args, "LEAST")?,
             "make_array" => self.unify(args, "ARRAY")?,
+            "array_has" => return self.any_of_array(args),
             "nullif" => {
                 let mut args = args;
                 match (args.pop(), args.pop(), args.is_empty()) {
@@ -634,16 +639,46 @@ impl Resolver<'_> {
                         vec![a, b]
                     }
                     _ => {
-                        return Err(to_datafusion(SqlError::new(
-                            SqlState::SYNTAX_ERROR,
-                            "NULLIF takes two arguments",
-                        )));
+                        return Err(to_datafusion(SqlError::new(SqlState::SYNTAX_ERROR, "NULLIF takes two arguments")));
                     }
                 }
             }
             _ => args,
         };
         self.context.finish_call(self, func, args)
+    }
+
+    /// `x = ANY (array)`: NULL when nothing matches and a NULL is among the elements, where DataFusion says false.
+    fn any_of_array(&self, mut args: Vec<Expr>) -> DfResult<Expr> {
+        let (Some(item), Some(array), true) = (args.pop(), args.pop(), args.is_empty()) else {
+            return Err(to_datafusion(SqlError::internal("ANY without its operands")));
+        };
+        let (array, item) = match (self.known(&array)?, self.known(&item)?) {
+            (Known::Type(SqlType::Array(element)), _) => {
+                let element = widest(&element);
+                let array = self.coerce(array, &SqlType::Array(Box::new(element.clone())))?;
+                (array, self.coerce(item, &element)?)
+            }
+            (Known::Unknown, Known::Type(element)) => (self.coerce(array, &SqlType::Array(Box::new(element)))?, item),
+            (other, _) => {
+                return Err(to_datafusion(SqlError::new(
+                    SqlState::WRONG_OBJECT_TYPE,
+                    format!("op ANY/ALL (array) requires array on right side, not {other}"),
+                )));
+            }
+        };
+        let has = self.context.call("array_has", vec![array.clone(), item.clone()])?;
+        let null_element = Expr::Literal(ScalarValue::try_from(self.field(&item)?.data_type())?, None);
+        let null_place = self.context.call("array_position", vec![array.clone(), null_element])?;
+        let unknown = Expr::Literal(ScalarValue::Boolean(None), None);
+        let nothing = Expr::IsNull(Box::new(array)).or(Expr::IsNull(Box::new(item)));
+        let whens = vec![
+            (Box::new(nothing), Box::new(unknown.clone())),
+            (Box::new(has), Box::new(Expr::Literal(ScalarValue::Boolean(Some(true)), None))),
+            (Box::new(Expr::IsNotNull(Box::new(null_place))), Box::new(unknown)),
+        ];
+        let no = Expr::Literal(ScalarValue::Boolean(Some(false)), None);
+        Ok(Expr::Case(Case::new(None, whens, Some(Box::new(no)))))
     }
 
     fn settle_literal(&self, expr: Expr) -> DfResult<Expr> {

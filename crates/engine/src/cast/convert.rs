@@ -6,11 +6,11 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, GenericListArray, Str
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use wharf_catalog::SqlType;
-use wharf_values::{SqlError, SqlState};
 use wharf_values::ColumnBuilder;
 use wharf_values::TextFormat;
-use wharf_values::text_out::encoder;
 use wharf_values::mapping;
+use wharf_values::text_out::encoder;
+use wharf_values::{SqlError, SqlState};
 
 use super::{CastMode, numbers};
 use crate::time_zone;
@@ -46,9 +46,7 @@ pub(crate) fn cast_array(
         (source, SqlType::Numeric(_)) if is_number(source) => numbers::to_decimal(array, target_type),
         (SqlType::Double, SqlType::Real) => doubles_to_reals(array),
         (source, SqlType::Real | SqlType::Double) if is_number(source) => plain(array, target_type, source, to),
-        (SqlType::Timestamp, SqlType::TimestampTz) => {
-            time_zone::local_to_instant(&microseconds(array, None)?, format)
-        }
+        (SqlType::Timestamp, SqlType::TimestampTz) => time_zone::local_to_instant(&microseconds(array, None)?, format),
         (SqlType::Date, SqlType::TimestampTz) => {
             let local = plain(array, &DataType::Timestamp(TimeUnit::Microsecond, None), &source, to)?;
             time_zone::local_to_instant(&local, format)
@@ -75,7 +73,10 @@ pub(crate) fn cannot_cast(from: &SqlType, to: &SqlType) -> SqlError {
 }
 
 fn is_text(ty: &SqlType) -> bool {
-    matches!(ty, SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::QChar | SqlType::Unknown)
+    matches!(
+        ty,
+        SqlType::Text | SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::QChar | SqlType::Unknown
+    )
 }
 
 fn is_number(ty: &SqlType) -> bool {
@@ -122,7 +123,9 @@ fn to_text(
 ) -> Result<ArrayRef, SqlError> {
     let texts = match source {
         SqlType::Boolean => booleans_to_text(array.as_boolean()),
-        source if is_text(source) || matches!(source, SqlType::Json | SqlType::Jsonb | SqlType::Uuid) => strings(array)?,
+        source if is_text(source) || matches!(source, SqlType::Json | SqlType::Jsonb | SqlType::Uuid) => {
+            strings(array)?
+        }
         _ => {
             let mut encoder = encoder(from, array, format)?;
             let mut builder = StringViewBuilder::with_capacity(array.len());

@@ -5,14 +5,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, Decimal256Array, PrimitiveArray,
-};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal128Array, Decimal256Array, PrimitiveArray};
 use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Decimal256Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
-};
 use arrow::datatypes::DecimalType;
+use arrow::datatypes::{
+    DataType, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, i256,
+};
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState};
 
@@ -23,7 +21,10 @@ pub(super) fn to_integer(array: &ArrayRef, to: &SqlType) -> Result<ArrayRef, Sql
         DataType::Float64 => round_floats(array.as_primitive::<Float64Type>().iter(), to)?,
         DataType::Decimal128(_, scale) => {
             let values = array.as_primitive::<Decimal128Type>();
-            collect(values.iter().map(|v| v.map(|v| i64::try_from(rescale(v, *scale, 0).ok_or(())?).map_err(drop))), to)?
+            collect(
+                values.iter().map(|v| v.map(|v| i64::try_from(rescale(v, *scale, 0).ok_or(())?).map_err(drop))),
+                to,
+            )?
         }
         DataType::Decimal256(_, scale) => {
             let values = array.as_primitive::<Decimal256Type>();
@@ -57,8 +58,7 @@ where
     T: ArrowPrimitiveType,
     T::Native: TryFrom<i64>,
 {
-    let narrow: PrimitiveArray<T> =
-        wide.try_unary(|value| T::Native::try_from(value).map_err(|_| out_of_range(to)))?;
+    let narrow: PrimitiveArray<T> = wide.try_unary(|value| T::Native::try_from(value).map_err(|_| out_of_range(to)))?;
     Ok(Arc::new(narrow))
 }
 

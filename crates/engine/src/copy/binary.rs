@@ -107,8 +107,7 @@ fn header(bytes: &[u8]) -> Result<Option<usize>, SqlError> {
     if (flags >> 16) & 0xfffe != 0 {
         return Err(bad("unrecognized critical flags in COPY file header"));
     }
-    let extension =
-        usize::try_from(extension).map_err(|_| bad("invalid COPY file header (missing length)"))?;
+    let extension = usize::try_from(extension).map_err(|_| bad("invalid COPY file header (missing length)"))?;
     let length = 19 + extension;
     Ok((bytes.len() >= length).then_some(length))
 }

@@ -73,8 +73,7 @@ impl CopyDecoder {
         format: &TextFormat,
         batch_rows: usize,
     ) -> Result<CopyDecoder, SqlError> {
-        let columns =
-            columns.into_iter().map(|(name, ty, nullable)| Column { name, ty, nullable }).collect::<Vec<_>>();
+        let columns = columns.into_iter().map(|(name, ty, nullable)| Column { name, ty, nullable }).collect::<Vec<_>>();
         CopyDecoder::with_fields(options, Fields::new(table_name, columns, format), batch_rows)
     }
 

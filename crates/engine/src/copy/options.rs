@@ -117,11 +117,7 @@ impl CopyOptions {
     ///
     /// # Errors
     /// `42P10` for a listed column that is not copied.
-    pub(super) fn places(
-        columns: &Columns,
-        names: &[&str],
-        option: &str,
-    ) -> Result<Vec<bool>, SqlError> {
+    pub(super) fn places(columns: &Columns, names: &[&str], option: &str) -> Result<Vec<bool>, SqlError> {
         match columns {
             Columns::None => Ok(vec![false; names.len()]),
             Columns::All => Ok(vec![true; names.len()]),

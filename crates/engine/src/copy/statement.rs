@@ -35,9 +35,7 @@ pub(crate) struct OptionItem {
 ///
 /// # Errors
 /// What is not COPY's syntax.
-pub(crate) fn parse_statement(
-    parser: &mut Parser<'_>,
-) -> Result<(ast::Statement, Vec<OptionItem>), ParserError> {
+pub(crate) fn parse_statement(parser: &mut Parser<'_>) -> Result<(ast::Statement, Vec<OptionItem>), ParserError> {
     let mut items = Vec::new();
     if parser.parse_keyword(Keyword::BINARY) {
         items.push(item("format", OptionValue::Text("binary".to_owned())));
@@ -78,8 +76,14 @@ pub(crate) fn parse_statement(
             items.push(option);
         }
     }
-    let statement =
-        ast::Statement::Copy { source, to, target, options: Vec::new(), legacy_options: Vec::new(), values: Vec::new() };
+    let statement = ast::Statement::Copy {
+        source,
+        to,
+        target,
+        options: Vec::new(),
+        legacy_options: Vec::new(),
+        values: Vec::new(),
+    };
     Ok((statement, items))
 }
 

@@ -46,14 +46,7 @@ impl TextLine {
     }
 
     #[inline]
-    fn put(
-        &self,
-        column: usize,
-        value: &[u8],
-        line: &[u8],
-        number: u64,
-        fields: &mut Fields,
-    ) -> Result<(), SqlError> {
+    fn put(&self, column: usize, value: &[u8], line: &[u8], number: u64, fields: &mut Fields) -> Result<(), SqlError> {
         if value != self.null.as_slice() {
             return fields.push(column, value, number);
         }

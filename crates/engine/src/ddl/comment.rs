@@ -16,14 +16,12 @@ pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), Sq
     let catalog = session.catalog().await?;
     let context = session.bind_context(catalog);
     let on = match object_type {
-        CommentObject::Table => CommentTarget::Relation {
-            kind: RelationKind::Table,
-            name: existing_relation_name(object_name, &context)?,
-        },
-        CommentObject::View => CommentTarget::Relation {
-            kind: RelationKind::View,
-            name: existing_relation_name(object_name, &context)?,
-        },
+        CommentObject::Table => {
+            CommentTarget::Relation { kind: RelationKind::Table, name: existing_relation_name(object_name, &context)? }
+        }
+        CommentObject::View => {
+            CommentTarget::Relation { kind: RelationKind::View, name: existing_relation_name(object_name, &context)? }
+        }
         CommentObject::Column => {
             let mut parts = object_name.0.clone();
             let column = parts.pop().and_then(|part| part.as_ident().map(fold)).unwrap_or_default();

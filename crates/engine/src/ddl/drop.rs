@@ -25,9 +25,13 @@ pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), Sq
                 names.iter().map(|name| existing_relation_name(name, &context)).collect::<Result<Vec<_>, _>>()?;
             Command::DropRelations { database, kind, names, if_exists, cascade, search_path }
         }
-        ObjectType::Schema => {
-            Command::DropSchemas { database, names: names.iter().map(last_part).collect(), if_exists, cascade, search_path }
-        }
+        ObjectType::Schema => Command::DropSchemas {
+            database,
+            names: names.iter().map(last_part).collect(),
+            if_exists,
+            cascade,
+            search_path,
+        },
         ObjectType::Role | ObjectType::User => {
             super::role::require_superuser(session, "drop role")?;
             Command::DropRoles { names: names.iter().map(last_part).collect(), if_exists, database, search_path }

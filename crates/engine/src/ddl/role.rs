@@ -20,9 +20,10 @@ pub(super) fn require_superuser(session: &Session, action: &str) -> Result<(), S
 /// The oid of a role.
 pub(super) async fn oid(session: &mut Session, name: &str) -> Result<u32, SqlError> {
     let catalog = session.catalog().await?;
-    catalog.role_by_name(name).map(|role| role.oid).ok_or_else(|| {
-        SqlError::new(SqlState::UNDEFINED_OBJECT, format!("role \"{name}\" does not exist"))
-    })
+    catalog
+        .role_by_name(name)
+        .map(|role| role.oid)
+        .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_OBJECT, format!("role \"{name}\" does not exist")))
 }
 
 pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), SqlError> {

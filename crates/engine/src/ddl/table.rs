@@ -82,10 +82,7 @@ fn exists(
     context: &BindContext,
 ) -> Result<bool, SqlError> {
     let Some(namespace) = context.catalog.namespace_by_name(context.database, &name.schema) else {
-        return Err(SqlError::new(
-            SqlState::UNDEFINED_SCHEMA,
-            format!("schema \"{}\" does not exist", name.schema),
-        ));
+        return Err(SqlError::new(SqlState::UNDEFINED_SCHEMA, format!("schema \"{}\" does not exist", name.schema)));
     };
     if context.catalog.relation(namespace.oid, &name.name).is_none() {
         return Ok(false);
@@ -139,21 +136,16 @@ fn columns_like(like: &ast::CreateTableLikeKind, context: &BindContext) -> Resul
 /// A column definition; its field id comes later.
 fn column(definition: &ast::ColumnDef) -> Result<Column, SqlError> {
     let ty = sql_type_of_ast(&definition.data_type)?;
-    let mut column = Column {
-        name: fold(&definition.name),
-        ty,
-        nullable: true,
-        field_id: 0,
-        comment: None,
-        default: None,
-    };
+    let mut column =
+        Column { name: fold(&definition.name), ty, nullable: true, field_id: 0, comment: None, default: None };
     check_storable(&column)?;
     for option in &definition.options {
         match &option.option {
             ColumnOption::Null | ColumnOption::Unique(_) | ColumnOption::ForeignKey(_) => {}
             ColumnOption::NotNull | ColumnOption::PrimaryKey(_) => column.nullable = false,
             ColumnOption::Default(expr) => column.default = Some(expr.to_string()),
-            ColumnOption::Collation(name) if matches!(crate::bind::names::last_part(name).as_str(), "C" | "default") => {}
+            ColumnOption::Collation(name)
+                if matches!(crate::bind::names::last_part(name).as_str(), "C" | "default") => {}
             other => return Err(unsupported_clause("CREATE TABLE", &other.to_string())),
         }
     }
@@ -184,24 +176,14 @@ fn number(columns: &mut [Column]) {
     }
 }
 
-async fn new_metadata(
-    session: &Session,
-    name: &RelationName,
-    columns: &[Column],
-) -> Result<(Uuid, String), SqlError> {
+async fn new_metadata(session: &Session, name: &RelationName, columns: &[Column]) -> Result<(Uuid, String), SqlError> {
     let id = Uuid::now_v7();
     let catalog = session.engine.group.local();
     let database = catalog.database(session.identity.database).map_or("", |database| database.name.as_str());
     let location = session
         .engine
         .warehouse
-        .create_table(NewTable {
-            id,
-            namespace: database,
-            name: &name.name,
-            columns,
-            properties: Default::default(),
-        })
+        .create_table(NewTable { id, namespace: database, name: &name.name, columns, properties: Default::default() })
         .await
         .map_err(|error| from_lake(&error))?;
     Ok((id, location))

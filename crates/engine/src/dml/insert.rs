@@ -109,7 +109,8 @@ fn with_defaults(source: &ast::Query, table: &Table, targets: &[usize]) -> ast::
     if let ast::SetExpr::Values(values) = source.body.as_mut() {
         for row in &mut values.rows {
             for (cell, target) in row.content.iter_mut().zip(targets) {
-                if matches!(cell, ast::Expr::Identifier(word) if word.quote_style.is_none() && fold(word) == "default") {
+                if matches!(cell, ast::Expr::Identifier(word) if word.quote_style.is_none() && fold(word) == "default")
+                {
                     *cell = default_expression(&table.columns[*target]);
                 }
             }

@@ -21,10 +21,7 @@ pub(crate) async fn run(session: &mut Session, truncate: &ast::Truncate) -> Resu
         match find_relation(&target.name, &context) {
             Ok(Relation::Table(table)) => tables.push(table),
             Ok(Relation::View(view)) => {
-                return Err(SqlError::new(
-                    SqlState::WRONG_OBJECT_TYPE,
-                    format!("\"{}\" is not a table", view.name),
-                ));
+                return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", view.name)));
             }
             Err(_) if truncate.if_exists => {}
             Err(error) => return Err(error),

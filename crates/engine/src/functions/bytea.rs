@@ -104,9 +104,7 @@ fn overlay(call: &Call<'_>) -> Result<ArrayRef> {
 
 fn position(call: &Call<'_>) -> Result<ArrayRef> {
     let (bytes, part) = (call.bytes(0)?, call.bytes(1)?);
-    call.map::<Int32Type>(|row| {
-        memchr::memmem::find(bytes.at(row), part.at(row)).map_or(0, |offset| offset as i32 + 1)
-    })
+    call.map::<Int32Type>(|row| memchr::memmem::find(bytes.at(row), part.at(row)).map_or(0, |offset| offset as i32 + 1))
 }
 
 fn trim(call: &Call<'_>, leading: bool, trailing: bool) -> Result<ArrayRef> {

@@ -248,10 +248,7 @@ impl Call<'_> {
     ///
     /// # Errors
     /// `22003` for a value with more digits than the promised type has.
-    pub(super) fn make_numeric(
-        &self,
-        mut value: impl FnMut(usize) -> Result<Option<(i128, i8)>>,
-    ) -> Result<ArrayRef> {
+    pub(super) fn make_numeric(&self, mut value: impl FnMut(usize) -> Result<Option<(i128, i8)>>) -> Result<ArrayRef> {
         let (precision, scale) = match self.return_type() {
             DataType::Decimal128(precision, scale) => (*precision, *scale),
             other => return Err(SqlError::internal(format!("function {} returns {other}", self.name))),

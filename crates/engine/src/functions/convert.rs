@@ -106,8 +106,8 @@ pub(super) fn convert(array: &ArrayRef, field: &Field, to: &SqlType, format: &Te
         }
         (SqlType::Time, SqlType::Interval) => {
             let times = array.as_primitive::<Time64MicrosecondType>();
-            let intervals = times
-                .unary::<_, IntervalMonthDayNanoType>(|micros| IntervalMonthDayNano::new(0, 0, micros * 1000));
+            let intervals =
+                times.unary::<_, IntervalMonthDayNanoType>(|micros| IntervalMonthDayNano::new(0, 0, micros * 1000));
             Ok(Arc::new(intervals))
         }
         _ => arrow_cast(array, &wanted),

@@ -103,4 +103,3 @@ pub(crate) fn parameter_names(name: &str) -> Option<&'static [&'static str]> {
         _ => None,
     }
 }
-

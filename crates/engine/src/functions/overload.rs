@@ -199,11 +199,7 @@ pub(crate) fn resolve(name: &str, types: &[SqlType]) -> Option<Result<Resolved>>
 /// As [`choose`], for a plan, which may have lost the difference between text and an untyped literal, and in which
 /// integer literals are 64 bits wide until the binder has typed them: what fits nowhere as the one is taken for the
 /// other. The binder asks [`resolve`], which is strict, once the types are final.
-pub(super) fn choose_leniently<'a>(
-    name: &str,
-    overloads: &'a [Overload],
-    types: &[SqlType],
-) -> Result<Chosen<'a>> {
+pub(super) fn choose_leniently<'a>(name: &str, overloads: &'a [Overload], types: &[SqlType]) -> Result<Chosen<'a>> {
     let replaced = |types: &[SqlType], from: SqlType, to: SqlType| {
         types.iter().map(|ty| if canonical(ty) == from { to.clone() } else { ty.clone() }).collect::<Vec<_>>()
     };
@@ -261,9 +257,8 @@ fn choose<'a>(name: &str, overloads: &'a [Overload], types: &[SqlType]) -> Resul
             let returns = candidate.returns();
             Ok(Chosen { overload: candidate.overload, types: candidate.types, returns })
         }
-        _ => Err(SqlError::new(SqlState::AMBIGUOUS_FUNCTION, format!("{} is not unique", signature())).with_hint(
-            "Could not choose a best candidate function. You might need to add explicit type casts.",
-        )),
+        _ => Err(SqlError::new(SqlState::AMBIGUOUS_FUNCTION, format!("{} is not unique", signature()))
+            .with_hint("Could not choose a best candidate function. You might need to add explicit type casts.")),
     }
 }
 
@@ -310,9 +305,8 @@ impl<'a> Candidate<'a> {
 
     fn preferred(&self, types: &[SqlType]) -> usize {
         let counts = |(index, ty): &(usize, &SqlType)| {
-            self.declared(*index).is_some_and(|wanted| {
-                wanted == *ty || (wanted.category() == ty.category() && is_preferred(wanted))
-            })
+            self.declared(*index)
+                .is_some_and(|wanted| wanted == *ty || (wanted.category() == ty.category() && is_preferred(wanted)))
         };
         types.iter().enumerate().filter(counts).count()
     }
@@ -395,9 +389,8 @@ fn by_known_type(candidates: &mut Vec<Candidate<'_>>, types: &[SqlType]) {
     if known.any(|ty| ty != first) || !types.contains(&SqlType::Unknown) {
         return;
     }
-    let fits = |candidate: &Candidate<'_>| {
-        candidate.types.iter().all(|wanted| wanted == first || implicitly(first, wanted))
-    };
+    let fits =
+        |candidate: &Candidate<'_>| candidate.types.iter().all(|wanted| wanted == first || implicitly(first, wanted));
     if candidates.iter().filter(|candidate| fits(candidate)).count() == 1 {
         candidates.retain(fits);
     }
@@ -407,12 +400,7 @@ fn by_known_type(candidates: &mut Vec<Candidate<'_>>, types: &[SqlType]) {
 fn is_preferred(ty: &SqlType) -> bool {
     matches!(
         ty,
-        SqlType::Double
-            | SqlType::Text
-            | SqlType::TimestampTz
-            | SqlType::Boolean
-            | SqlType::Interval
-            | SqlType::Oid
+        SqlType::Double | SqlType::Text | SqlType::TimestampTz | SqlType::Boolean | SqlType::Interval | SqlType::Oid
     )
 }
 

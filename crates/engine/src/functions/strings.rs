@@ -224,11 +224,7 @@ fn overlay(call: &Call<'_>) -> Result<ArrayRef> {
 
 /// A count of characters from the left; a negative one leaves that many off at the right.
 fn count_from(text: &str, count: i32) -> usize {
-    if count >= 0 {
-        count as usize
-    } else {
-        count_chars(text).saturating_sub(count.unsigned_abs() as usize)
-    }
+    if count >= 0 { count as usize } else { count_chars(text).saturating_sub(count.unsigned_abs() as usize) }
 }
 
 fn left(call: &Call<'_>) -> Result<ArrayRef> {
@@ -243,11 +239,8 @@ fn right(call: &Call<'_>) -> Result<ArrayRef> {
     let (text, count) = (call.text(0)?, call.int4(1)?);
     call.make_str(|row| {
         let (text, count) = (text.at(row), count.at(row));
-        let skip = if count >= 0 {
-            count_chars(text).saturating_sub(count as usize)
-        } else {
-            count.unsigned_abs() as usize
-        };
+        let skip =
+            if count >= 0 { count_chars(text).saturating_sub(count as usize) } else { count.unsigned_abs() as usize };
         Ok(slice_chars(text, skip, usize::MAX))
     })
 }
@@ -505,9 +498,7 @@ fn chr(call: &Call<'_>) -> Result<ArrayRef> {
         match code.at(row) {
             code if code < 0 => Err(invalid_parameter("character number must be positive")),
             0 => error("null character not permitted".to_owned()),
-            code if code > 0x10_ffff => {
-                error(format!("requested character too large for encoding: {code}"))
-            }
+            code if code > 0x10_ffff => error(format!("requested character too large for encoding: {code}")),
             code => match char::from_u32(code as u32) {
                 Some(letter) => {
                     out.push(letter);
@@ -565,9 +556,8 @@ fn unescape_unicode(text: &str, out: &mut String) -> Result<()> {
             _ => hexadecimal(rest, 0, 4),
         };
         let Some((code, after)) = escape else {
-            return Err(SqlError::new(SqlState::SYNTAX_ERROR, "invalid Unicode escape").with_hint(
-                "Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX.",
-            ));
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, "invalid Unicode escape")
+                .with_hint("Unicode escapes must be \\XXXX, \\+XXXXXX, \\uXXXX, or \\UXXXXXXXX."));
         };
         rest = after;
         match (high.take(), code) {

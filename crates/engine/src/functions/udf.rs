@@ -30,10 +30,8 @@ pub(super) fn external(error: SqlError) -> DataFusionError {
 /// All overloads of a name as one function of DataFusion's.
 pub(super) fn scalar_udf(name: &'static str) -> Option<Arc<ScalarUDF>> {
     let overloads = overloads(name)?;
-    let volatility = overloads
-        .iter()
-        .map(|overload| overload.declaration.volatility)
-        .max_by_key(|volatility| match volatility {
+    let volatility =
+        overloads.iter().map(|overload| overload.declaration.volatility).max_by_key(|volatility| match volatility {
             Volatility::Immutable => 0,
             Volatility::Stable => 1,
             Volatility::Volatile => 2,
@@ -75,11 +73,7 @@ impl Function {
         choose_leniently(self.name, self.overloads, &types)
     }
 
-    fn return_field(
-        &self,
-        fields: &[FieldRef],
-        constants: &[Option<&ScalarValue>],
-    ) -> Result<FieldRef, SqlError> {
+    fn return_field(&self, fields: &[FieldRef], constants: &[Option<&ScalarValue>]) -> Result<FieldRef, SqlError> {
         let chosen = self.choose(fields)?;
         let arguments = ReturnArguments { fields, types: &chosen.types, constants };
         let field = match chosen.overload.declaration.returning {

@@ -49,7 +49,11 @@ fn quotient_type(left: &DataType, right: &DataType) -> DataType {
     let ((p1, s1), (_, s2)) = (parts(left), parts(right));
     let scale = QUOTIENT_SCALE.max(s1).max(s2);
     let whole_digits = p1 - i16::from(s1) + i16::from(s2);
-    if whole_digits + i16::from(scale) <= 38 { DataType::Decimal128(38, scale) } else { DataType::Decimal256(76, scale) }
+    if whole_digits + i16::from(scale) <= 38 {
+        DataType::Decimal128(38, scale)
+    } else {
+        DataType::Decimal256(76, scale)
+    }
 }
 
 impl ScalarUDFImpl for NumericDivision {

@@ -61,9 +61,7 @@ impl ScalarUDFImpl for FloatOperator {
             _ => checked::<Float64Type>(self.operator, left, right),
         })
         .map_err(|error| match error {
-            ArrowError::DivideByZero => {
-                to_datafusion(SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero"))
-            }
+            ArrowError::DivideByZero => to_datafusion(SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero")),
             ArrowError::ArithmeticOverflow(what) => to_datafusion(SqlError::new(
                 SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
                 format!("value out of range: {what}"),

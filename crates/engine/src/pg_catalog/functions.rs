@@ -5,7 +5,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListBuilder, StringViewArray, StringViewBuilder, UInt32Array};
+use arrow::array::{
+    ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, ListBuilder, StringViewArray, StringViewBuilder,
+    UInt32Array,
+};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
 use datafusion::error::Result as DfResult;
@@ -150,8 +153,7 @@ static DEFINITIONS: &[Definition] = &[
     define("to_regclass", Kind::Regclass, |row| {
         let Some(name) = &row.texts[0] else { return Ok(Value::Null) };
         let context = row.context;
-        let found =
-            super::relation_oid(&context.catalog, context.identity.database, &context.search_path, name);
+        let found = super::relation_oid(&context.catalog, context.identity.database, &context.search_path, name);
         Ok(found.map_or(Value::Null, |oid| Value::Int(i64::from(oid))))
     }),
 ];
@@ -231,9 +233,7 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
             }))
         })
         .collect();
-    functions.push(Arc::new(ScalarUDF::new_from_impl(TypeOf {
-        signature: Signature::any(1, Volatility::Immutable),
-    })));
+    functions.push(Arc::new(ScalarUDF::new_from_impl(TypeOf { signature: Signature::any(1, Volatility::Immutable) })));
     functions
 }
 
@@ -283,17 +283,21 @@ impl ScalarUDFImpl for SystemFunction {
         for row in 0..rows {
             let row_numbers: Vec<Option<i64>> = numbers
                 .iter()
-                .map(|column| column.as_ref().and_then(|column| {
-                    let column = column.as_primitive::<Int64Type>();
-                    arrow::array::Array::is_valid(column, row).then(|| column.value(row))
-                }))
+                .map(|column| {
+                    column.as_ref().and_then(|column| {
+                        let column = column.as_primitive::<Int64Type>();
+                        arrow::array::Array::is_valid(column, row).then(|| column.value(row))
+                    })
+                })
                 .collect();
             let row_texts: Vec<Option<String>> = texts
                 .iter()
-                .map(|column| column.as_ref().and_then(|column| {
-                    let column = column.as_string_view();
-                    arrow::array::Array::is_valid(column, row).then(|| column.value(row).to_owned())
-                }))
+                .map(|column| {
+                    column.as_ref().and_then(|column| {
+                        let column = column.as_string_view();
+                        arrow::array::Array::is_valid(column, row).then(|| column.value(row).to_owned())
+                    })
+                })
                 .collect();
             let row = Row { context, numbers: &row_numbers, texts: &row_texts };
             values.push((self.definition().compute)(&row).map_err(to_datafusion)?);

@@ -43,11 +43,8 @@ pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
 }
 
 fn schemata(source: &Source<'_>) -> Rows {
-    let mut rows = Rows::new(&[
-        ("catalog_name", SqlType::Name),
-        ("schema_name", SqlType::Name),
-        ("schema_owner", SqlType::Name),
-    ]);
+    let mut rows =
+        Rows::new(&[("catalog_name", SqlType::Name), ("schema_name", SqlType::Name), ("schema_owner", SqlType::Name)]);
     for namespace in source.state.namespaces(source.database) {
         rows.push(vec![
             source.database_name().into(),

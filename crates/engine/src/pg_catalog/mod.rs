@@ -58,7 +58,6 @@ pub(crate) fn relation_oid(
                 .or_else(|| search_path.find(state, database, &name).map(|relation| relation.oid()))
         }
     };
-    found.ok_or_else(|| {
-        SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", text.trim()))
-    })
+    found
+        .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", text.trim())))
 }

@@ -111,12 +111,7 @@ fn users(source: &Source<'_>) -> Rows {
         ("usesuper", SqlType::Boolean),
     ]);
     for role in source.state.roles().filter(|role| role.login) {
-        rows.push(vec![
-            role.name.as_str().into(),
-            role.oid.into(),
-            role.superuser.into(),
-            role.superuser.into(),
-        ]);
+        rows.push(vec![role.name.as_str().into(), role.oid.into(), role.superuser.into(), role.superuser.into()]);
     }
     rows
 }
@@ -158,8 +153,7 @@ fn access_methods() -> Rows {
 }
 
 fn tablespaces() -> Rows {
-    let mut rows =
-        Rows::new(&[("oid", SqlType::Oid), ("spcname", SqlType::Name), ("spcowner", SqlType::Oid)]);
+    let mut rows = Rows::new(&[("oid", SqlType::Oid), ("spcname", SqlType::Name), ("spcowner", SqlType::Oid)]);
     rows.push(vec![1663u32.into(), "pg_default".into(), 10u32.into()]);
     rows
 }

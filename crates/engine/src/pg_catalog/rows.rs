@@ -79,8 +79,7 @@ impl Rows {
 
     /// The table; none when a column cannot be made, which the tests would have found.
     pub(super) fn finish(self) -> Option<Arc<dyn TableProvider>> {
-        let fields: Vec<Field> =
-            self.columns.iter().map(|(name, ty)| mapping::field(*name, ty, true)).collect();
+        let fields: Vec<Field> = self.columns.iter().map(|(name, ty)| mapping::field(*name, ty, true)).collect();
         let arrays: Vec<ArrayRef> =
             self.columns.iter().zip(&self.cells).map(|((_, ty), cells)| array(ty, cells)).collect();
         let schema = Arc::new(Schema::new(fields));
@@ -104,19 +103,13 @@ fn array(ty: &SqlType, cells: &[Cell]) -> ArrayRef {
                 })
                 .collect::<BooleanArray>(),
         ),
-        SqlType::SmallInt => {
-            Arc::new(cells.iter().map(|cell| int(cell).map(|v| v as i16)).collect::<Int16Array>())
-        }
-        SqlType::Integer => {
-            Arc::new(cells.iter().map(|cell| int(cell).map(|v| v as i32)).collect::<Int32Array>())
-        }
+        SqlType::SmallInt => Arc::new(cells.iter().map(|cell| int(cell).map(|v| v as i16)).collect::<Int16Array>()),
+        SqlType::Integer => Arc::new(cells.iter().map(|cell| int(cell).map(|v| v as i32)).collect::<Int32Array>()),
         SqlType::BigInt => Arc::new(cells.iter().map(int).collect::<Int64Array>()),
         SqlType::Oid | SqlType::Regclass | SqlType::Regtype => {
             Arc::new(cells.iter().map(|cell| int(cell).map(|v| v as u32)).collect::<UInt32Array>())
         }
-        SqlType::Array(_) | SqlType::TimestampTz => {
-            arrow::array::new_null_array(&mapping::arrow_type(ty), cells.len())
-        }
+        SqlType::Array(_) | SqlType::TimestampTz => arrow::array::new_null_array(&mapping::arrow_type(ty), cells.len()),
         SqlType::Real => Arc::new(
             cells
                 .iter()

@@ -311,8 +311,9 @@ impl Session {
             }
             ast::Set::SetRole { role_name, .. } => match role_name {
                 Some(name) if fold(name) != self.identity.role => {
-                    return Err(SqlError::unsupported("SET ROLE is not supported")
-                        .with_hint("Connect as the role instead."));
+                    return Err(
+                        SqlError::unsupported("SET ROLE is not supported").with_hint("Connect as the role instead.")
+                    );
                 }
                 _ => {}
             },
@@ -351,7 +352,11 @@ impl Session {
         }
         let value = match (name, &self.transaction) {
             ("transaction_read_only", Some(transaction)) => {
-                if transaction.read_only { "on".to_owned() } else { "off".to_owned() }
+                if transaction.read_only {
+                    "on".to_owned()
+                } else {
+                    "off".to_owned()
+                }
             }
             _ => self.settings.get(name)?,
         };
@@ -499,11 +504,7 @@ pub(crate) fn text_columns(names: &[&str]) -> Arc<[ResultColumn]> {
 }
 
 /// Rows of text that are there already.
-pub(crate) fn text_rows(
-    columns: Arc<[ResultColumn]>,
-    arrays: Vec<ArrayRef>,
-    tag: &str,
-) -> Result<RowStream, SqlError> {
+pub(crate) fn text_rows(columns: Arc<[ResultColumn]>, arrays: Vec<ArrayRef>, tag: &str) -> Result<RowStream, SqlError> {
     let fields: Vec<_> = columns.iter().map(|column| Arc::clone(&column.field)).collect();
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
         .map_err(|error| SqlError::internal(error.to_string()))?;

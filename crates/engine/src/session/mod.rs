@@ -33,8 +33,8 @@ pub use prepare::Prepared;
 pub use result::{CopyOut, Notice, Outcome, ResultColumn, TransactionStatus};
 pub use stream::RowStream;
 
-pub(crate) use prepare::with_values;
 pub(crate) use dispatch::{text_columns, text_rows};
+pub(crate) use prepare::with_values;
 pub(crate) use stream::Limits;
 pub(crate) use transaction::Transaction;
 

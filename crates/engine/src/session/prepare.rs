@@ -15,9 +15,9 @@ use sqlparser::ast;
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
+use super::Session;
 use super::result::{ResultColumn, columns_of};
 use super::stream::RowStream;
-use super::Session;
 use crate::bind::{BindContext, analyze, planner};
 use crate::dml::insert::InsertPlan;
 use crate::error::from_datafusion;
@@ -211,7 +211,11 @@ impl Session {
                 let plan = limits
                     .within(async {
                         let optimized = state.optimize(&logical).map_err(from_datafusion)?;
-                        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)
+                        state
+                            .query_planner()
+                            .create_physical_plan(&optimized, state.as_ref())
+                            .await
+                            .map_err(from_datafusion)
                     })
                     .await?;
                 let task = state.task_ctx();
@@ -238,7 +242,11 @@ pub(crate) fn with_values(
     if values.len() != types.len() {
         return Err(SqlError::new(
             SqlState::PROTOCOL_VIOLATION,
-            format!("bind message supplies {} parameters, but prepared statement requires {}", values.len(), types.len()),
+            format!(
+                "bind message supplies {} parameters, but prepared statement requires {}",
+                values.len(),
+                types.len()
+            ),
         ));
     }
     let scalars = values
@@ -272,12 +280,7 @@ fn merge_parameters(declared: &[Option<SqlType>], context: &BindContext) -> Vec<
     let count = declared.len().max(found.keys().next_back().copied().unwrap_or(0));
     (1..=count)
         .map(|number| {
-            declared
-                .get(number - 1)
-                .cloned()
-                .flatten()
-                .or_else(|| found.get(&number).cloned())
-                .unwrap_or(SqlType::Text)
+            declared.get(number - 1).cloned().flatten().or_else(|| found.get(&number).cloned()).unwrap_or(SqlType::Text)
         })
         .collect()
 }

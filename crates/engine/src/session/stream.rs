@@ -53,10 +53,7 @@ impl Limits {
     ///
     /// # Errors
     /// `57014` when the statement was cancelled or took too long.
-    pub(crate) async fn within<T>(
-        &self,
-        future: impl Future<Output = Result<T, SqlError>>,
-    ) -> Result<T, SqlError> {
+    pub(crate) async fn within<T>(&self, future: impl Future<Output = Result<T, SqlError>>) -> Result<T, SqlError> {
         let deadline = async {
             match self.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -72,15 +69,10 @@ impl Limits {
     }
 
     /// A stream that ends with an error when the limits are reached.
-    pub(crate) fn guard(
-        self,
-        stream: SendableRecordBatchStream,
-    ) -> BoxStream<'static, Result<RecordBatch, SqlError>> {
+    pub(crate) fn guard(self, stream: SendableRecordBatchStream) -> BoxStream<'static, Result<RecordBatch, SqlError>> {
         futures::stream::unfold(Some((stream, self)), |state| async move {
             let (mut stream, limits) = state?;
-            let next = limits
-                .within(async { stream.next().await.transpose().map_err(from_datafusion) })
-                .await;
+            let next = limits.within(async { stream.next().await.transpose().map_err(from_datafusion) }).await;
             match next {
                 Ok(Some(batch)) => Some((Ok(batch), Some((stream, limits)))),
                 Ok(None) => None,

@@ -58,16 +58,10 @@ fn is_small(file: &ManifestFile) -> bool {
 }
 
 /// The entries of manifests, in the order of the manifests.
-pub(super) async fn entries(
-    base: &LakeTable,
-    manifests: &[ManifestFile],
-) -> Result<Vec<ManifestEntryRef>, LakeError> {
+pub(super) async fn entries(base: &LakeTable, manifests: &[ManifestFile]) -> Result<Vec<ManifestEntryRef>, LakeError> {
     // Collected first: a stream over borrowing closures is not provably `Send` for every lifetime.
     let reads: Vec<_> = manifests.iter().map(|file| base.entries(file)).collect();
-    let loaded: Vec<Entries> = futures::stream::iter(reads)
-        .buffered(CONCURRENT_MANIFESTS)
-        .try_collect()
-        .await?;
+    let loaded: Vec<Entries> = futures::stream::iter(reads).buffered(CONCURRENT_MANIFESTS).try_collect().await?;
     Ok(loaded.iter().flat_map(|entries| entries.iter().cloned()).collect())
 }
 

@@ -33,8 +33,7 @@ pub async fn set_columns(
     let failed = |error: iceberg::Error| LakeError::metadata(location, error);
     let before = base.iceberg_schema();
     let new_id = base.metadata().schemas_iter().map(|schema| schema.schema_id()).max().unwrap_or(0) + 1;
-    let (schema, _) =
-        schema::iceberg_schema(columns, new_id, Some(before), base.last_column_id())?;
+    let (schema, _) = schema::iceberg_schema(columns, new_id, Some(before), base.last_column_id())?;
     let properties = schema::properties(columns);
     let stale: HashSet<_> = base
         .properties()

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::spec::{
-    DataFile, FormatVersion, MAIN_BRANCH, ManifestFile, Operation, PartitionSpec, Snapshot, Summary,
-    TableMetadata,
+    DataFile, FormatVersion, MAIN_BRANCH, ManifestFile, Operation, PartitionSpec, Snapshot, Summary, TableMetadata,
 };
 use uuid::Uuid;
 
@@ -53,10 +52,7 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// Tables that this version cannot write.
-    pub(super) fn new(
-        warehouse: &'a Arc<Warehouse>,
-        base: &'a Arc<LakeTable>,
-    ) -> Result<Draft<'a>, LakeError> {
+    pub(super) fn new(warehouse: &'a Arc<Warehouse>, base: &'a Arc<LakeTable>) -> Result<Draft<'a>, LakeError> {
         let metadata = base.metadata();
         check_writable(base)?;
         Ok(Draft {
@@ -154,8 +150,7 @@ pub(super) fn check_writable(base: &LakeTable) -> Result<(), LakeError> {
 fn successor(base: &LakeTable, snapshot: Snapshot) -> Result<TableMetadata, LakeError> {
     let failed = |error: iceberg::Error| LakeError::metadata(base.metadata_location(), error);
     let metadata = base.metadata();
-    let mut known: Vec<_> =
-        metadata.snapshots().map(|old| (old.sequence_number(), old.snapshot_id())).collect();
+    let mut known: Vec<_> = metadata.snapshots().map(|old| (old.sequence_number(), old.snapshot_id())).collect();
     known.sort_unstable();
     // A branch or a tag may want any of them.
     let surplus = match base.has_other_refs() {
@@ -175,18 +170,10 @@ fn successor(base: &LakeTable, snapshot: Snapshot) -> Result<TableMetadata, Lake
 }
 
 /// A table in memory for metadata that is not written yet.
-pub(super) fn new_state(
-    warehouse: &Warehouse,
-    base: &LakeTable,
-    table: TableMetadata,
-) -> Result<LakeTable, LakeError> {
+pub(super) fn new_state(warehouse: &Warehouse, base: &LakeTable, table: TableMetadata) -> Result<LakeTable, LakeError> {
     let location = metadata::next_location(base.location(), Some(base.metadata_location()));
     let size_bytes = 1024 * (table.snapshots().len() + 4);
-    let metadata = Metadata {
-        table,
-        has_other_refs: base.has_other_refs(),
-        size_bytes,
-    };
+    let metadata = Metadata { table, has_other_refs: base.has_other_refs(), size_bytes };
     warehouse.table(location, metadata)
 }
 
@@ -202,18 +189,14 @@ async fn write_files(
         for (location, content) in files {
             store.put(&location, content).await?;
         }
-        fail::fail_point!("lake::manifest_written", |_| Err(LakeError::Failpoint(
-            "lake::manifest_written"
-        )));
+        fail::fail_point!("lake::manifest_written", |_| Err(LakeError::Failpoint("lake::manifest_written")));
         Ok(())
     };
     let list = async {
         if let Some((location, content)) = list {
             store.put(&location, content).await?;
         }
-        fail::fail_point!("lake::manifest_list_written", |_| Err(LakeError::Failpoint(
-            "lake::manifest_list_written"
-        )));
+        fail::fail_point!("lake::manifest_list_written", |_| Err(LakeError::Failpoint("lake::manifest_list_written")));
         Ok(())
     };
     let metadata_location = metadata.0.clone();
@@ -226,17 +209,10 @@ async fn write_files(
 }
 
 /// Writes the metadata file.
-pub(super) async fn write_metadata(
-    store: &Store,
-    (location, content): (String, Bytes),
-) -> Result<(), LakeError> {
-    fail::fail_point!("lake::before_metadata", |_| Err(LakeError::Failpoint(
-        "lake::before_metadata"
-    )));
+pub(super) async fn write_metadata(store: &Store, (location, content): (String, Bytes)) -> Result<(), LakeError> {
+    fail::fail_point!("lake::before_metadata", |_| Err(LakeError::Failpoint("lake::before_metadata")));
     store.put(&location, content).await?;
-    fail::fail_point!("lake::metadata_written", |_| Err(LakeError::Failpoint(
-        "lake::metadata_written"
-    )));
+    fail::fail_point!("lake::metadata_written", |_| Err(LakeError::Failpoint("lake::metadata_written")));
     Ok(())
 }
 
@@ -273,10 +249,7 @@ fn summary(operation: Operation, before: Option<&Summary>, added: Change, remove
             properties.insert(name.to_owned(), new.to_string());
         }
     }
-    Summary {
-        operation,
-        additional_properties: properties,
-    }
+    Summary { operation, additional_properties: properties }
 }
 
 /// An id that the table does not have yet.

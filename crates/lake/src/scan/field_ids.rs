@@ -35,12 +35,8 @@ impl FieldIds {
 
 impl PhysicalExprAdapterFactory for FieldIds {
     fn create(&self, table: SchemaRef, file: SchemaRef) -> Result<Arc<dyn PhysicalExprAdapter>> {
-        let in_file: HashMap<i32, usize> = file
-            .fields()
-            .iter()
-            .enumerate()
-            .filter_map(|(index, field)| Some((field_id(field)?, index)))
-            .collect();
+        let in_file: HashMap<i32, usize> =
+            file.fields().iter().enumerate().filter_map(|(index, field)| Some((field_id(field)?, index))).collect();
         if in_file.is_empty() && !file.fields().is_empty() {
             return Err(LakeError::Unsupported("a data file without field ids".to_owned()).into());
         }
@@ -105,10 +101,13 @@ impl Adapter {
         };
         let stored = self.file.field(index);
         let column = Arc::new(Column::new(stored.name(), index));
-        if stored.data_type() == field.data_type() {
+        // Functions pushed into the scan choose by the SQL type, which the file does not know of json and its like; for
+        // strings of any length the Arrow type says enough.
+        let ty = wharf_values::sql_type(field);
+        let speaks_for_itself = ty.is_string() || ty == wharf_values::mapping::sql_type_of(field.data_type());
+        if stored.data_type() == field.data_type() && speaks_for_itself {
             return Ok(column);
         }
-        // A mere difference of metadata needs no cast: the scan gives its batches the schema of the table.
         Ok(Arc::new(CastExpr::new_with_target_field(column, Arc::clone(field), None)))
     }
 }
@@ -144,10 +143,7 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_id_whatever_they_are_called() {
-        let file = || vec![
-            stored("a", DataType::Int32, Some(2)),
-            stored("b", DataType::Int32, Some(1)),
-        ];
+        let file = || vec![stored("a", DataType::Int32, Some(2)), stored("b", DataType::Int32, Some(1))];
         assert_eq!(adapted(false, file(), "a").unwrap(), "b@1");
         assert_eq!(adapted(false, file(), "b").unwrap(), "CAST(a@0 AS Int16)");
     }

@@ -35,20 +35,13 @@ pub struct LakeProvider {
 
 impl std::fmt::Debug for LakeProvider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LakeProvider")
-            .field("location", &self.table.metadata_location())
-            .finish_non_exhaustive()
+        f.debug_struct("LakeProvider").field("location", &self.table.metadata_location()).finish_non_exhaustive()
     }
 }
 
 impl LakeProvider {
     pub(crate) fn new(table: Arc<LakeTable>, files: Arc<FileSet>) -> LakeProvider {
-        LakeProvider {
-            schema: table.schema(),
-            field_ids: Arc::new(FieldIds::new(table.columns())),
-            table,
-            files,
-        }
+        LakeProvider { schema: table.schema(), field_ids: Arc::new(FieldIds::new(table.columns())), table, files }
     }
 
     /// The table behind this.
@@ -138,10 +131,7 @@ impl TableProvider for LakeProvider {
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> Result<Vec<TableProviderFilterPushDown>> {
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
     }
 

@@ -14,9 +14,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::datasource::physical_plan::{
-    FileGroup, FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource,
-};
+use datafusion::datasource::physical_plan::{FileGroup, FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
@@ -45,10 +43,7 @@ impl LakeSource {
     }
 
     fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(LakeSource {
-            inner,
-            store: Arc::clone(&self.store),
-        })
+        Arc::new(LakeSource { inner, store: Arc::clone(&self.store) })
     }
 }
 
@@ -146,10 +141,7 @@ impl FileSource for LakeSource {
         self.inner.reorder_files(files)
     }
 
-    fn try_pushdown_projection(
-        &self,
-        projection: &ProjectionExprs,
-    ) -> Result<Option<Arc<dyn FileSource>>> {
+    fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {
         let pushed = self.inner.try_pushdown_projection(projection)?;
         Ok(pushed.map(|inner| self.with(inner)))
     }
@@ -197,16 +189,10 @@ impl Name {
         }
         let location = self.0.to_string();
         match error.find_root() {
-            DataFusionError::ObjectStore(source)
-                if matches!(**source, object_store::Error::NotFound { .. }) =>
-            {
+            DataFusionError::ObjectStore(source) if matches!(**source, object_store::Error::NotFound { .. }) => {
                 LakeError::NotFound { location }.into()
             }
-            _ => LakeError::DataFile {
-                location,
-                source: Box::new(error),
-            }
-            .into(),
+            _ => LakeError::DataFile { location, source: Box::new(error) }.into(),
         }
     }
 
@@ -255,29 +241,17 @@ struct NamingPlanner {
 impl MorselPlanner for NamingPlanner {
     fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
         let NamingPlanner { inner, name } = *self;
-        let planned = catch_unwind(AssertUnwindSafe(|| inner.plan()))
-            .unwrap_or_else(|panic| Err(name.panicked(&*panic)));
+        let planned =
+            catch_unwind(AssertUnwindSafe(|| inner.plan())).unwrap_or_else(|panic| Err(name.panicked(&*panic)));
         let Some(mut plan) = planned.map_err(|error| name.on(error))? else {
             return Ok(None);
         };
-        let naming = |inner| -> Box<dyn MorselPlanner> {
-            Box::new(NamingPlanner {
-                inner,
-                name: name.clone(),
-            })
-        };
+        let naming = |inner| -> Box<dyn MorselPlanner> { Box::new(NamingPlanner { inner, name: name.clone() }) };
         let morsels = plan.take_morsels().into_iter();
-        let morsels = morsels.map(|inner| -> Box<dyn Morsel> {
-            Box::new(NamingMorsel {
-                inner,
-                name: name.clone(),
-            })
-        });
+        let morsels = morsels.map(|inner| -> Box<dyn Morsel> { Box::new(NamingMorsel { inner, name: name.clone() }) });
         let planners = plan.take_ready_planners().into_iter().map(naming);
         let pending = plan.take_pending_planner();
-        let mut plan = MorselPlan::new()
-            .with_morsels(morsels.collect())
-            .with_planners(planners.collect());
+        let mut plan = MorselPlan::new().with_morsels(morsels.collect()).with_planners(planners.collect());
         if let Some(pending) = pending {
             let name = name.clone();
             plan.set_pending_planner(async move {
@@ -340,9 +314,7 @@ mod tests {
     #[test]
     fn only_errors_about_the_file_get_its_name() {
         let name = Name("file:///lake/a.parquet".into());
-        let decode = DataFusionError::ParquetError(Box::new(parquet::errors::ParquetError::EOF(
-            "no more".to_owned(),
-        )));
+        let decode = DataFusionError::ParquetError(Box::new(parquet::errors::ParquetError::EOF("no more".to_owned())));
         assert!(name.on(decode).to_string().contains("could not read data file \"file:///lake/a.parquet\""));
         let query = DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None);
         assert!(!name.on(query).to_string().contains("file"));

@@ -85,11 +85,7 @@ fn precision(bound: Option<ScalarValue>, no_nan: bool, is_upper: bool) -> Precis
 }
 
 /// A bound as a value of the column's Arrow type; none when it does not fit, for instance because the type was changed.
-fn scalar(
-    literal: &PrimitiveLiteral,
-    stored: &PrimitiveType,
-    data_type: &DataType,
-) -> Option<ScalarValue> {
+fn scalar(literal: &PrimitiveLiteral, stored: &PrimitiveType, data_type: &DataType) -> Option<ScalarValue> {
     use ScalarValue as S;
     Some(match (literal, data_type) {
         (PrimitiveLiteral::Boolean(value), DataType::Boolean) => S::Boolean(Some(*value)),
@@ -99,9 +95,7 @@ fn scalar(
         (PrimitiveLiteral::Int(value), DataType::Date32) => S::Date32(Some(*value)),
         (PrimitiveLiteral::Long(value), DataType::Int64) => S::Int64(Some(*value)),
         (PrimitiveLiteral::Long(value), DataType::UInt32) => S::UInt32(Some(u32::try_from(*value).ok()?)),
-        (PrimitiveLiteral::Long(value), DataType::Time64(TimeUnit::Microsecond)) => {
-            S::Time64Microsecond(Some(*value))
-        }
+        (PrimitiveLiteral::Long(value), DataType::Time64(TimeUnit::Microsecond)) => S::Time64Microsecond(Some(*value)),
         (PrimitiveLiteral::Long(value), DataType::Timestamp(TimeUnit::Microsecond, zone)) => {
             S::TimestampMicrosecond(Some(*value), zone.clone())
         }
@@ -128,9 +122,7 @@ fn byte_size(file: &DataFile, stored: &NestedField, field: &Field) -> Precision<
         Some(width) => rows.saturating_mul(width as u64),
         None => {
             let encoded = file.column_sizes().get(&stored.id).copied().unwrap_or(rows);
-            encoded
-                .saturating_mul(DECODED_FACTOR)
-                .saturating_add(rows.saturating_mul(VIEW_BYTES))
+            encoded.saturating_mul(DECODED_FACTOR).saturating_add(rows.saturating_mul(VIEW_BYTES))
         }
     };
     Precision::Inexact(to_usize(bytes))
@@ -153,14 +145,7 @@ mod tests {
     use crate::schema;
 
     fn statistics_of(ty: SqlType, lower: Datum, upper: Datum, nans: Option<u64>) -> ColumnStatistics {
-        let columns = [Column {
-            name: "a".to_owned(),
-            ty,
-            nullable: true,
-            field_id: 1,
-            comment: None,
-            default: None,
-        }];
+        let columns = [Column { name: "a".to_owned(), ty, nullable: true, field_id: 1, comment: None, default: None }];
         let (iceberg, _) = schema::iceberg_schema(&columns, 0, None, 0).unwrap();
         let table = schema::table_schema(&columns);
         let file = DataFileBuilder::default()
@@ -193,10 +178,7 @@ mod tests {
     #[test]
     fn bounds_of_texts_are_not() {
         let statistics = statistics_of(SqlType::Text, Datum::string("a"), Datum::string("b"), None);
-        assert_eq!(
-            statistics.max_value,
-            Precision::Inexact(ScalarValue::Utf8View(Some("b".to_owned())))
-        );
+        assert_eq!(statistics.max_value, Precision::Inexact(ScalarValue::Utf8View(Some("b".to_owned()))));
     }
 
     #[test]

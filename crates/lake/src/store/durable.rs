@@ -17,8 +17,8 @@ use futures::stream::BoxStream;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
 /// How many directories are remembered as durable before the memory starts afresh.
@@ -59,10 +59,7 @@ impl DurableFileSystem {
         }
         Ok(DurableFileSystem {
             inner: LocalFileSystem::new(),
-            directories: Arc::new(Directories {
-                root: root.to_owned(),
-                durable: Mutex::new(HashSet::new()),
-            }),
+            directories: Arc::new(Directories { root: root.to_owned(), durable: Mutex::new(HashSet::new()) }),
         })
     }
 
@@ -76,20 +73,12 @@ impl DurableFileSystem {
 async fn sync(directories: Arc<Directories>, path: PathBuf) -> Result<()> {
     let work = tokio::task::spawn_blocking(move || directories.sync(&path));
     let synced = work.await.map_err(|source| object_store::Error::JoinError { source })?;
-    synced.map_err(|source| object_store::Error::Generic {
-        store: "LocalFileSystem",
-        source: Box::new(source),
-    })
+    synced.map_err(|source| object_store::Error::Generic { store: "LocalFileSystem", source: Box::new(source) })
 }
 
 impl Directories {
     fn sync(&self, path: &FilePath) -> std::result::Result<(), SyncError> {
-        let sync = |path: &FilePath| {
-            sync_one(path).map_err(|source| SyncError {
-                path: path.to_owned(),
-                source,
-            })
-        };
+        let sync = |path: &FilePath| sync_one(path).map_err(|source| SyncError { path: path.to_owned(), source });
         sync(path)?;
         let mut made = Vec::new();
         for directory in path.ancestors().skip(1) {
@@ -110,10 +99,7 @@ impl Directories {
     }
 
     fn is_durable(&self, directory: &FilePath) -> bool {
-        self.durable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(directory)
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(directory)
     }
 }
 
@@ -129,12 +115,7 @@ impl fmt::Display for DurableFileSystem {
 
 #[async_trait]
 impl ObjectStore for DurableFileSystem {
-    async fn put_opts(
-        &self,
-        location: &Path,
-        payload: PutPayload,
-        options: PutOptions,
-    ) -> Result<PutResult> {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let result = self.inner.put_opts(location, payload, options).await?;
         self.sync(location).await?;
         Ok(result)
@@ -147,11 +128,7 @@ impl ObjectStore for DurableFileSystem {
     ) -> Result<Box<dyn MultipartUpload>> {
         let path = self.inner.path_to_filesystem(location)?;
         let inner = self.inner.put_multipart_opts(location, options).await?;
-        Ok(Box::new(DurableUpload {
-            inner,
-            path,
-            directories: Arc::clone(&self.directories),
-        }))
+        Ok(Box::new(DurableUpload { inner, path, directories: Arc::clone(&self.directories) }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
@@ -162,10 +139,7 @@ impl ObjectStore for DurableFileSystem {
         self.inner.get_ranges(location, ranges).await
     }
 
-    fn delete_stream(
-        &self,
-        locations: BoxStream<'static, Result<Path>>,
-    ) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(locations)
     }
 
@@ -173,11 +147,7 @@ impl ObjectStore for DurableFileSystem {
         self.inner.list(prefix)
     }
 
-    fn list_with_offset(
-        &self,
-        prefix: Option<&Path>,
-        offset: &Path,
-    ) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
         self.inner.list_with_offset(prefix, offset)
     }
 
@@ -253,10 +223,7 @@ mod tests {
 
     #[test]
     fn an_fsync_that_fails_is_an_error_that_names_the_file() {
-        let directories = Directories {
-            root: PathBuf::from("/"),
-            durable: Mutex::new(HashSet::new()),
-        };
+        let directories = Directories { root: PathBuf::from("/"), durable: Mutex::new(HashSet::new()) };
         let error = directories.sync(FilePath::new("/no/such/file")).unwrap_err();
         assert!(error.to_string().contains("/no/such/file"), "{error}");
     }

@@ -39,27 +39,20 @@ impl Store {
     /// Opens the store of a URL, or of a directory of the local file system, which is made when it is missing.
     /// Options are those of the `object_store` crate by their names (`aws_endpoint`), and win over the environment.
     pub(crate) fn open(url: &str, options: &HashMap<String, String>) -> Result<Store, LakeError> {
-        let invalid = |reason: String| LakeError::InvalidUrl {
-            url: url.to_owned(),
-            reason,
-        };
+        let invalid = |reason: String| LakeError::InvalidUrl { url: url.to_owned(), reason };
         let parsed = parse(url).map_err(&invalid)?;
-        let (scheme, root) =
-            ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
+        let (scheme, root) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
         let objects: Arc<dyn ObjectStore> = match scheme {
             ObjectStoreScheme::Local => {
                 let directory = PathBuf::from(format!("/{root}"));
-                DurableFileSystem::create(&directory)
-                    .map(Arc::new)
-                    .map_err(|error| invalid(error.to_string()))?
+                DurableFileSystem::create(&directory).map(Arc::new).map_err(|error| invalid(error.to_string()))?
             }
             _ => {
-                let environment = std::env::vars()
-                    .filter(|(name, _)| ENVIRONMENT.iter().any(|prefix| name.starts_with(prefix)));
+                let environment =
+                    std::env::vars().filter(|(name, _)| ENVIRONMENT.iter().any(|prefix| name.starts_with(prefix)));
                 let given = options.iter().map(|(k, v)| (k.clone(), v.clone()));
-                let (store, _) =
-                    object_store::parse_url_opts(&parsed, environment.chain(given))
-                        .map_err(|error| invalid(error.to_string()))?;
+                let (store, _) = object_store::parse_url_opts(&parsed, environment.chain(given))
+                    .map_err(|error| invalid(error.to_string()))?;
                 Arc::from(store)
             }
         };
@@ -72,12 +65,7 @@ impl Store {
         };
         let prefix = if prefix.ends_with('/') { prefix } else { prefix + "/" };
         let url = ObjectStoreUrl::parse(&origin).map_err(|error| invalid(error.to_string()))?;
-        Ok(Store {
-            prefix,
-            root,
-            url,
-            objects,
-        })
+        Ok(Store { prefix, root, url, objects })
     }
 
     /// The object store itself, for reading data files.
@@ -103,18 +91,13 @@ impl Store {
 
     /// The path of a location.
     pub(crate) fn path(&self, location: &str) -> Result<Path, LakeError> {
-        let foreign = || LakeError::ForeignLocation {
-            location: location.to_owned(),
-            store: self.prefix.clone(),
-        };
+        let foreign = || LakeError::ForeignLocation { location: location.to_owned(), store: self.prefix.clone() };
         let rest = match location.strip_prefix(&self.prefix) {
             Some(rest) => rest,
             // Other engines write local locations as `file:/a` or `/a`, and S3 as `s3a://` or `s3n://`.
-            None if self.prefix == "file:///" => location
-                .strip_prefix("file:")
-                .unwrap_or(location)
-                .strip_prefix('/')
-                .ok_or_else(foreign)?,
+            None if self.prefix == "file:///" => {
+                location.strip_prefix("file:").unwrap_or(location).strip_prefix('/').ok_or_else(foreign)?
+            }
             None => {
                 let bucket = self.prefix.split_once("://").map(|(_, rest)| rest);
                 let bucket = bucket.filter(|_| self.prefix.starts_with("s3")).ok_or_else(foreign)?;
@@ -209,10 +192,7 @@ mod tests {
         assert_eq!(store.path(location.strip_prefix("file://").unwrap()).unwrap(), path);
         let hadoop = location.replacen("file://", "file:", 1);
         assert_eq!(store.path(&hadoop).unwrap(), path);
-        assert!(matches!(
-            store.path("s3://bucket/a"),
-            Err(LakeError::ForeignLocation { .. })
-        ));
+        assert!(matches!(store.path("s3://bucket/a"), Err(LakeError::ForeignLocation { .. })));
     }
 
     #[test]

@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::path::Path;
-use object_store::{
-    ObjectStore, ObjectStoreExt, PutPayload, PutPayloadMut, WriteMultipart,
-};
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, PutPayloadMut, WriteMultipart};
 
 use super::Store;
 use crate::error::LakeError;

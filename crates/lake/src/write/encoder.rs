@@ -4,6 +4,7 @@ use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Schema};
 use parquet::arrow::ArrowSchemaConverter;
@@ -11,7 +12,6 @@ use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory}
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
-use arrow::datatypes::SchemaRef;
 
 use super::metrics::FileMetrics;
 use crate::error::LakeError;
@@ -48,9 +48,8 @@ impl FileEncoder {
         let failed = |error| LakeError::encode(&location, error);
         let schema = ArrowSchemaConverter::new().convert(storage).map_err(failed)?;
         let buffer = Buffer::default();
-        let writer =
-            SerializedFileWriter::new(buffer.clone(), schema.root_schema_ptr(), Arc::new(properties))
-                .map_err(failed)?;
+        let writer = SerializedFileWriter::new(buffer.clone(), schema.root_schema_ptr(), Arc::new(properties))
+            .map_err(failed)?;
         let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(storage));
         let encoder = FileEncoder {
             upload: Upload::new(store, &location)?,

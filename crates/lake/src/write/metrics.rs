@@ -68,9 +68,7 @@ impl FileMetrics {
             nans: 0,
             bounds: Bounds::Empty,
         });
-        FileMetrics {
-            columns: columns.collect(),
-        }
+        FileMetrics { columns: columns.collect() }
     }
 
     /// Takes a column chunk in, in which there are this many NaN.
@@ -88,10 +86,9 @@ impl FileMetrics {
         let bounds = std::mem::replace(&mut metrics.bounds, Bounds::Unknown);
         metrics.bounds = match (bounds, chunk.statistics().and_then(bounds_of)) {
             (Bounds::Empty, Some((lower, upper))) => Bounds::Known(lower, upper),
-            (Bounds::Known(lower, upper), Some((other_lower, other_upper))) => Bounds::Known(
-                pick(lower, other_lower, Ordering::Less),
-                pick(upper, other_upper, Ordering::Greater),
-            ),
+            (Bounds::Known(lower, upper), Some((other_lower, other_upper))) => {
+                Bounds::Known(pick(lower, other_lower, Ordering::Less), pick(upper, other_upper, Ordering::Greater))
+            }
             _ => Bounds::Unknown,
         };
     }
@@ -113,8 +110,7 @@ impl FileMetrics {
             let Bounds::Known(lower, upper) = column.bounds else { continue };
             let datum = |bound: Bound| {
                 let bytes = serialized(&bound, &primitive);
-                Datum::try_from_bytes(&bytes, primitive.clone())
-                    .map_err(|error| LakeError::metadata(location, error))
+                Datum::try_from_bytes(&bytes, primitive.clone()).map_err(|error| LakeError::metadata(location, error))
             };
             lower_bounds.insert(id, datum(shortened_down(lower, &primitive))?);
             if let Some(upper) = shortened_up(upper, &primitive) {
@@ -152,10 +148,9 @@ fn bounds_of(statistics: &Statistics) -> Option<(Bound, Bound)> {
         Statistics::ByteArray(values) => {
             both!(values, |v: &parquet::data_type::ByteArray| Bound::Bytes(v.as_bytes().to_vec()))
         }
-        Statistics::FixedLenByteArray(values) => both!(
-            values,
-            |v: &parquet::data_type::FixedLenByteArray| Bound::Integer(signed(v.as_bytes()))
-        ),
+        Statistics::FixedLenByteArray(values) => {
+            both!(values, |v: &parquet::data_type::FixedLenByteArray| Bound::Integer(signed(v.as_bytes())))
+        }
         Statistics::Int96(_) => None,
     }
 }
@@ -172,9 +167,7 @@ fn serialized(bound: &Bound, primitive: &PrimitiveType) -> Vec<u8> {
     match (bound, primitive) {
         (Bound::Boolean(value), _) => vec![u8::from(*value)],
         (Bound::Integer(value), PrimitiveType::Decimal { .. }) => value.to_be_bytes().to_vec(),
-        (Bound::Integer(value), PrimitiveType::Int | PrimitiveType::Date) => {
-            (*value as i32).to_le_bytes().to_vec()
-        }
+        (Bound::Integer(value), PrimitiveType::Int | PrimitiveType::Date) => (*value as i32).to_le_bytes().to_vec(),
         (Bound::Integer(value), _) => (*value as i64).to_le_bytes().to_vec(),
         (Bound::Float(value), PrimitiveType::Float) => (*value as f32).to_le_bytes().to_vec(),
         (Bound::Float(value), _) => value.to_le_bytes().to_vec(),

@@ -216,10 +216,7 @@ impl TableWriter {
     }
 
     /// Begins a file; how it is encoded depends on its first rows.
-    fn begin(
-        &mut self,
-        beginning: &[RecordBatch],
-    ) -> Result<(FileEncoder, ArrowRowGroupWriterFactory), LakeError> {
+    fn begin(&mut self, beginning: &[RecordBatch]) -> Result<(FileEncoder, ArrowRowGroupWriterFactory), LakeError> {
         let location = format!("{}/data/{}.parquet", self.table.location(), Uuid::now_v7());
         let storage = self.table.storage_schema();
         let decide = || settings::properties(&self.options, storage, beginning);
@@ -230,9 +227,7 @@ impl TableWriter {
 
     fn complete(&mut self, data_file: DataFile) -> Result<(), LakeError> {
         self.finished.push(WrittenFile { data_file });
-        fail::fail_point!("lake::data_file_written", |_| Err(LakeError::Failpoint(
-            "lake::data_file_written"
-        )));
+        fail::fail_point!("lake::data_file_written", |_| Err(LakeError::Failpoint("lake::data_file_written")));
         Ok(())
     }
 
@@ -249,13 +244,11 @@ impl TableWriter {
         let columns = schema.fields().iter().zip(batch.columns());
         let columns = columns
             .map(|(field, array)| {
-                stored_array(array, field.data_type()).map_err(|error| {
-                    LakeError::Batch(format!("column \"{}\": {error}", field.name()))
-                })
+                stored_array(array, field.data_type())
+                    .map_err(|error| LakeError::Batch(format!("column \"{}\": {error}", field.name())))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        RecordBatch::try_new(Arc::clone(schema), columns)
-            .map_err(|error| LakeError::Batch(error.to_string()))
+        RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| LakeError::Batch(error.to_string()))
     }
 }
 
@@ -284,10 +277,7 @@ fn stored_array(array: &ArrayRef, data_type: &DataType) -> arrow::error::Result<
     if array.data_type() == data_type {
         return Ok(Arc::clone(array));
     }
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
+    let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(array, data_type, &options)
 }
 

@@ -8,9 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch};
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float32Type, Float64Type};
 use datafusion::common::runtime::SpawnedTask;
-use parquet::arrow::arrow_writer::{
-    ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, compute_leaves,
-};
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowLeafColumn, compute_leaves};
 use parquet::errors::{ParquetError, Result};
 use tokio::sync::mpsc;
 
@@ -40,10 +38,7 @@ pub(super) struct ClosedRowGroup {
 
 impl RowGroup {
     pub(super) fn new(writers: Vec<ArrowColumnWriter>) -> RowGroup {
-        RowGroup {
-            columns: writers.into_iter().map(Column::new).collect(),
-            rows: 0,
-        }
+        RowGroup { columns: writers.into_iter().map(Column::new).collect(), rows: 0 }
     }
 
     pub(super) fn rows(&self) -> usize {
@@ -75,9 +70,7 @@ impl RowGroup {
     pub(super) fn close(self) -> ClosedRowGroup {
         // Dropping a sender tells its column that there is no more.
         let columns = self.columns.into_iter().map(|column| (column.task, column.nans));
-        ClosedRowGroup {
-            columns: columns.collect(),
-        }
+        ClosedRowGroup { columns: columns.collect() }
     }
 }
 
@@ -93,12 +86,7 @@ impl Column {
             }
             writer.close()
         });
-        Column {
-            leaves,
-            task,
-            size_bytes,
-            nans: 0,
-        }
+        Column { leaves, task, size_bytes, nans: 0 }
     }
 }
 
@@ -115,10 +103,7 @@ impl ClosedRowGroup {
 }
 
 /// Encodes a few rows at once, without tasks.
-pub(super) fn encode_now(
-    writers: Vec<ArrowColumnWriter>,
-    batches: &[RecordBatch],
-) -> Result<Vec<EncodedChunk>> {
+pub(super) fn encode_now(writers: Vec<ArrowColumnWriter>, batches: &[RecordBatch]) -> Result<Vec<EncodedChunk>> {
     let columns = writers.into_iter().enumerate();
     columns
         .map(|(index, mut writer)| {

@@ -55,11 +55,7 @@ const REPEATS: usize = 4;
 const MIN_DICTIONARY_ROWS: usize = 64;
 
 /// The properties of the encoder for a file that begins with these rows.
-pub(super) fn properties(
-    options: &WriteOptions,
-    schema: &SchemaRef,
-    beginning: &[RecordBatch],
-) -> WriterProperties {
+pub(super) fn properties(options: &WriteOptions, schema: &SchemaRef, beginning: &[RecordBatch]) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("wharf ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(compression(options.codec))
@@ -104,12 +100,7 @@ fn dictionary_pays(column: usize, data_type: &DataType, beginning: &[RecordBatch
 
 /// Adds the hashes of the values; false when the type is not worth looking at (booleans have no dictionary, and elements of
 /// lists are left to the encoder).
-fn hashes(
-    values: &ArrayRef,
-    data_type: &DataType,
-    hasher: &RandomState,
-    distinct: &mut HashSet<u64>,
-) -> bool {
+fn hashes(values: &ArrayRef, data_type: &DataType, hasher: &RandomState, distinct: &mut HashSet<u64>) -> bool {
     use arrow::datatypes as t;
     macro_rules! primitive {
         ($type:ty) => {

@@ -40,11 +40,7 @@ pub(super) struct FileStream {
 }
 
 impl FileStream {
-    pub(super) fn new(
-        encoder: FileEncoder,
-        factory: ArrowRowGroupWriterFactory,
-        options: &WriteOptions,
-    ) -> FileStream {
+    pub(super) fn new(encoder: FileEncoder, factory: ArrowRowGroupWriterFactory, options: &WriteOptions) -> FileStream {
         let location = encoder.location().into();
         let (messages, receiver) = mpsc::channel(GROUPS_IN_FLIGHT);
         FileStream {
@@ -116,12 +112,7 @@ impl FileStream {
 
     /// Gives the file up, and waits until nothing of it is left.
     pub(super) async fn abort(self) {
-        let FileStream {
-            group,
-            messages,
-            task,
-            ..
-        } = self;
+        let FileStream { group, messages, task, .. } = self;
         drop((group, messages));
         if let Some(task) = task {
             // Nobody wants to know why it failed, if it did.
@@ -147,10 +138,7 @@ impl FileStream {
 }
 
 /// The task of a file.
-async fn run(
-    mut encoder: FileEncoder,
-    mut messages: mpsc::Receiver<Message>,
-) -> Result<Option<DataFile>, LakeError> {
+async fn run(mut encoder: FileEncoder, mut messages: mpsc::Receiver<Message>) -> Result<Option<DataFile>, LakeError> {
     loop {
         let group = match messages.recv().await {
             Some(Message::Group(group)) => group,

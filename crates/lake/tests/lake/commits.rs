@@ -15,7 +15,9 @@ async fn states_of_a_table_do_not_change() {
     let none = lake.warehouse.load(&none).await.unwrap();
     let again = append(&lake.warehouse, &none, bigints([5, 6])).await.unwrap();
     for warehouse in [Arc::clone(&lake.warehouse), lake.reopened()] {
-        for (table, expected) in [(&empty, vec![]), (&one, vec![1]), (&two, vec![1, 2]), (&none, vec![]), (&again, vec![5, 6])] {
+        for (table, expected) in
+            [(&empty, vec![]), (&one, vec![1]), (&two, vec![1, 2]), (&none, vec![]), (&again, vec![5, 6])]
+        {
             let table = warehouse.load(table.metadata_location()).await.unwrap();
             assert_eq!(all(&warehouse, &table).await, expected);
             assert_eq!(table.row_count(), Some(expected.len() as u64));
@@ -74,8 +76,12 @@ async fn many_small_commits_stay_small() {
         assert_eq!(metadata[list].as_array().unwrap().len(), 50, "{list}");
     }
     assert!(path.contains("/metadata/00230-"), "{path}");
-    let summary = &metadata["snapshots"].as_array().unwrap().iter()
-        .find(|snapshot| snapshot["snapshot-id"] == metadata["current-snapshot-id"]).unwrap()["summary"];
+    let summary = &metadata["snapshots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|snapshot| snapshot["snapshot-id"] == metadata["current-snapshot-id"])
+        .unwrap()["summary"];
     assert_eq!((summary["total-records"].as_str(), summary["total-data-files"].as_str()), (Some("230"), Some("230")));
 }
 
@@ -158,7 +164,10 @@ async fn columns_that_would_not_fit_the_rows_are_refused() {
     let refused = [
         (with(&|c| c[0].ty = SqlType::Text), "column \"a\" is stored as another type"),
         (with(&|c| c[0].nullable = false), "column \"a\" may contain null values"),
-        (with(&|c| c.push(Column { nullable: false, ..column("b", SqlType::Text, 2) })), "column \"b\" contains null values"),
+        (
+            with(&|c| c.push(Column { nullable: false, ..column("b", SqlType::Text, 2) })),
+            "column \"b\" contains null values",
+        ),
     ];
     for (columns, message) in refused {
         let error = commit::set_columns(&lake.warehouse, &table, &columns).await.unwrap_err();

@@ -9,7 +9,8 @@ use super::*;
 async fn table(lake: &Lake) -> Arc<LakeTable> {
     let table = lake.table(&[column("a", SqlType::BigInt, 1), column("s", SqlType::Text, 2)]).await;
     let strings = StringViewArray::from_iter_values((0..20_000).map(|i| format!("text {}", i % 1000)));
-    let columns: [(&str, ArrayRef); 2] = [("a", Arc::new(Int64Array::from_iter_values(0..20_000))), ("s", Arc::new(strings))];
+    let columns: [(&str, ArrayRef); 2] =
+        [("a", Arc::new(Int64Array::from_iter_values(0..20_000))), ("s", Arc::new(strings))];
     let options = WriteOptions { row_group_rows: 5000, ..WriteOptions::default() };
     let files = write(&lake.warehouse, &table, [batch(columns)], options).await;
     let location = commit::append(&lake.warehouse, &table, files).await.unwrap();

@@ -98,26 +98,13 @@ fn open(directory: &Path) -> Arc<Warehouse> {
 }
 
 async fn create(warehouse: &Arc<Warehouse>, columns: &[Column]) -> Arc<LakeTable> {
-    let table = NewTable {
-        id: Uuid::new_v4(),
-        namespace: "wharf",
-        name: "t",
-        columns,
-        properties: HashMap::new(),
-    };
+    let table = NewTable { id: Uuid::new_v4(), namespace: "wharf", name: "t", columns, properties: HashMap::new() };
     let location = warehouse.create_table(table).await.unwrap();
     warehouse.load(&location).await.unwrap()
 }
 
 fn column(name: &str, ty: SqlType, field_id: i32) -> Column {
-    Column {
-        name: name.to_owned(),
-        ty,
-        nullable: true,
-        field_id,
-        comment: None,
-        default: None,
-    }
+    Column { name: name.to_owned(), ty, nullable: true, field_id, comment: None, default: None }
 }
 
 /// A table of one column `a` of type bigint.
@@ -162,11 +149,7 @@ async fn session(warehouse: &Warehouse, table: &Arc<LakeTable>) -> SessionContex
     session_with(warehouse, table, SessionConfig::new().with_target_partitions(2)).await
 }
 
-async fn session_with(
-    warehouse: &Warehouse,
-    table: &Arc<LakeTable>,
-    config: SessionConfig,
-) -> SessionContext {
+async fn session_with(warehouse: &Warehouse, table: &Arc<LakeTable>, config: SessionConfig) -> SessionContext {
     let session = SessionContext::new_with_config(config);
     let (url, store) = warehouse.object_store();
     session.register_object_store(url.as_ref(), store);
@@ -180,8 +163,7 @@ async fn query(session: &SessionContext, sql: &str) -> Vec<RecordBatch> {
 
 /// The physical plan of a query as text.
 async fn plan(session: &SessionContext, sql: &str) -> String {
-    let plan: Arc<dyn ExecutionPlan> =
-        session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
+    let plan: Arc<dyn ExecutionPlan> = session.sql(sql).await.unwrap().create_physical_plan().await.unwrap();
     displayable(&*plan).indent(false).to_string()
 }
 

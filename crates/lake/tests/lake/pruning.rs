@@ -9,7 +9,8 @@ use super::*;
 /// How many data files the plan of a query scans.
 async fn scanned(session: &SessionContext, sql: &str) -> usize {
     let plan = plan(session, sql).await;
-    let mut files: Vec<_> = plan.split(['[', ',', ' ', ']']).filter_map(|word| Some(word.split_once(".parquet")?.0)).collect();
+    let mut files: Vec<_> =
+        plan.split(['[', ',', ' ', ']']).filter_map(|word| Some(word.split_once(".parquet")?.0)).collect();
     files.sort_unstable();
     files.dedup();
     files.len()
@@ -35,7 +36,12 @@ async fn files_are_left_out_at_planning() {
         let null = Int64Array::from(vec![(part == 3).then_some(1); 10]);
         let rows = batch([
             ("i", Arc::new(Int64Array::from_iter_values(ten())) as _),
-            ("s", Arc::new(StringViewArray::from_iter_values(ten().map(|i| format!("key {i:02} and a tail beyond the bound")))) as _),
+            (
+                "s",
+                Arc::new(StringViewArray::from_iter_values(
+                    ten().map(|i| format!("key {i:02} and a tail beyond the bound")),
+                )) as _,
+            ),
             ("d", Arc::new(Date32Array::from_iter_values(ten().map(|i| i as i32))) as _),
             ("ts", Arc::new(zoned.with_timezone("+00:00")) as _),
             ("f", Arc::new(Float64Array::from_iter_values(floats)) as _),

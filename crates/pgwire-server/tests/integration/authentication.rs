@@ -47,12 +47,7 @@ pub(crate) async fn guarded(options: Options) -> Server {
 }
 
 /// Goes through SCRAM; gives the lines of everything that came, and the server's first message.
-async fn scram(
-    client: &mut Client,
-    mechanism: &str,
-    password: &str,
-    binding: ChannelBinding,
-) -> (Vec<String>, String) {
+async fn scram(client: &mut Client, mechanism: &str, password: &str, binding: ChannelBinding) -> (Vec<String>, String) {
     let mut lines = Vec::new();
     let mut first = String::new();
     let mut exchange = ScramSha256::new(password.as_bytes(), binding);
@@ -61,7 +56,10 @@ async fn scram(
         let answer = match message {
             PgWireBackendMessage::Authentication(Asked::SASL(_)) => {
                 let message = Bytes::copy_from_slice(exchange.message());
-                PasswordMessageFamily::SASLInitialResponse(SASLInitialResponse::new(mechanism.to_owned(), Some(message)))
+                PasswordMessageFamily::SASLInitialResponse(SASLInitialResponse::new(
+                    mechanism.to_owned(),
+                    Some(message),
+                ))
             }
             PgWireBackendMessage::Authentication(Asked::SASLContinue(data)) => {
                 first = String::from_utf8(data.to_vec()).unwrap();
@@ -90,7 +88,15 @@ async fn log_in(server: &Server, user: &str, password: &str) -> (Vec<String>, St
 async fn the_right_password_opens_a_session() {
     let server = guarded(Options::default()).await;
     let (lines, _) = log_in(&server, "ann", "pencil").await;
-    assert_eq!(lines[..4], ["AuthenticationSASL SCRAM-SHA-256", "AuthenticationSASLContinue", "AuthenticationSASLFinal", "AuthenticationOk"]);
+    assert_eq!(
+        lines[..4],
+        [
+            "AuthenticationSASL SCRAM-SHA-256",
+            "AuthenticationSASLContinue",
+            "AuthenticationSASLFinal",
+            "AuthenticationOk"
+        ]
+    );
     assert_eq!(lines.last().unwrap(), "ReadyForQuery Idle");
 }
 
@@ -120,7 +126,10 @@ async fn a_client_that_does_not_answer_with_scram_is_refused() {
     for (bytes, error) in [
         (&b"p\0\0\0\x0bpencil\0"[..], "FATAL 08P01 insufficient data left in message"),
         (b"p\0\0\0\x0fMD5\0\0\0\0\x03abc", "FATAL 08P01 client selected an invalid SASL authentication mechanism"),
-        (b"p\0\0\0\x1bSCRAM-SHA-256\0\0\0\0\x05n,,x,", "FATAL 08P01 malformed SCRAM message | detail: Expected the attribute \"n\"."),
+        (
+            b"p\0\0\0\x1bSCRAM-SHA-256\0\0\0\0\x05n,,x,",
+            "FATAL 08P01 malformed SCRAM message | detail: Expected the attribute \"n\".",
+        ),
         (b"Q\0\0\0\x0dSELECT 1\0", "FATAL 08P01 expected password response, got message type 81"),
     ] {
         let mut client = Client::open(server.address).await;

@@ -45,9 +45,7 @@ async fn statements_and_portals_are_limited() {
     let server = Server::start(Options { max_prepared_statements: 2, max_portals: 1, ..trust() }).await;
     let mut client = Client::connect(server.address).await;
     let parse = |name: &str| M::Parse(Parse::new(Some(name.to_owned()), "SELECT 1".to_owned(), vec![]));
-    let bind = |name: &str| {
-        M::Bind(Bind::new(Some(name.to_owned()), Some("a".to_owned()), vec![], vec![], vec![]))
-    };
+    let bind = |name: &str| M::Bind(Bind::new(Some(name.to_owned()), Some("a".to_owned()), vec![], vec![], vec![]));
     client.send(vec![parse("a"), parse("b"), parse("c"), M::Sync(Sync::new())]).await;
     let lines = client.until(&["ReadyForQuery"]).await;
     assert!(lines[2].starts_with("ErrorResponse ERROR 54000 too many prepared statements"), "{lines:?}");

@@ -215,7 +215,11 @@ fn parameters(list: &str) -> (Vec<i16>, Vec<Option<Bytes>>) {
 }
 
 fn hex(digits: &str) -> Vec<u8> {
-    digits.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+    digits
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
 }
 
 fn unescape(text: &str) -> Bytes {

@@ -9,10 +9,10 @@ use super::{DemoArguments, environment, failpoints, serve};
 use crate::config::{self, Authentication, Config, Flags};
 use crate::demo::{self, say};
 use crate::failure::Failure;
+use crate::logging;
 use crate::node::{self, Node};
 use crate::password;
 use crate::signals::Signals;
-use crate::logging;
 
 /// Loads, queries, serves.
 ///
@@ -63,13 +63,7 @@ async fn show(node: &Node, scale: f64) -> Result<(), Failure> {
     let _ = connection.await;
     done?;
     let address = reachable(node.address());
-    say(format_args!(
-        "psql -h {} -p {} -U {} {}",
-        address.ip(),
-        address.port(),
-        node::SUPERUSER,
-        node::DATABASE,
-    ));
+    say(format_args!("psql -h {} -p {} -U {} {}", address.ip(), address.port(), node::SUPERUSER, node::DATABASE,));
     Ok(())
 }
 

@@ -10,10 +10,7 @@ const VARIABLE: &str = "WHARF_FAILPOINTS";
 
 /// Every failpoint there is, by layer from the bottom up.
 fn names() -> impl Iterator<Item = &'static str> {
-    [wharf_consensus::FAILPOINTS, wharf_lake::FAILPOINTS, wharf_engine::FAILPOINTS]
-        .into_iter()
-        .flatten()
-        .copied()
+    [wharf_consensus::FAILPOINTS, wharf_lake::FAILPOINTS, wharf_engine::FAILPOINTS].into_iter().flatten().copied()
 }
 
 /// `wharf failpoints`: the names on standard output, one a line.
@@ -30,9 +27,8 @@ pub(crate) fn print() {
 pub(crate) fn arm() -> Result<(), Failure> {
     let Some(list) = std::env::var_os(VARIABLE) else { return Ok(()) };
     for name in parse(&list.to_string_lossy())? {
-        fail::cfg_callback(name, || std::process::abort()).map_err(|error| {
-            Failure::new(format!("{VARIABLE}: {error}"), "build with failpoints enabled")
-        })?;
+        fail::cfg_callback(name, || std::process::abort())
+            .map_err(|error| Failure::new(format!("{VARIABLE}: {error}"), "build with failpoints enabled"))?;
         tracing::warn!(failpoint = name, "armed: the process will abort there");
     }
     Ok(())
@@ -43,9 +39,9 @@ fn parse(list: &str) -> Result<Vec<&'static str>, Failure> {
     let entries = list.split(';').map(str::trim).filter(|entry| !entry.is_empty());
     entries
         .map(|entry| match entry.split_once('=') {
-            Some((name, "abort")) => names()
-                .find(|known| *known == name)
-                .ok_or_else(|| refuse(format!("unknown failpoint {name}"))),
+            Some((name, "abort")) => {
+                names().find(|known| *known == name).ok_or_else(|| refuse(format!("unknown failpoint {name}")))
+            }
             _ => Err(refuse(format!("{entry} is not name=abort"))),
         })
         .collect()

@@ -40,7 +40,12 @@ pub(crate) fn load(
     let mut layers = Layers::new(defaults);
     if let Some(path) = &flags.config_file {
         let text = std::fs::read_to_string(path).map_err(|error| {
-            Failure::from_io("read", path, &error, "name an existing file with --config; conf/wharf.toml is a complete one")
+            Failure::from_io(
+                "read",
+                path,
+                &error,
+                "name an existing file with --config; conf/wharf.toml is a complete one",
+            )
         })?;
         layers.file(path, &text)?;
     }
@@ -223,9 +228,7 @@ fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> &'a str {
         // The right section breaks ties between keys of the same name.
         whole.max(part) + 0.1 * whole
     };
-    known
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
-        .expect("the configuration has at least one key")
+    known.max_by(|a, b| likeness(a).total_cmp(&likeness(b))).expect("the configuration has at least one key")
 }
 
 #[cfg(test)]

@@ -5,14 +5,19 @@ fn environment(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-fn with_file(text: &str, variables: &[(&str, &str)], flags: &[(&'static str, &'static str, &str)]) -> Result<Config, Failure> {
+fn with_file(
+    text: &str,
+    variables: &[(&str, &str)],
+    flags: &[(&'static str, &'static str, &str)],
+) -> Result<Config, Failure> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("wharf.toml");
     std::fs::write(&path, text).unwrap();
     let values = flags.iter().map(|(flag, key, value)| (*flag, *key, (*value).to_owned())).collect();
     let flags = Flags { config_file: Some(path), values };
-    load(&Config::default(), environment(variables), &flags)
-        .map_err(|failure| Failure::new(failure.what().replace(&folder.path().display().to_string(), ""), failure.remedy()))
+    load(&Config::default(), environment(variables), &flags).map_err(|failure| {
+        Failure::new(failure.what().replace(&folder.path().display().to_string(), ""), failure.remedy())
+    })
 }
 
 #[track_caller]

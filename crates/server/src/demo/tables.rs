@@ -188,7 +188,9 @@ mod tests {
             let lengths: Vec<Option<usize>> = table
                 .definition
                 .split(", ")
-                .map(|column| column.split_once("char(").map(|(_, rest)| rest.split(')').next().unwrap().parse().unwrap()))
+                .map(|column| {
+                    column.split_once("char(").map(|(_, rest)| rest.split(')').next().unwrap().parse().unwrap())
+                })
                 .collect();
             for batch in table.batches(0.001) {
                 let batch = batch.unwrap();

@@ -15,11 +15,7 @@ use crate::error::SqlError;
 use crate::mapping::{item_field, sql_type};
 
 /// The encoder of a list column.
-pub(super) fn list_encoder(
-    field: &Field,
-    ty: &SqlType,
-    array: &ListArray,
-) -> Result<BoxedEncoder, SqlError> {
+pub(super) fn list_encoder(field: &Field, ty: &SqlType, array: &ListArray) -> Result<BoxedEncoder, SqlError> {
     let mut dimensions = vec![array.offsets().clone()];
     let mut innermost = array.clone();
     let mut item = item_of(field, ty, &innermost)?;
@@ -50,14 +46,10 @@ fn check_lengths(outer: &OffsetBuffer<i32>, inner: &ListArray) -> Result<(), Sql
     for parts in outer.windows(2) {
         let parts = parts[0] as usize..parts[1] as usize;
         let length = |part: usize| inner.value_length(part);
-        let same = parts
-            .clone()
-            .all(|part| inner.is_valid(part) && length(part) == length(parts.start));
+        let same = parts.clone().all(|part| inner.is_valid(part) && length(part) == length(parts.start));
         if !same {
-            return Err(SqlError::unsupported(
-                "arrays whose parts differ in length have no binary format",
-            )
-            .with_hint("Cast the array to text."));
+            return Err(SqlError::unsupported("arrays whose parts differ in length have no binary format")
+                .with_hint("Cast the array to text."));
         }
     }
     Ok(())
@@ -85,11 +77,7 @@ impl Encoder for Lists {
         // Parts of a dimension lie next to each other, so the items of the whole array are one range.
         let mut range = row..row + 1;
         for offsets in &self.dimensions {
-            let length = if range.is_empty() {
-                0
-            } else {
-                offsets[range.start + 1] - offsets[range.start]
-            };
+            let length = if range.is_empty() { 0 } else { offsets[range.start + 1] - offsets[range.start] };
             push_i32(length, out);
             push_i32(1, out);
             range = offsets[range.start] as usize..offsets[range.end] as usize;
@@ -120,10 +108,7 @@ pub(super) fn record_encoder(array: &StructArray) -> Result<BoxedEncoder, SqlErr
         .zip(array.columns())
         .map(|(field, column)| Ok((sql_type(field).oid(), encoder(field, column)?)))
         .collect::<Result<_, SqlError>>()?;
-    Ok(Box::new(Records {
-        columns,
-        nulls: array.nulls().cloned(),
-    }))
+    Ok(Box::new(Records { columns, nulls: array.nulls().cloned() }))
 }
 
 struct Records {

@@ -11,9 +11,7 @@ pub(super) struct Decimal {
 
 impl Decimal {
     pub(super) fn new(scale: i8, display: NumericDisplay) -> Self {
-        Decimal {
-            display: DecimalDisplay::new(scale, display),
-        }
+        Decimal { display: DecimalDisplay::new(scale, display) }
     }
 }
 
@@ -28,10 +26,7 @@ impl<N: Unscaled> WriteValue<N> for Decimal {
 
 /// Writes a number of so many digits after the point.
 fn write_groups(digits: &[u8], negative: bool, scale: i32, trim: bool, out: &mut Vec<u8>) {
-    let kept = digits
-        .iter()
-        .rposition(|digit| *digit != b'0')
-        .map_or(0, |last| last + 1);
+    let kept = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
     let zeros = (digits.len() - kept) as i32;
     let display_scale = match (trim, kept) {
         (true, 0) => 0,
@@ -43,11 +38,7 @@ fn write_groups(digits: &[u8], negative: bool, scale: i32, trim: bool, out: &mut
     let exponent = kept as i32 + zeros - 1 - scale;
     let first = (exponent.rem_euclid(4) + 1) as usize;
     let weight = if kept == 0 { 0 } else { exponent.div_euclid(4) };
-    let groups = if kept == 0 {
-        0
-    } else {
-        1 + kept.saturating_sub(first).div_ceil(4)
-    };
+    let groups = if kept == 0 { 0 } else { 1 + kept.saturating_sub(first).div_ceil(4) };
     let sign: u16 = if negative { 0x4000 } else { 0 };
     out.extend_from_slice(&(groups as i16).to_be_bytes());
     out.extend_from_slice(&(weight as i16).to_be_bytes());
@@ -65,9 +56,7 @@ fn write_groups(digits: &[u8], negative: bool, scale: i32, trim: bool, out: &mut
 /// Writes a group; digits that are not there are zeros.
 #[inline]
 fn push_group(digits: &[u8], width: usize, out: &mut Vec<u8>) {
-    let value = digits
-        .iter()
-        .fold(0_u16, |value, digit| value * 10 + u16::from(digit - b'0'));
+    let value = digits.iter().fold(0_u16, |value, digit| value * 10 + u16::from(digit - b'0'));
     let value = value * [1, 10, 100, 1000][width - digits.len()];
     out.extend_from_slice(&value.to_be_bytes());
 }
@@ -79,17 +68,12 @@ mod tests {
     fn send(value: i128, scale: i8, display: NumericDisplay) -> Vec<i16> {
         let mut out = Vec::new();
         Decimal::new(scale, display).write_value(value, &mut out);
-        out.chunks(2)
-            .map(|pair| i16::from_be_bytes([pair[0], pair[1]]))
-            .collect()
+        out.chunks(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect()
     }
 
     #[test]
     fn groups_are_aligned_on_the_point() {
-        assert_eq!(
-            send(12345, 2, NumericDisplay::Scale),
-            [2, 0, 0, 2, 123, 4500]
-        );
+        assert_eq!(send(12345, 2, NumericDisplay::Scale), [2, 0, 0, 2, 123, 4500]);
         assert_eq!(send(-5, 2, NumericDisplay::Scale), [1, -1, 0x4000, 2, 500]);
         assert_eq!(send(0, 2, NumericDisplay::Scale), [0, 0, 0, 2]);
         assert_eq!(send(100_000_000, 0, NumericDisplay::Scale), [1, 2, 0, 0, 1]);

@@ -30,20 +30,11 @@ impl Items {
     pub(crate) fn read(&mut self, text: &[u8]) -> Result<(), SqlError> {
         self.bytes.clear();
         self.ends.clear();
-        let mut reader = Reader {
-            whole: text,
-            rest: text,
-        };
+        let mut reader = Reader { whole: text, rest: text };
         reader.skip_space();
-        let declared = if reader.rest.first() == Some(&b'[') {
-            Some(reader.dimensions()?)
-        } else {
-            None
-        };
+        let declared = if reader.rest.first() == Some(&b'[') { Some(reader.dimensions()?) } else { None };
         if reader.rest.first() != Some(&b'{') {
-            return Err(
-                reader.malformed("Array value must start with \"{\" or dimension information.")
-            );
+            return Err(reader.malformed("Array value must start with \"{\" or dimension information."));
         }
         reader.advance(1);
         reader.skip_space();
@@ -78,10 +69,8 @@ impl Items {
         reader.skip_space();
         match reader.rest.first() {
             None => Err(reader.unexpected_end()),
-            Some(b'{') => Err(
-                SqlError::unsupported("multidimensional arrays are not supported")
-                    .with_hint("Use an array of one dimension."),
-            ),
+            Some(b'{') => Err(SqlError::unsupported("multidimensional arrays are not supported")
+                .with_hint("Use an array of one dimension.")),
             Some(byte @ (b',' | b'}')) => Err(reader.unexpected_character(*byte)),
             Some(b'"') => self.quoted(reader),
             Some(_) => self.unquoted(reader),
@@ -175,10 +164,7 @@ impl Reader<'_> {
             .position(|byte| *byte == b'=')
             .ok_or_else(|| self.malformed("Missing \"=\" after array dimensions."))?;
         let bounds = shown(&self.rest[..end]);
-        let length = bounds
-            .strip_prefix("[1:")
-            .and_then(|rest| rest.strip_suffix(']'))
-            .and_then(|n| n.parse().ok());
+        let length = bounds.strip_prefix("[1:").and_then(|rest| rest.strip_suffix(']')).and_then(|n| n.parse().ok());
         let length = length.ok_or_else(|| {
             SqlError::unsupported("array dimensions are not supported")
                 .with_detail(format!("The dimensions are \"{bounds}\"."))

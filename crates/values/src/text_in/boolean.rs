@@ -13,9 +13,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<bool, SqlError> {
     }
     let word = trim(text);
     let begins = |whole: &[u8], least: usize| {
-        word.len() >= least
-            && word.len() <= whole.len()
-            && word.eq_ignore_ascii_case(&whole[..word.len()])
+        word.len() >= least && word.len() <= whole.len() && word.eq_ignore_ascii_case(&whole[..word.len()])
     };
     if begins(b"true", 1) || begins(b"yes", 1) || begins(b"on", 2) || word == b"1" {
         Ok(true)

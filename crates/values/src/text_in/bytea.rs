@@ -40,17 +40,10 @@ fn hex_digit(rest: &[u8]) -> Result<u8, SqlError> {
         digit @ b'a'..=b'f' => Ok(digit - b'a' + 10),
         digit @ b'A'..=b'F' => Ok(digit - b'A' + 10),
         _ => {
-            let length = rest[1..]
-                .iter()
-                .take_while(|byte| (**byte as i8) < -0x40)
-                .count()
-                + 1;
+            let length = rest[1..].iter().take_while(|byte| (**byte as i8) < -0x40).count() + 1;
             Err(SqlError::new(
                 SqlState::INVALID_PARAMETER_VALUE,
-                format!(
-                    "invalid hexadecimal digit: \"{}\"",
-                    super::shown(&rest[..length])
-                ),
+                format!("invalid hexadecimal digit: \"{}\"", super::shown(&rest[..length])),
             ))
         }
     }
@@ -66,13 +59,7 @@ fn parse_escape(text: &[u8], out: &mut Vec<u8>) -> Result<(), SqlError> {
                 out.push(b'\\');
                 tail
             }
-            [
-                b'\\',
-                a @ b'0'..=b'3',
-                b @ b'0'..=b'7',
-                c @ b'0'..=b'7',
-                tail @ ..,
-            ] => {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] => {
                 out.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
                 tail
             }

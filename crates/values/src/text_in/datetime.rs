@@ -18,8 +18,8 @@ use self::fields::{DATE_ROOM, TIMESTAMP_ROOM, split};
 use self::state::{Context, Decoded, Moment};
 use super::shown;
 use crate::calendar::{
-    MAX_DATE, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MIN_DATE, days_from_civil,
-    days_in_month, timestamp_from_parts,
+    MAX_DATE, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, MIN_DATE, days_from_civil, days_in_month,
+    timestamp_from_parts,
 };
 use crate::error::{SqlError, SqlState};
 use crate::format::{DateOrder, TextFormat};
@@ -66,11 +66,7 @@ impl Reader {
             Decoded::Epoch => 0,
             Decoded::Moment(moment) => moment.days(),
         };
-        if (MIN_DATE..=MAX_DATE).contains(&days) {
-            Ok(days as i32)
-        } else {
-            Err(out_of_range("date", text))
-        }
+        if (MIN_DATE..=MAX_DATE).contains(&days) { Ok(days as i32) } else { Err(out_of_range("date", text)) }
     }
 
     /// Microseconds since midnight.
@@ -108,10 +104,7 @@ impl Reader {
         if let Some((days, micros, rest)) = iso_timestamp(text) {
             let offset = if rest.is_empty() {
                 let local = days * 86_400 + micros / MICROS_PER_SECOND;
-                Some(
-                    self.constant_offset
-                        .unwrap_or_else(|| self.zone.offset_at_local(local)),
-                )
+                Some(self.constant_offset.unwrap_or_else(|| self.zone.offset_at_local(local)))
             } else {
                 iso_offset(rest)
             };
@@ -125,11 +118,7 @@ impl Reader {
 
     #[cold]
     fn timestamp_slowly(&self, text: &[u8], with_zone: bool) -> Result<i64, SqlError> {
-        let type_name = if with_zone {
-            "timestamp with time zone"
-        } else {
-            "timestamp"
-        };
+        let type_name = if with_zone { "timestamp with time zone" } else { "timestamp" };
         let decoded = split(text, TIMESTAMP_ROOM)
             .ok_or(DecodeError::BadFormat)
             .and_then(|fields| decode_date_time(&fields, &self.context()))
@@ -139,11 +128,7 @@ impl Reader {
             Decoded::MinusInfinity => Ok(i64::MIN),
             Decoded::Epoch => Ok(0),
             Decoded::Moment(moment) => {
-                let offset = if with_zone {
-                    i64::from(moment.offset) * MICROS_PER_SECOND
-                } else {
-                    0
-                };
+                let offset = if with_zone { i64::from(moment.offset) * MICROS_PER_SECOND } else { 0 };
                 timestamp_from_parts(moment.days(), moment.micros_of_day() - offset)
                     .ok_or_else(|| out_of_range("timestamp", text))
             }
@@ -151,19 +136,12 @@ impl Reader {
     }
 
     fn context(&self) -> Context<'_> {
-        Context {
-            order: self.order,
-            zone: &self.zone,
-            now: self.now,
-        }
+        Context { order: self.order, zone: &self.zone, now: self.now }
     }
 }
 
 fn out_of_range(what: &str, text: &[u8]) -> SqlError {
-    SqlError::new(
-        SqlState::DATETIME_VALUE_OUT_OF_RANGE,
-        format!("{what} out of range: \"{}\"", shown(text)),
-    )
+    SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, format!("{what} out of range: \"{}\"", shown(text)))
 }
 
 impl Moment {
@@ -194,10 +172,7 @@ fn iso_date(text: &[u8]) -> Option<(i64, &[u8])> {
     };
     let year = two(*a, *b)? * 100 + two(*c, *d)?;
     let (month, day) = (two(*e, *f)?, two(*g, *h)?);
-    let valid = year > 0
-        && (1..=12).contains(&month)
-        && day >= 1
-        && day <= days_in_month(year as i32, month);
+    let valid = year > 0 && (1..=12).contains(&month) && day >= 1 && day <= days_in_month(year as i32, month);
     valid.then(|| (days_from_civil(year as i32, month, i64::from(day)), rest))
 }
 
@@ -214,16 +189,11 @@ fn iso_time(text: &[u8]) -> Option<(i64, &[u8])> {
     let mut micros = i64::from(hour * 3600 + minute * 60 + second) * MICROS_PER_SECOND;
     let mut rest = rest;
     if let [b'.', digits @ ..] = rest {
-        let count = digits
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let count = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if count == 0 || count > 6 {
             return None;
         }
-        let fraction = digits[..count]
-            .iter()
-            .fold(0, |n, digit| n * 10 + i64::from(digit - b'0'));
+        let fraction = digits[..count].iter().fold(0, |n, digit| n * 10 + i64::from(digit - b'0'));
         micros += fraction * [100_000, 10_000, 1_000, 100, 10, 1][count - 1];
         rest = &digits[count..];
     }

@@ -49,11 +49,7 @@ pub(crate) fn parse<F: Float>(text: &[u8]) -> Result<F, SqlError> {
     if lost {
         return Err(SqlError::new(
             SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            format!(
-                "\"{}\" is out of range for type {}",
-                shown(number),
-                F::TYPE_NAME
-            ),
+            format!("\"{}\" is out of range for type {}", shown(number), F::TYPE_NAME),
         ));
     }
     Ok(value)
@@ -61,8 +57,5 @@ pub(crate) fn parse<F: Float>(text: &[u8]) -> Result<F, SqlError> {
 
 /// Whether a digit before the exponent is not zero.
 fn has_nonzero_digit(number: &[u8]) -> bool {
-    number
-        .iter()
-        .take_while(|byte| !matches!(byte, b'e' | b'E'))
-        .any(|byte| matches!(byte, b'1'..=b'9'))
+    number.iter().take_while(|byte| !matches!(byte, b'e' | b'E')).any(|byte| matches!(byte, b'1'..=b'9'))
 }

@@ -63,19 +63,9 @@ fn parse_slowly<N: Integer>(text: &[u8]) -> Result<N, SqlError> {
             .and_then(|value| value.checked_sub(digit))
             .ok_or_else(|| out_of_range(text, N::TYPE_NAME))?;
     }
-    let value = if negative {
-        Some(value)
-    } else {
-        value.checked_neg()
-    };
-    let value = value
-        .and_then(|value| N::try_from(value).ok())
-        .ok_or_else(|| out_of_range(text, N::TYPE_NAME))?;
-    if skip_space(&rest[count..]).is_empty() {
-        Ok(value)
-    } else {
-        Err(syntax())
-    }
+    let value = if negative { Some(value) } else { value.checked_neg() };
+    let value = value.and_then(|value| N::try_from(value).ok()).ok_or_else(|| out_of_range(text, N::TYPE_NAME))?;
+    if skip_space(&rest[count..]).is_empty() { Ok(value) } else { Err(syntax()) }
 }
 
 /// Reads an object identifier: 32 unsigned bits, of which negative numbers are another spelling.
@@ -90,9 +80,8 @@ pub(crate) fn parse_oid(text: &[u8]) -> Result<u32, SqlError> {
     if count == 0 {
         return Err(syntax());
     }
-    let size = rest[..count].iter().try_fold(0_i64, |value, byte| {
-        value.checked_mul(10)?.checked_add(i64::from(byte - b'0'))
-    });
+    let size =
+        rest[..count].iter().try_fold(0_i64, |value, byte| value.checked_mul(10)?.checked_add(i64::from(byte - b'0')));
     let size = size.ok_or_else(|| out_of_range(text, "oid"))?;
     if !skip_space(&rest[count..]).is_empty() {
         return Err(syntax());
@@ -112,9 +101,6 @@ fn skip_space(text: &[u8]) -> &[u8] {
 fn out_of_range(text: &[u8], type_name: &str) -> SqlError {
     SqlError::new(
         SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-        format!(
-            "value \"{}\" is out of range for type {type_name}",
-            shown(text)
-        ),
+        format!("value \"{}\" is out of range for type {type_name}", shown(text)),
     )
 }

@@ -20,33 +20,21 @@ const DAYS_PER_MONTH: i32 = 30;
 
 /// Reads an interval. The style matters for one thing: in `sql_standard` a leading minus is for every field.
 pub(crate) fn parse(text: &[u8], style: IntervalStyle) -> Result<IntervalMonthDayNano, SqlError> {
-    let decoded = split(text, INTERVAL_ROOM)
-        .ok_or(BadFormat)
-        .and_then(|fields| decode(&fields, style));
+    let decoded = split(text, INTERVAL_ROOM).ok_or(BadFormat).and_then(|fields| decode(&fields, style));
     let decoded = match decoded {
         Err(BadFormat) => decode_iso(text),
         decoded => decoded,
     };
     let parts = decoded.map_err(|error| {
-        let error = if error == FieldOverflow {
-            DecodeError::IntervalOverflow
-        } else {
-            error
-        };
+        let error = if error == FieldOverflow { DecodeError::IntervalOverflow } else { error };
         error.into_sql(text, "interval")
     })?;
-    parts
-        .into_interval()
-        .and_then(Interval::to_arrow)
-        .ok_or_else(out_of_range)
+    parts.into_interval().and_then(Interval::to_arrow).ok_or_else(out_of_range)
 }
 
 /// `22008`: months, days or time beyond what an interval holds.
 pub(crate) fn out_of_range() -> SqlError {
-    SqlError::new(
-        SqlState::DATETIME_VALUE_OUT_OF_RANGE,
-        "interval out of range",
-    )
+    SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "interval out of range")
 }
 
 /// An interval while it is read.
@@ -61,11 +49,7 @@ struct Parts {
 impl Parts {
     fn into_interval(self) -> Option<Interval> {
         let months = i64::from(self.years) * 12 + i64::from(self.months);
-        Some(Interval {
-            months: i32::try_from(months).ok()?,
-            days: self.days,
-            micros: self.micros,
-        })
+        Some(Interval { months: i32::try_from(months).ok()?, days: self.days, micros: self.micros })
     }
 
     fn add_years(&mut self, value: i64, fraction: f64, scale: i32) -> Step<()> {
@@ -96,10 +80,8 @@ impl Parts {
     }
 
     fn add_micros(&mut self, value: i64, fraction: f64, scale: i64) -> Step<()> {
-        self.micros = value
-            .checked_mul(scale)
-            .and_then(|micros| self.micros.checked_add(micros))
-            .ok_or(FieldOverflow)?;
+        self.micros =
+            value.checked_mul(scale).and_then(|micros| self.micros.checked_add(micros)).ok_or(FieldOverflow)?;
         self.add_fraction(fraction, scale)
     }
 
@@ -135,8 +117,7 @@ fn unit_mask(unit: Unit) -> u32 {
 }
 
 const TIME_MASK: u32 = 1 << Unit::Hour as u32 | 1 << Unit::Minute as u32 | SECONDS_MASK;
-const SECONDS_MASK: u32 =
-    1 << Unit::Second as u32 | 1 << Unit::Millisecond as u32 | 1 << Unit::Microsecond as u32;
+const SECONDS_MASK: u32 = 1 << Unit::Second as u32 | 1 << Unit::Millisecond as u32 | 1 << Unit::Microsecond as u32;
 
 /// Reads fields with units, times and the SQL standard's forms.
 fn decode(fields: &[Field], style: IntervalStyle) -> Step<Parts> {
@@ -146,9 +127,7 @@ fn decode(fields: &[Field], style: IntervalStyle) -> Step<Parts> {
     let mut ago = false;
     let signed = |field: &Field| field.text.starts_with(['+', '-']);
     let all_negative = style == IntervalStyle::SqlStandard
-        && fields
-            .first()
-            .is_some_and(|field| field.text.starts_with('-'))
+        && fields.first().is_some_and(|field| field.text.starts_with('-'))
         && !fields[1..].iter().any(signed);
     for field in fields.iter().rev() {
         let clock = match field.kind {
@@ -203,20 +182,11 @@ fn clock_micros(text: &str) -> Step<i64> {
     let rest = i64::from(clock.minute) * MICROS_PER_MINUTE
         + i64::from(clock.second) * MICROS_PER_SECOND
         + i64::from(clock.micro);
-    clock
-        .hour
-        .checked_mul(MICROS_PER_HOUR)
-        .and_then(|micros| micros.checked_add(rest))
-        .ok_or(FieldOverflow)
+    clock.hour.checked_mul(MICROS_PER_HOUR).and_then(|micros| micros.checked_add(rest)).ok_or(FieldOverflow)
 }
 
 /// A number with the unit after it, or years and months with a hyphen between them. Without a unit: seconds.
-fn number_field(
-    text: &str,
-    unit: &mut Option<Unit>,
-    all_negative: bool,
-    parts: &mut Parts,
-) -> Step<u32> {
+fn number_field(text: &str, unit: &mut Option<Unit>, all_negative: bool, parts: &mut Parts) -> Step<u32> {
     let negative = text.starts_with('-');
     let digits = text.trim_start_matches(['+', '-']);
     let (size, rest) = leading_integer::<i64>(digits)?;
@@ -233,10 +203,7 @@ fn number_field(
         }
         kind = Unit::Month;
         let months = i64::from(if negative { -months } else { months });
-        value = value
-            .checked_mul(12)
-            .and_then(|value| value.checked_add(months))
-            .ok_or(FieldOverflow)?;
+        value = value.checked_mul(12).and_then(|value| value.checked_add(months)).ok_or(FieldOverflow)?;
     } else if rest.starts_with('.') {
         fraction = parse_fraction(rest)?;
         if negative {
@@ -268,19 +235,12 @@ fn number_field(
         Unit::Millennium => parts.add_years(value, fraction, 1000)?,
         Unit::Quarter | Unit::Zone => return Err(BadFormat),
     }
-    Ok(if kind == Unit::Second && fraction != 0.0 {
-        SECONDS_MASK
-    } else {
-        unit_mask(kind)
-    })
+    Ok(if kind == Unit::Second && fraction != 0.0 { SECONDS_MASK } else { unit_mask(kind) })
 }
 
 /// Reads ISO 8601, with designators (`P1Y2M3DT4H5M6S`) or in the alternative form (`P0001-02-03T04:05:06`).
 fn decode_iso(text: &[u8]) -> Step<Parts> {
-    let mut rest = text
-        .strip_prefix(b"P")
-        .filter(|rest| !rest.is_empty())
-        .ok_or(BadFormat)?;
+    let mut rest = text.strip_prefix(b"P").filter(|rest| !rest.is_empty()).ok_or(BadFormat)?;
     let mut parts = Parts::default();
     let mut in_date = true;
     let mut have_field = false;
@@ -292,11 +252,7 @@ fn decode_iso(text: &[u8]) -> Step<Parts> {
             continue;
         }
         let (number, tail) = iso_number(rest)?;
-        let Number {
-            value,
-            fraction,
-            digits,
-        } = number;
+        let Number { value, fraction, digits } = number;
         let designator = tail.first().copied();
         rest = tail.get(1..).unwrap_or_default();
         match (in_date, designator) {
@@ -377,11 +333,7 @@ fn iso_minutes_and_seconds(text: &[u8], parts: &mut Parts) -> Step<()> {
         [b':', rest @ ..] => {
             let (second, rest) = iso_number(rest)?;
             parts.add_micros(second.value, second.fraction, MICROS_PER_SECOND)?;
-            if rest.is_empty() {
-                Ok(())
-            } else {
-                Err(BadFormat)
-            }
+            if rest.is_empty() { Ok(()) } else { Err(BadFormat) }
         }
         _ => Err(BadFormat),
     }
@@ -397,12 +349,7 @@ struct Number {
 
 fn iso_number(text: &[u8]) -> Step<(Number, &[u8])> {
     let sign = usize::from(text.first() == Some(&b'-'));
-    let count = |from: usize| {
-        text[from..]
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count()
-    };
+    let count = |from: usize| text[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let digits = count(sign);
     let mut end = sign + digits;
     let mut has_digits = digits > 0;
@@ -416,27 +363,16 @@ fn iso_number(text: &[u8]) -> Step<(Number, &[u8])> {
     }
     if let Some(b'e' | b'E') = text.get(end) {
         let sign = usize::from(matches!(text.get(end + 1), Some(b'+' | b'-')));
-        let exponent = text.get(end + 1 + sign..).map_or(0, |rest| {
-            rest.iter().take_while(|b| b.is_ascii_digit()).count()
-        });
+        let exponent =
+            text.get(end + 1 + sign..).map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count());
         if exponent > 0 {
             end += 1 + sign + exponent;
         }
     }
-    let number = std::str::from_utf8(&text[..end])
-        .ok()
-        .and_then(|text| text.parse::<f64>().ok())
-        .ok_or(BadFormat)?;
+    let number = std::str::from_utf8(&text[..end]).ok().and_then(|text| text.parse::<f64>().ok()).ok_or(BadFormat)?;
     if !(-1e15..=1e15).contains(&number) {
         return Err(FieldOverflow);
     }
     let value = number.trunc();
-    Ok((
-        Number {
-            value: value as i64,
-            fraction: number - value,
-            digits,
-        },
-        &text[end..],
-    ))
+    Ok((Number { value: value as i64, fraction: number - value, digits }, &text[end..]))
 }

@@ -53,14 +53,8 @@ enum Expected {
 
 /// Reads a whole document. `22P02` for bad syntax, `22P05` for escapes that are not text where text is needed.
 pub(crate) fn parse<L: Listener>(text: &str, listener: &mut L) -> Result<(), SqlError> {
-    let mut lexer = Lexer {
-        text: text.as_bytes(),
-        start: 0,
-        end: 0,
-        line_start: 0,
-        line: 1,
-        check_text: L::TEXT_NEEDED,
-    };
+    let mut lexer =
+        Lexer { text: text.as_bytes(), start: 0, end: 0, line_start: 0, line: 1, check_text: L::TEXT_NEEDED };
     // True for objects.
     let mut open: Vec<bool> = Vec::new();
     let mut expected = Expected::Value;
@@ -77,11 +71,7 @@ pub(crate) fn parse<L: Listener>(text: &str, listener: &mut L) -> Result<(), Sql
                     let object = bracket == b'{';
                     open.push(object);
                     listener.begin(object);
-                    if object {
-                        Expected::FirstKey
-                    } else {
-                        Expected::FirstItem
-                    }
+                    if object { Expected::FirstKey } else { Expected::FirstItem }
                 }
                 Token::String => {
                     listener.string(lexer.token());
@@ -104,11 +94,7 @@ pub(crate) fn parse<L: Listener>(text: &str, listener: &mut L) -> Result<(), Sql
             }
             Expected::FirstKey | Expected::Key => {
                 if token != Token::String {
-                    let wanted = if matches!(expected, Expected::Key) {
-                        "string"
-                    } else {
-                        "string or \"}\""
-                    };
+                    let wanted = if matches!(expected, Expected::Key) { "string" } else { "string or \"}\"" };
                     return Err(lexer.unexpected(token, wanted));
                 }
                 listener.key(lexer.token());
@@ -123,8 +109,7 @@ pub(crate) fn parse<L: Listener>(text: &str, listener: &mut L) -> Result<(), Sql
                 (None, _) => return Err(lexer.unexpected(token, "end of input")),
                 (Some(true), Token::Punctuation(b',')) => Expected::Key,
                 (Some(false), Token::Punctuation(b',')) => Expected::Value,
-                (Some(true), Token::Punctuation(b'}'))
-                | (Some(false), Token::Punctuation(b']')) => {
+                (Some(true), Token::Punctuation(b'}')) | (Some(false), Token::Punctuation(b']')) => {
                     open.pop();
                     listener.end();
                     Expected::AfterValue
@@ -191,10 +176,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn word(&mut self) -> Result<Token, SqlError> {
-        let length = self.text[self.start..]
-            .iter()
-            .take_while(|byte| is_word_byte(**byte))
-            .count();
+        let length = self.text[self.start..].iter().take_while(|byte| is_word_byte(**byte)).count();
         self.end = self.start + length.max(1);
         match self.token() {
             b"true" | b"false" | b"null" => Ok(Token::Word),
@@ -203,12 +185,7 @@ impl<'a> Lexer<'a> {
     }
 
     fn number(&mut self, digits: usize) -> Result<Token, SqlError> {
-        let skip_digits = |from: usize| {
-            from + self.text[from..]
-                .iter()
-                .take_while(|b| b.is_ascii_digit())
-                .count()
-        };
+        let skip_digits = |from: usize| from + self.text[from..].iter().take_while(|b| b.is_ascii_digit()).count();
         let mut bad = false;
         let mut at = match self.at(digits) {
             Some(b'0') => digits + 1,
@@ -229,16 +206,9 @@ impl<'a> Lexer<'a> {
             bad |= end == at;
             at = end;
         }
-        let junk = self.text[at..]
-            .iter()
-            .take_while(|byte| is_word_byte(**byte))
-            .count();
+        let junk = self.text[at..].iter().take_while(|byte| is_word_byte(**byte)).count();
         self.end = at + junk;
-        if bad || junk > 0 {
-            Err(self.invalid_token())
-        } else {
-            Ok(Token::Number)
-        }
+        if bad || junk > 0 { Err(self.invalid_token()) } else { Ok(Token::Number) }
     }
 
     fn string(&mut self) -> Result<Token, SqlError> {
@@ -246,10 +216,7 @@ impl<'a> Lexer<'a> {
         let mut high_surrogate = false;
         loop {
             // The usual characters, in one go.
-            let plain = self.text[at..]
-                .iter()
-                .take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20))
-                .count();
+            let plain = self.text[at..].iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
             at += plain;
             if high_surrogate && plain > 0 {
                 at -= plain;
@@ -263,11 +230,7 @@ impl<'a> Lexer<'a> {
                 }
                 Some(b'"') => {
                     self.end = at + 1;
-                    return if high_surrogate {
-                        Err(self.bad_surrogate(LOW_SURROGATE))
-                    } else {
-                        Ok(Token::String)
-                    };
+                    return if high_surrogate { Err(self.bad_surrogate(LOW_SURROGATE)) } else { Ok(Token::String) };
                 }
                 Some(b'\\') => {
                     let escape = self.at(at + 1);
@@ -294,18 +257,14 @@ impl<'a> Lexer<'a> {
                         Some(_) => {
                             self.start = at + 1;
                             self.end = at + 1 + character_length(&self.text[at + 1..]);
-                            let detail =
-                                format!("Escape sequence \"\\{}\" is invalid.", self.token_text());
+                            let detail = format!("Escape sequence \"\\{}\" is invalid.", self.token_text());
                             return Err(self.error(detail, false));
                         }
                     }
                 }
                 Some(control) => {
                     self.end = at;
-                    return Err(self.error(
-                        format!("Character with value 0x{control:02x} must be escaped."),
-                        false,
-                    ));
+                    return Err(self.error(format!("Character with value 0x{control:02x} must be escaped."), false));
                 }
             }
         }
@@ -339,8 +298,7 @@ impl<'a> Lexer<'a> {
             (0xdc00..=0xdfff, true) => Ok(false),
             (0xdc00..=0xdfff, false) | (_, true) => Err(self.bad_surrogate(LOW_SURROGATE)),
             (0, false) => {
-                let mut error =
-                    self.error("\\u0000 cannot be converted to text.".to_owned(), false);
+                let mut error = self.error("\\u0000 cannot be converted to text.".to_owned(), false);
                 error.code = SqlState::UNTRANSLATABLE_CHARACTER;
                 "unsupported Unicode escape sequence".clone_into(&mut error.message);
                 Err(error)
@@ -359,20 +317,14 @@ impl<'a> Lexer<'a> {
 
     #[cold]
     fn invalid_token(&self) -> SqlError {
-        self.error(
-            format!("Token \"{}\" is invalid.", self.token_text()),
-            false,
-        )
+        self.error(format!("Token \"{}\" is invalid.", self.token_text()), false)
     }
 
     #[cold]
     fn unexpected(&self, token: Token, wanted: &str) -> SqlError {
         match token {
             Token::End => self.error("The input string ended unexpectedly.".to_owned(), true),
-            _ => self.error(
-                format!("Expected {wanted}, but found \"{}\".", self.token_text()),
-                false,
-            ),
+            _ => self.error(format!("Expected {wanted}, but found \"{}\".", self.token_text()), false),
         }
     }
 
@@ -388,21 +340,12 @@ impl<'a> Lexer<'a> {
             from = self.line_start;
         }
         let before = if from > self.line_start { "..." } else { "" };
-        let cut = !at_end
-            && self
-                .at(self.end)
-                .is_some_and(|next| !matches!(next, b'\n' | b'\r'));
+        let cut = !at_end && self.at(self.end).is_some_and(|next| !matches!(next, b'\n' | b'\r'));
         let after = if cut { "..." } else { "" };
         let part = super::shown(&self.text[from..self.end]);
-        SqlError::new(
-            SqlState::INVALID_TEXT_REPRESENTATION,
-            "invalid input syntax for type json",
-        )
-        .with_detail(detail)
-        .with_context(format!(
-            "JSON data, line {}: {before}{part}{after}",
-            self.line
-        ))
+        SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, "invalid input syntax for type json")
+            .with_detail(detail)
+            .with_context(format!("JSON data, line {}: {before}{part}{after}", self.line))
     }
 }
 
@@ -416,8 +359,5 @@ fn is_word_byte(byte: u8) -> bool {
 
 /// The length of the character a text begins with.
 fn character_length(text: &[u8]) -> usize {
-    1 + text[1..]
-        .iter()
-        .take_while(|byte| (**byte as i8) < -0x40)
-        .count()
+    1 + text[1..].iter().take_while(|byte| (**byte as i8) < -0x40).count()
 }

@@ -35,31 +35,18 @@ impl Target {
             _ => None,
         };
         let (stored, scale) = match arrow_type(ty) {
-            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
-                (precision, scale)
-            }
+            DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => (precision, scale),
             _ => (38, 0),
         };
         let digits = declared.map_or(stored, |(precision, _)| precision.min(stored));
-        Target {
-            declared,
-            digits: u32::from(digits),
-            scale: i32::from(scale),
-        }
+        Target { declared, digits: u32::from(digits), scale: i32::from(scale) }
     }
 
     /// The value at the column's scale when it fits.
     #[inline]
-    pub(crate) fn accept<N: Unscaled + PartialOrd>(
-        &self,
-        value: N,
-        scale: i32,
-    ) -> Result<N, SqlError> {
+    pub(crate) fn accept<N: Unscaled + PartialOrd>(&self, value: N, scale: i32) -> Result<N, SqlError> {
         let stored = rescale(value, scale, self.scale).ok_or_else(|| self.overflow())?;
-        if self.declared.is_none()
-            && scale > self.scale
-            && rescale(stored, self.scale, scale) != Some(value)
-        {
+        if self.declared.is_none() && scale > self.scale && rescale(stored, self.scale, scale) != Some(value) {
             return Err(self.too_fine());
         }
         self.check(stored)
@@ -69,11 +56,7 @@ impl Target {
     #[inline]
     fn check<N: Unscaled + PartialOrd>(&self, value: N) -> Result<N, SqlError> {
         let bound = N::power_of_ten(self.digits).ok_or_else(|| self.overflow())?;
-        if value < bound && value > bound.negated() {
-            Ok(value)
-        } else {
-            Err(self.overflow())
-        }
+        if value < bound && value > bound.negated() { Ok(value) } else { Err(self.overflow()) }
     }
 
     /// `22003` for a value with too many digits before the point.
@@ -87,23 +70,18 @@ impl Target {
                     "A field with precision {precision}, scale {scale} must round to an absolute value less than {bound}."
                 ))
             }
-            None => format_overflow().with_hint(
-                format!(
-                    "A numeric without precision holds {} digits before the decimal point here. Declare a precision \
+            None => format_overflow().with_hint(format!(
+                "A numeric without precision holds {} digits before the decimal point here. Declare a precision \
                      and scale, such as numeric(38,0), for larger numbers.",
-                    self.digits as i32 - self.scale
-                ),
-            ),
+                self.digits as i32 - self.scale
+            )),
         }
     }
 
     #[cold]
     fn too_fine(&self) -> SqlError {
-        SqlError::unsupported(format!(
-            "numeric value has more than {} digits after the decimal point",
-            self.scale
-        ))
-        .with_hint("Declare a precision and scale, such as numeric(38,20), for finer numbers.")
+        SqlError::unsupported(format!("numeric value has more than {} digits after the decimal point", self.scale))
+            .with_hint("Declare a precision and scale, such as numeric(38,20), for finer numbers.")
     }
 }
 
@@ -119,11 +97,7 @@ pub(crate) fn not_a_number(text: &str) -> SqlError {
 pub(crate) fn parse_i128(text: &[u8], target: &Target) -> Result<i128, SqlError> {
     match read_short(text) {
         Some((size, negative, fraction)) => {
-            let value = if negative {
-                -i128::from(size)
-            } else {
-                i128::from(size)
-            };
+            let value = if negative { -i128::from(size) } else { i128::from(size) };
             accept_short(value, fraction, target)
         }
         None => parse_slowly::<i128>(text, target),
@@ -137,9 +111,7 @@ fn accept_short(value: i128, fraction: u32, target: &Target) -> Result<i128, Sql
     // 19 digits and 18 more are 37: no overflow.
     if (0..=18).contains(&up) {
         let value = value * POWERS[up as usize];
-        if target.digits >= 38
-            || value.unsigned_abs() < POWERS[target.digits as usize].unsigned_abs()
-        {
+        if target.digits >= 38 || value.unsigned_abs() < POWERS[target.digits as usize].unsigned_abs() {
             return Ok(value);
         }
     }
@@ -197,10 +169,7 @@ pub(crate) struct Parts {
 /// `22003` for a number beyond what PostgreSQL's numeric holds.
 #[cold]
 pub(crate) fn format_overflow() -> SqlError {
-    SqlError::new(
-        SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-        "value overflows numeric format",
-    )
+    SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "value overflows numeric format")
 }
 
 /// Takes apart a number in any form PostgreSQL's numeric reads (the words aside); `None` for bad syntax, `22003` for a
@@ -239,9 +208,7 @@ pub(crate) fn read_parts(number: &[u8]) -> Result<Option<Parts>, SqlError> {
             return Ok(None);
         }
         let (power, tail) = tail.split_at(count);
-        let size = power.iter().fold(0_i64, |n, digit| {
-            n.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
-        });
+        let size = power.iter().fold(0_i64, |n, digit| n.saturating_mul(10).saturating_add(i64::from(digit - b'0')));
         if size >= i64::from(i32::MAX / 2) {
             return Err(format_overflow());
         }
@@ -255,18 +222,9 @@ pub(crate) fn read_parts(number: &[u8]) -> Result<Option<Parts>, SqlError> {
     let display_scale = (digits.len() as i64 - whole - exponent).max(0);
     let zeros = digits.iter().take_while(|digit| **digit == 0).count();
     digits.drain(..zeros);
-    let parts = Parts {
-        negative,
-        point: whole - zeros as i64 + exponent,
-        digits,
-        display_scale,
-    };
+    let parts = Parts { negative, point: whole - zeros as i64 + exponent, digits, display_scale };
     let too_large = parts.point > MAX_WHOLE_DIGITS && !parts.digits.is_empty();
-    if too_large || display_scale > MAX_FRACTION_DIGITS {
-        Err(format_overflow())
-    } else {
-        Ok(Some(parts))
-    }
+    if too_large || display_scale > MAX_FRACTION_DIGITS { Err(format_overflow()) } else { Ok(Some(parts)) }
 }
 
 #[cold]
@@ -282,8 +240,7 @@ where
                 [b'+' | b'-', rest @ ..] => rest,
                 rest => rest,
             };
-            let infinite =
-                word.eq_ignore_ascii_case(b"infinity") || word.eq_ignore_ascii_case(b"inf");
+            let infinite = word.eq_ignore_ascii_case(b"infinity") || word.eq_ignore_ascii_case(b"inf");
             if infinite || number.eq_ignore_ascii_case(b"nan") {
                 return Err(not_a_number(&shown(number)));
             }
@@ -311,8 +268,7 @@ where
         let digit = parts.digits.get(at).copied().unwrap_or(0);
         value = value.times(N::from(10)).ok_or_else(|| target.overflow())? + N::from(digit as i8);
     }
-    let cut =
-        usize::try_from(kept).map_or(&[][..], |kept| parts.digits.get(kept..).unwrap_or_default());
+    let cut = usize::try_from(kept).map_or(&[][..], |kept| parts.digits.get(kept..).unwrap_or_default());
     let dropped = if kept < 0 { &parts.digits[..] } else { cut };
     if target.declared.is_none() && dropped.iter().any(|digit| *digit != 0) {
         return Err(target.too_fine());
@@ -320,9 +276,5 @@ where
     if cut.first().is_some_and(|digit| *digit >= 5) {
         value = value + N::from(1);
     }
-    target.check(if parts.negative {
-        value.negated()
-    } else {
-        value
-    })
+    target.check(if parts.negative { value.negated() } else { value })
 }

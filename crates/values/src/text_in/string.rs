@@ -10,8 +10,7 @@ const MAX_NAME: usize = 63;
 /// The text when it is UTF-8 without a NUL; `22021` otherwise.
 #[inline]
 pub(crate) fn utf8(text: &[u8]) -> Result<&str, SqlError> {
-    let valid =
-        std::str::from_utf8(text).map_err(|error| bad_sequence(&text[error.valid_up_to()..]))?;
+    let valid = std::str::from_utf8(text).map_err(|error| bad_sequence(&text[error.valid_up_to()..]))?;
     match memchr::memchr(0, text) {
         None => Ok(valid),
         Some(at) => Err(bad_sequence(&text[at..])),
@@ -27,12 +26,7 @@ fn bad_sequence(bytes: &[u8]) -> SqlError {
         0xf0..=0xf7 => 4,
         _ => 1,
     };
-    let listed = bytes
-        .iter()
-        .take(length)
-        .map(|byte| format!("0x{byte:02x}"))
-        .collect::<Vec<_>>()
-        .join(" ");
+    let listed = bytes.iter().take(length).map(|byte| format!("0x{byte:02x}")).collect::<Vec<_>>().join(" ");
     SqlError::new(
         SqlState::CHARACTER_NOT_IN_REPERTOIRE,
         format!("invalid byte sequence for encoding \"UTF8\": {listed}"),
@@ -48,11 +42,7 @@ pub(crate) fn varchar(text: &str, limit: u32, explicit: bool) -> Result<&str, Sq
         return Ok(text);
     }
     let (kept, rest) = text.split_at(end_of(text, limit));
-    if explicit || rest.bytes().all(|byte| byte == b' ') {
-        Ok(kept)
-    } else {
-        Err(too_long("character varying", limit))
-    }
+    if explicit || rest.bytes().all(|byte| byte == b' ') { Ok(kept) } else { Err(too_long("character varying", limit)) }
 }
 
 /// A value of `character(n)`, stored without its trailing blanks.
@@ -81,17 +71,12 @@ pub(crate) fn single(text: &str) -> &str {
 
 /// Where so many characters end.
 fn end_of(text: &str, characters: u32) -> usize {
-    text.char_indices()
-        .nth(characters as usize)
-        .map_or(text.len(), |(at, _)| at)
+    text.char_indices().nth(characters as usize).map_or(text.len(), |(at, _)| at)
 }
 
 #[cold]
 fn too_long(type_name: &str, limit: u32) -> SqlError {
-    SqlError::new(
-        SqlState::STRING_DATA_RIGHT_TRUNCATION,
-        format!("value too long for type {type_name}({limit})"),
-    )
+    SqlError::new(SqlState::STRING_DATA_RIGHT_TRUNCATION, format!("value too long for type {type_name}({limit})"))
 }
 
 /// `22P02` for a type, with the text as it came.

@@ -30,16 +30,10 @@ pub(crate) fn parse(text: &[u8]) -> Result<[u8; 36], SqlError> {
             rest = &rest[1..];
         }
     }
-    if rest.is_empty() {
-        Ok(out)
-    } else {
-        Err(invalid("uuid", text))
-    }
+    if rest.is_empty() { Ok(out) } else { Err(invalid("uuid", text)) }
 }
 
 /// The 16 bytes of a canonical UUID; `None` for any other text.
 pub(crate) fn to_bytes(text: &[u8]) -> Option<[u8; 16]> {
-    uuid::Uuid::try_parse_ascii(text)
-        .ok()
-        .map(uuid::Uuid::into_bytes)
+    uuid::Uuid::try_parse_ascii(text).ok().map(uuid::Uuid::into_bytes)
 }

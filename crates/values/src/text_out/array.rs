@@ -62,9 +62,7 @@ impl Encoder for Lists {
                 let start = out.len();
                 self.items.write(item, out);
                 if !self.plain && needs_quotes(&out[start..]) {
-                    quote(start, &mut self.scratch, out, |byte| {
-                        matches!(byte, b'"' | b'\\').then_some(b'\\')
-                    });
+                    quote(start, &mut self.scratch, out, |byte| matches!(byte, b'"' | b'\\').then_some(b'\\'));
                 }
             }
         }
@@ -76,21 +74,13 @@ impl Encoder for Lists {
 fn needs_quotes(text: &[u8]) -> bool {
     text.is_empty()
         || text.eq_ignore_ascii_case(b"null")
-        || text.iter().any(|byte| {
-            matches!(
-                byte,
-                b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c
-            )
-        })
+        || text
+            .iter()
+            .any(|byte| matches!(byte, b'{' | b'}' | b',' | b'"' | b'\\' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c))
 }
 
 /// Puts quotes around what was written from `start` on, and before some bytes the one that escapes them.
-fn quote(
-    start: usize,
-    scratch: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-    escape: impl Fn(u8) -> Option<u8>,
-) {
+fn quote(start: usize, scratch: &mut Vec<u8>, out: &mut Vec<u8>, escape: impl Fn(u8) -> Option<u8>) {
     scratch.clear();
     scratch.extend_from_slice(&out[start..]);
     out.truncate(start);
@@ -103,21 +93,14 @@ fn quote(
 }
 
 /// The encoder of a struct column.
-pub(super) fn record_encoder(
-    array: &StructArray,
-    format: &TextFormat,
-) -> Result<BoxedEncoder, SqlError> {
+pub(super) fn record_encoder(array: &StructArray, format: &TextFormat) -> Result<BoxedEncoder, SqlError> {
     let columns = array
         .fields()
         .iter()
         .zip(array.columns())
         .map(|(field, column)| encoder(field, column, format))
         .collect::<Result<_, _>>()?;
-    Ok(Box::new(Records {
-        columns,
-        nulls: array.nulls().cloned(),
-        scratch: Vec::new(),
-    }))
+    Ok(Box::new(Records { columns, nulls: array.nulls().cloned(), scratch: Vec::new() }))
 }
 
 struct Records {
@@ -145,25 +128,11 @@ impl Encoder for Records {
             let text = &out[start..];
             let special = text.is_empty()
                 || text.iter().any(|byte| {
-                    matches!(
-                        byte,
-                        b'"' | b'\\'
-                            | b'('
-                            | b')'
-                            | b','
-                            | b' '
-                            | b'\t'
-                            | b'\n'
-                            | b'\r'
-                            | 0x0b
-                            | 0x0c
-                    )
+                    matches!(byte, b'"' | b'\\' | b'(' | b')' | b',' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
                 });
             if special {
                 // Rows double what arrays escape.
-                quote(start, &mut self.scratch, out, |byte| {
-                    matches!(byte, b'"' | b'\\').then_some(byte)
-                });
+                quote(start, &mut self.scratch, out, |byte| matches!(byte, b'"' | b'\\').then_some(byte));
             }
         }
         out.push(b')');

@@ -11,11 +11,7 @@ impl WriteValue<&[u8]> for Hex {
     fn write_value(&mut self, value: &[u8], out: &mut Vec<u8>) {
         out.reserve(2 + value.len() * 2);
         out.extend_from_slice(b"\\x");
-        out.extend(
-            value
-                .iter()
-                .flat_map(|byte| [HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]),
-        );
+        out.extend(value.iter().flat_map(|byte| [HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]));
     }
 }
 
@@ -29,12 +25,7 @@ impl WriteValue<&[u8]> for Escape {
             match byte {
                 b'\\' => out.extend_from_slice(b"\\\\"),
                 0x20..=0x7e => out.push(*byte),
-                _ => out.extend_from_slice(&[
-                    b'\\',
-                    b'0' + (byte >> 6),
-                    b'0' + (byte >> 3 & 7),
-                    b'0' + (byte & 7),
-                ]),
+                _ => out.extend_from_slice(&[b'\\', b'0' + (byte >> 6), b'0' + (byte >> 3 & 7), b'0' + (byte & 7)]),
             }
         }
     }

@@ -10,9 +10,8 @@ use crate::encoder::{BoxedEncoder, FixedWidth, WriteValue};
 use crate::format::{DateOrder, DateOutput, DateStyle, TextFormat};
 use crate::time_zone::Offsets;
 
-const MONTHS: [&[u8; 3]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-];
+const MONTHS: [&[u8; 3]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 const DAYS: [&[u8; 3]; 7] = [b"Sun", b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat"];
 
 /// Days since 1970-01-01.
@@ -55,11 +54,7 @@ impl WriteValue<i64> for Time {
 }
 
 /// The encoder of timestamps, chosen by what there is to print besides the date and time.
-pub(super) fn timestamp_encoder(
-    column: Fixed<i64>,
-    with_zone: bool,
-    format: &TextFormat,
-) -> BoxedEncoder {
+pub(super) fn timestamp_encoder(column: Fixed<i64>, with_zone: bool, format: &TextFormat) -> BoxedEncoder {
     let Fixed { values, nulls } = column;
     let style = format.date_style;
     match (style.output, with_zone) {
@@ -123,16 +118,11 @@ impl WriteValue<i64> for StyledTimestamp {
             return;
         }
         let seconds = value.div_euclid(MICROS_PER_SECOND);
-        let offset = self
-            .offsets
-            .as_mut()
-            .map_or(0, |offsets| offsets.at_utc(seconds));
+        let offset = self.offsets.as_mut().map_or(0, |offsets| offsets.at_utc(seconds));
         let (date, micros) = split(value, offset);
         if self.style.output == DateOutput::Postgres {
             let days = value.div_euclid(MICROS_PER_SECOND) + i64::from(offset);
-            out.extend_from_slice(
-                DAYS[day_of_week(days.div_euclid(crate::calendar::SECONDS_PER_DAY))],
-            );
+            out.extend_from_slice(DAYS[day_of_week(days.div_euclid(crate::calendar::SECONDS_PER_DAY))]);
             out.push(b' ');
             let month = MONTHS[date.month as usize - 1];
             if self.style.order == DateOrder::Dmy {
@@ -185,11 +175,7 @@ fn split(value: i64, offset: i32) -> (Civil, i64) {
 
 #[inline]
 fn era_year(date: Civil) -> u32 {
-    if date.year > 0 {
-        date.year.unsigned_abs()
-    } else {
-        date.year.unsigned_abs() + 1
-    }
+    if date.year > 0 { date.year.unsigned_abs() } else { date.year.unsigned_abs() + 1 }
 }
 
 #[inline]
@@ -214,11 +200,7 @@ fn push_styled_date(date: Civil, style: DateStyle, out: &mut Vec<u8>) {
         DateOutput::Postgres | DateOutput::Iso => b'-',
     };
     let day_first = style.output == DateOutput::German || style.order == DateOrder::Dmy;
-    let (first, second) = if day_first {
-        (date.day, date.month)
-    } else {
-        (date.month, date.day)
-    };
+    let (first, second) = if day_first { (date.day, date.month) } else { (date.month, date.day) };
     push_pair(first, out);
     out.push(separator);
     push_pair(second, out);

@@ -44,16 +44,9 @@ pub(super) fn push_fraction(micros: u32, out: &mut Vec<u8>) {
     if micros == 0 {
         return;
     }
-    let (a, b, c) = (
-        pair(micros / 10_000),
-        pair(micros / 100 % 100),
-        pair(micros % 100),
-    );
+    let (a, b, c) = (pair(micros / 10_000), pair(micros / 100 % 100), pair(micros % 100));
     let digits = [b'.', a[0], a[1], b[0], b[1], c[0], c[1]];
-    let length = digits
-        .iter()
-        .rposition(|digit| *digit != b'0')
-        .map_or(0, |last| last + 1);
+    let length = digits.iter().rposition(|digit| *digit != b'0').map_or(0, |last| last + 1);
     out.extend_from_slice(&digits[..length]);
 }
 
@@ -62,11 +55,7 @@ pub(super) fn push_fraction(micros: u32, out: &mut Vec<u8>) {
 pub(super) fn push_time(micros_of_day: i64, out: &mut Vec<u8>) {
     let seconds = (micros_of_day / 1_000_000) as u32;
     let micros = (micros_of_day % 1_000_000) as u32;
-    let (h, m, s) = (
-        pair(seconds / 3600),
-        pair(seconds / 60 % 60),
-        pair(seconds % 60),
-    );
+    let (h, m, s) = (pair(seconds / 3600), pair(seconds / 60 % 60), pair(seconds % 60));
     out.extend_from_slice(&[h[0], h[1], b':', m[0], m[1], b':', s[0], s[1]]);
     push_fraction(micros, out);
 }

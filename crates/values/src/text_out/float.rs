@@ -63,9 +63,7 @@ fn write_special<F: Float>(value: F, out: &mut Vec<u8>) -> bool {
 }
 
 /// What the two widths do not share.
-pub(super) trait Float:
-    ryu::Float + ryu_finite::Finite + std::fmt::LowerExp + PartialEq + Copy
-{
+pub(super) trait Float: ryu::Float + ryu_finite::Finite + std::fmt::LowerExp + PartialEq + Copy {
     /// Numbers with at most so many digits before the point are printed without an exponent.
     const PLAIN_DIGITS: i32;
 
@@ -130,11 +128,7 @@ macro_rules! float {
                     0 => (mantissa, 1 - $bias - $mantissa_bits, false),
                     exponent => {
                         let first = mantissa == 0 && exponent > 1;
-                        (
-                            mantissa | 1 << $mantissa_bits,
-                            exponent - $bias - $mantissa_bits,
-                            first,
-                        )
+                        (mantissa | 1 << $mantissa_bits, exponent - $bias - $mantissa_bits, first)
                     }
                 }
             }
@@ -162,12 +156,7 @@ const MAX_DIGITS: usize = 24;
 impl Decimal {
     /// Reads what ryu and Rust's `{:e}` print.
     fn read(text: &[u8]) -> Decimal {
-        let mut decimal = Decimal {
-            negative: false,
-            digits: [b'0'; MAX_DIGITS],
-            length: 0,
-            exponent: 0,
-        };
+        let mut decimal = Decimal { negative: false, digits: [b'0'; MAX_DIGITS], length: 0, exponent: 0 };
         let mut point: Option<i32> = None;
         let mut seen = 0;
         let mut written_exponent = 0;
@@ -257,14 +246,11 @@ fn avoid_boundary<F: Float>(value: F, shortest: &Decimal) -> Option<Decimal> {
     if !is_boundary(value, shortest) {
         return None;
     }
-    (shortest.length..=17)
-        .map(|digits| round_to(value, digits))
-        .find(|decimal| {
-            let mut text = Vec::with_capacity(32);
-            decimal.write(0, &mut text);
-            std::str::from_utf8(&text).is_ok_and(|text| value.reads_back(text))
-                && !is_boundary(value, decimal)
-        })
+    (shortest.length..=17).map(|digits| round_to(value, digits)).find(|decimal| {
+        let mut text = Vec::with_capacity(32);
+        decimal.write(0, &mut text);
+        std::str::from_utf8(&text).is_ok_and(|text| value.reads_back(text)) && !is_boundary(value, decimal)
+    })
 }
 
 /// Whether `digits * 10^k` equals `(2 * mantissa ± 1) * 2^(exponent - 1)`, compared by their odd parts.
@@ -273,14 +259,9 @@ fn is_boundary<F: Float>(value: F, decimal: &Decimal) -> bool {
     let Ok(ten_power) = u32::try_from(ten_power) else {
         return false;
     };
-    let number = decimal.digits[..decimal.length]
-        .iter()
-        .fold(0_u64, |n, digit| n * 10 + u64::from(digit - b'0'));
+    let number = decimal.digits[..decimal.length].iter().fold(0_u64, |n, digit| n * 10 + u64::from(digit - b'0'));
     let twos = number.trailing_zeros();
-    let Some(odd) = 5_u128
-        .checked_pow(ten_power)
-        .and_then(|five| five.checked_mul(u128::from(number >> twos)))
-    else {
+    let Some(odd) = 5_u128.checked_pow(ten_power).and_then(|five| five.checked_mul(u128::from(number >> twos))) else {
         return false;
     };
     let power = (twos + ten_power) as i32;
@@ -304,10 +285,7 @@ mod tests {
     #[test]
     fn digits_half_way_to_a_neighbour_are_not_printed() {
         // ryu alone prints 1.801439850948201e+16, which is half way to the next number.
-        assert_eq!(
-            shortest(18_014_398_509_482_008_f64),
-            "1.8014398509482008e+16"
-        );
+        assert_eq!(shortest(18_014_398_509_482_008_f64), "1.8014398509482008e+16");
         assert_eq!(shortest(1e23_f64), "1e+23");
         assert_eq!(shortest(2.0_f64.powi(64)), "1.8446744073709552e+19");
         assert_eq!(shortest(2.0_f32.powi(33)), "8.589935e+09");

@@ -12,10 +12,7 @@ use crate::format::IntervalStyle;
 use crate::interval_parts::{Fields, Interval};
 
 /// The encoder of intervals in a style.
-pub(super) fn interval_encoder(
-    column: Fixed<IntervalMonthDayNano>,
-    style: IntervalStyle,
-) -> BoxedEncoder {
+pub(super) fn interval_encoder(column: Fixed<IntervalMonthDayNano>, style: IntervalStyle) -> BoxedEncoder {
     let Fixed { values, nulls } = column;
     match style {
         IntervalStyle::Postgres => FixedWidth::boxed(values, nulls, Postgres),
@@ -34,11 +31,7 @@ impl WriteValue<IntervalMonthDayNano> for Postgres {
         let mut nothing_yet = true;
         // A part after a negative one shows its plus; only the part just before counts.
         let mut after_negative = false;
-        for (value, unit) in [
-            (fields.year, "year"),
-            (fields.month, "mon"),
-            (fields.day, "day"),
-        ] {
+        for (value, unit) in [(fields.year, "year"), (fields.month, "mon"), (fields.day, "day")] {
             if value == 0 {
                 continue;
             }

@@ -29,10 +29,6 @@ pub(super) struct UuidBytes;
 impl WriteValue<&[u8]> for UuidBytes {
     fn write_value(&mut self, value: &[u8], out: &mut Vec<u8>) {
         let id = uuid::Uuid::from_slice(value).unwrap_or_default();
-        out.extend_from_slice(
-            id.hyphenated()
-                .encode_lower(&mut uuid::Uuid::encode_buffer())
-                .as_bytes(),
-        );
+        out.extend_from_slice(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()).as_bytes());
     }
 }

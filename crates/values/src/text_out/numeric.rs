@@ -13,9 +13,7 @@ pub(super) struct Decimal {
 
 impl Decimal {
     pub(super) fn new(scale: i8, display: NumericDisplay) -> Self {
-        Decimal {
-            display: DecimalDisplay::new(scale, display),
-        }
+        Decimal { display: DecimalDisplay::new(scale, display) }
     }
 }
 
@@ -77,10 +75,7 @@ mod tests {
         assert_eq!(print(7, 0, NumericDisplay::Scale), "7");
         assert_eq!(print(7, -3, NumericDisplay::Scale), "7000");
         assert_eq!(print(0, -3, NumericDisplay::Scale), "0");
-        assert_eq!(
-            print(10_i128.pow(38) - 1, 38, NumericDisplay::Scale),
-            format!("0.{}", "9".repeat(38))
-        );
+        assert_eq!(print(10_i128.pow(38) - 1, 38, NumericDisplay::Scale), format!("0.{}", "9".repeat(38)));
     }
 
     #[test]
@@ -94,26 +89,11 @@ mod tests {
     #[test]
     fn division_prints_sixteen_significant_digits_or_more() {
         let ten20 = 10_i128.pow(20);
-        assert_eq!(
-            print(ten20 / 3, 20, NumericDisplay::Division),
-            "0.33333333333333333333"
-        );
-        assert_eq!(
-            print(25 * ten20 / 10, 20, NumericDisplay::Division),
-            "2.5000000000000000"
-        );
-        assert_eq!(
-            print(ten20, 20, NumericDisplay::Division),
-            "1.00000000000000000000"
-        );
-        assert_eq!(
-            print(38_273_129_734_621_672_291, 15, NumericDisplay::Division),
-            "38273.129734621672"
-        );
-        assert_eq!(
-            print(0, 20, NumericDisplay::Division),
-            "0.00000000000000000000"
-        );
+        assert_eq!(print(ten20 / 3, 20, NumericDisplay::Division), "0.33333333333333333333");
+        assert_eq!(print(25 * ten20 / 10, 20, NumericDisplay::Division), "2.5000000000000000");
+        assert_eq!(print(ten20, 20, NumericDisplay::Division), "1.00000000000000000000");
+        assert_eq!(print(38_273_129_734_621_672_291, 15, NumericDisplay::Division), "38273.129734621672");
+        assert_eq!(print(0, 20, NumericDisplay::Division), "0.00000000000000000000");
     }
 
     #[test]
@@ -123,10 +103,7 @@ mod tests {
         Decimal::new(10, NumericDisplay::Scale).write_value(value, &mut out);
         let text = "123456789".repeat(8);
         let (whole, fraction) = text.split_at(62);
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            format!("{whole}.{fraction}")
-        );
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{whole}.{fraction}"));
         let mut out = Vec::new();
         Decimal::new(0, NumericDisplay::Scale).write_value(i256::MIN, &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), i256::MIN.to_string());

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use wharf_catalog::SqlType;
 use wharf_values::{
-    ByteaOutput, ColumnBuilder, DateStyle, IntervalStyle, SqlError, TextFormat, TimeZone,
-    binary_in, binary_out, field, text_in, text_out,
+    ByteaOutput, ColumnBuilder, DateStyle, IntervalStyle, SqlError, TextFormat, TimeZone, binary_in, binary_out, field,
+    text_in, text_out,
 };
 
 use crate::postgres::Server;
@@ -19,17 +19,8 @@ use crate::postgres::Server;
 /// What became of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    Value {
-        text: String,
-        binary: Vec<u8>,
-    },
-    Error {
-        code: String,
-        message: String,
-        detail: Option<String>,
-        hint: Option<String>,
-        context: Option<String>,
-    },
+    Value { text: String, binary: Vec<u8> },
+    Error { code: String, message: String, detail: Option<String>, hint: Option<String>, context: Option<String> },
 }
 
 impl From<SqlError> for Answer {
@@ -50,17 +41,9 @@ impl Answer {
         match self {
             Answer::Value { text, binary } => {
                 write!(line, "= {} ", quote(text)).unwrap();
-                binary
-                    .iter()
-                    .for_each(|byte| write!(line, "{byte:02x}").unwrap());
+                binary.iter().for_each(|byte| write!(line, "{byte:02x}").unwrap());
             }
-            Answer::Error {
-                code,
-                message,
-                detail,
-                hint,
-                context,
-            } => {
+            Answer::Error { code, message, detail, hint, context } => {
                 write!(line, "! {code} {}", quote(message)).unwrap();
                 for (name, text) in [("detail", detail), ("hint", hint), ("context", context)] {
                     if let Some(text) = text {
@@ -91,21 +74,14 @@ pub(crate) enum Line {
 }
 
 pub(crate) fn read(path: &Path) -> Vec<Line> {
-    std::fs::read_to_string(path)
-        .unwrap()
-        .lines()
-        .map(read_line)
-        .collect()
+    std::fs::read_to_string(path).unwrap().lines().map(read_line).collect()
 }
 
 fn read_line(line: &str) -> Line {
     if let Some(name) = line.strip_prefix("type ") {
         return Line::Type(name.to_owned());
     }
-    if let Some((name, value)) = line
-        .strip_prefix("set ")
-        .and_then(|line| line.split_once(" = "))
-    {
+    if let Some((name, value)) = line.strip_prefix("set ").and_then(|line| line.split_once(" = ")) {
         return Line::Set(name.to_owned(), value.to_owned());
     }
     if !line.starts_with('"') {
@@ -118,19 +94,12 @@ fn read_line(line: &str) -> Line {
         Some((answer, difference)) => (answer, Some(difference.to_owned())),
         None => (rest, None),
     };
-    Line::Case {
-        input,
-        answer: answer.to_owned(),
-        difference,
-    }
+    Line::Case { input, answer: answer.to_owned(), difference }
 }
 
 pub(crate) fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/values/golden");
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty());
     files
@@ -160,9 +129,7 @@ pub(crate) fn answer(ty: &SqlType, input: &str, format: &TextFormat) -> Answer {
 /// What Wharf prints for the one value of an array.
 pub(crate) fn print(ty: &SqlType, array: &ArrayRef, format: &TextFormat) -> Answer {
     let field = field("v", ty, true);
-    let text = text_out::value_to_text(&field, array, 0, format)
-        .unwrap()
-        .unwrap();
+    let text = text_out::value_to_text(&field, array, 0, format).unwrap().unwrap();
     let mut binary = Vec::new();
     let mut encoder = binary_out::encoder(&field, array).unwrap();
     encoder.write(0, &mut binary);
@@ -181,22 +148,14 @@ fn wharf_answers_as_the_golden_files_say() {
                 Line::Other(_) => {}
                 Line::Type(name) => ty = name.parse().unwrap(),
                 Line::Set(name, value) => set(&mut format, &name, &value),
-                Line::Case {
-                    input,
-                    answer: expected,
-                    difference,
-                } => {
+                Line::Case { input, answer: expected, difference } => {
                     cases += 1;
                     let expected = difference.unwrap_or(expected);
                     let got = answer(&ty, &input, &format).print();
                     if got != expected {
                         let name = path.file_name().unwrap().to_string_lossy();
-                        writeln!(
-                            wrong,
-                            "{name}: {ty} {}\n  expected {expected}\n  got      {got}",
-                            quote(&input)
-                        )
-                        .unwrap();
+                        writeln!(wrong, "{name}: {ty} {}\n  expected {expected}\n  got      {got}", quote(&input))
+                            .unwrap();
                     }
                 }
             }
@@ -220,15 +179,12 @@ fn what_is_printed_reads_back_as_the_same_value() {
                     let Ok(array) = text_in::parse(&ty, &input, &format) else {
                         continue;
                     };
-                    let Answer::Value { text, binary } = print(&ty, &array, &format) else {
-                        unreachable!()
-                    };
+                    let Answer::Value { text, binary } = print(&ty, &array, &format) else { unreachable!() };
                     let from_binary = binary_in::parse_binary(&ty, &binary).unwrap();
                     assert_eq!(&from_binary, &array, "{ty} {input:?} in binary");
                     // Some text loses something, by design of the setting or because an abbreviation is ambiguous.
                     let lossy = format.extra_float_digits <= 0
-                        || format.time_zone != TimeZone::UTC
-                            && format.date_style.output != Default::default();
+                        || format.time_zone != TimeZone::UTC && format.date_style.output != Default::default();
                     if !lossy {
                         let from_text = text_in::parse(&ty, &text, &format).unwrap();
                         assert_eq!(&from_text, &array, "{ty} {input:?} as {text:?}");
@@ -247,9 +203,7 @@ fn a_column_is_read_and_printed_as_its_values_are_one_by_one() {
         for line in read(&path) {
             match line {
                 Line::Other(_) => {}
-                Line::Type(name) => {
-                    columns.push((name.parse().unwrap(), format.clone(), Vec::new()))
-                }
+                Line::Type(name) => columns.push((name.parse().unwrap(), format.clone(), Vec::new())),
                 Line::Set(name, value) => {
                     set(&mut format, &name, &value);
                     if let Some((ty, _, _)) = columns.last() {
@@ -281,9 +235,7 @@ fn a_column_is_read_and_printed_as_its_values_are_one_by_one() {
                 assert!(!encoder.is_null(row * 2 + 1));
                 let mut text = Vec::new();
                 encoder.write(row * 2 + 1, &mut text);
-                let Answer::Value { text: expected, .. } = answer(&ty, input, &format) else {
-                    unreachable!()
-                };
+                let Answer::Value { text: expected, .. } = answer(&ty, input, &format) else { unreachable!() };
                 assert_eq!(String::from_utf8(text).unwrap(), expected);
             }
         }
@@ -312,16 +264,12 @@ fn the_golden_files_are_what_postgresql_says() {
                     writeln!(text, "set {name} = {value}").unwrap();
                     server.set(&name, &value);
                 }
-                Line::Case {
-                    input, difference, ..
-                } => {
+                Line::Case { input, difference, .. } => {
                     let answer = server.answer(&ty, &input).print();
                     write!(text, "{} {answer}", quote(&input)).unwrap();
                     match difference {
                         // A difference that PostgreSQL no longer has is none.
-                        Some(difference) if difference != answer => {
-                            writeln!(text, " ~ {difference}").unwrap()
-                        }
+                        Some(difference) if difference != answer => writeln!(text, " ~ {difference}").unwrap(),
                         _ => writeln!(text).unwrap(),
                     }
                 }

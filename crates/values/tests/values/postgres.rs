@@ -29,11 +29,7 @@ impl<'a> FromSql<'a> for Raw {
 }
 
 impl ToSql for Raw {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut bytes::BytesMut,
-    ) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+    fn to_sql(&self, _: &Type, out: &mut bytes::BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         out.extend_from_slice(&self.0);
         Ok(IsNull::No)
     }
@@ -73,24 +69,17 @@ impl Server {
     }
 
     pub(crate) fn run(&mut self, sql: &str) {
-        self.runtime
-            .block_on(self.client.batch_execute(sql))
-            .unwrap();
+        self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
     }
 
     /// Prepares for values of a type: they go through a column, as the values of COPY do.
     pub(crate) fn use_type(&mut self, ty: &str) {
-        self.run(&format!(
-            "DROP TABLE IF EXISTS pg_temp.c; CREATE TEMP TABLE c (v {ty})"
-        ));
+        self.run(&format!("DROP TABLE IF EXISTS pg_temp.c; CREATE TEMP TABLE c (v {ty})"));
     }
 
     /// What PostgreSQL makes of an input.
     pub(crate) fn answer(&mut self, _ty: &str, input: &str) -> Answer {
-        let insert = format!(
-            "INSERT INTO pg_temp.c VALUES (E'{}') RETURNING v",
-            escape(input)
-        );
+        let insert = format!("INSERT INTO pg_temp.c VALUES (E'{}') RETURNING v", escape(input));
         let text = match self.runtime.block_on(self.client.simple_query(&insert)) {
             Ok(messages) => messages
                 .into_iter()
@@ -110,25 +99,14 @@ impl Server {
                 };
             }
         };
-        let row = self
-            .runtime
-            .block_on(self.client.query_one(&insert, &[]))
-            .unwrap();
-        Answer::Value {
-            text,
-            binary: row.get::<_, Raw>(0).0,
-        }
+        let row = self.runtime.block_on(self.client.query_one(&insert, &[])).unwrap();
+        Answer::Value { text, binary: row.get::<_, Raw>(0).0 }
     }
 
     /// The texts of the items of an array that is sent in binary.
     pub(crate) fn texts(&mut self, item_type: &str, array: Vec<u8>) -> Vec<String> {
-        let sql = format!(
-            "SELECT CASE WHEN x IS NULL THEN '' ELSE x::text END FROM unnest($1::{item_type}[]) AS x"
-        );
-        let rows = self
-            .runtime
-            .block_on(self.client.query(&sql, &[&Raw(array)]))
-            .unwrap();
+        let sql = format!("SELECT CASE WHEN x IS NULL THEN '' ELSE x::text END FROM unnest($1::{item_type}[]) AS x");
+        let rows = self.runtime.block_on(self.client.query(&sql, &[&Raw(array)])).unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 

@@ -50,27 +50,17 @@ fn column(ty: &SqlType, values: impl IntoIterator<Item = Vec<u8>>) -> ArrayRef {
 fn compare_text(server: &mut Server, ty: &SqlType, array: &ArrayRef, format: &TextFormat) {
     let list_type = SqlType::Array(Box::new(ty.clone()));
     let item = Arc::new(Field::new_list_field(array.data_type().clone(), true));
-    let list: ArrayRef = Arc::new(ListArray::new(
-        item,
-        OffsetBuffer::from_lengths([array.len()]),
-        Arc::clone(array),
-        None,
-    ));
+    let list: ArrayRef =
+        Arc::new(ListArray::new(item, OffsetBuffer::from_lengths([array.len()]), Arc::clone(array), None));
     let mut binary = Vec::new();
-    binary_out::encoder(&field("v", &list_type, true), &list)
-        .unwrap()
-        .write(0, &mut binary);
+    binary_out::encoder(&field("v", &list_type, true), &list).unwrap().write(0, &mut binary);
     let expected = server.texts(ty.pg_name(), binary);
     assert_eq!(expected.len(), array.len());
     let mut encoder = text_out::encoder(&field("v", ty, true), array, format).unwrap();
     for (row, expected) in expected.iter().enumerate() {
         let mut text = Vec::new();
         encoder.write(row, &mut text);
-        assert_eq!(
-            &String::from_utf8(text).unwrap(),
-            expected,
-            "{ty} row {row}"
-        );
+        assert_eq!(&String::from_utf8(text).unwrap(), expected, "{ty} row {row}");
     }
 }
 
@@ -85,55 +75,22 @@ fn floats_print_as_in_postgresql() {
     for _ in 0..100_000 {
         // All bit patterns, whole numbers around the powers of two (where digits may lie half way), short decimals.
         let bits = random.next();
-        let whole =
-            (random.next() >> random.below(64)) as f64 * 2.0_f64.powi(random.between(0, 70) as i32);
-        let short =
-            random.between(-99_999, 99_999) as f64 / 10.0_f64.powi(random.between(0, 9) as i32);
-        doubles.extend([
-            f64::from_bits(bits),
-            whole,
-            short,
-            (random.next() >> 10) as f64,
-        ]);
-        reals.extend([
-            f32::from_bits(bits as u32),
-            whole as f32,
-            short as f32,
-            (random.next() >> 38) as f32,
-        ]);
+        let whole = (random.next() >> random.below(64)) as f64 * 2.0_f64.powi(random.between(0, 70) as i32);
+        let short = random.between(-99_999, 99_999) as f64 / 10.0_f64.powi(random.between(0, 9) as i32);
+        doubles.extend([f64::from_bits(bits), whole, short, (random.next() >> 10) as f64]);
+        reals.extend([f32::from_bits(bits as u32), whole as f32, short as f32, (random.next() >> 38) as f32]);
     }
-    let array = column(
-        &SqlType::Double,
-        doubles.iter().map(|value| value.to_be_bytes().to_vec()),
-    );
-    compare_text(
-        &mut server,
-        &SqlType::Double,
-        &array,
-        &TextFormat::default(),
-    );
-    let array = column(
-        &SqlType::Real,
-        reals.iter().map(|value| value.to_be_bytes().to_vec()),
-    );
+    let array = column(&SqlType::Double, doubles.iter().map(|value| value.to_be_bytes().to_vec()));
+    compare_text(&mut server, &SqlType::Double, &array, &TextFormat::default());
+    let array = column(&SqlType::Real, reals.iter().map(|value| value.to_be_bytes().to_vec()));
     compare_text(&mut server, &SqlType::Real, &array, &TextFormat::default());
     for extra in ["0", "-3"] {
         let mut format = TextFormat::default();
         set(&mut format, "extra_float_digits", extra);
         server.set("extra_float_digits", extra);
-        let array = column(
-            &SqlType::Double,
-            doubles[..40_000]
-                .iter()
-                .map(|value| value.to_be_bytes().to_vec()),
-        );
+        let array = column(&SqlType::Double, doubles[..40_000].iter().map(|value| value.to_be_bytes().to_vec()));
         compare_text(&mut server, &SqlType::Double, &array, &format);
-        let array = column(
-            &SqlType::Real,
-            reals[..40_000]
-                .iter()
-                .map(|value| value.to_be_bytes().to_vec()),
-        );
+        let array = column(&SqlType::Real, reals[..40_000].iter().map(|value| value.to_be_bytes().to_vec()));
         compare_text(&mut server, &SqlType::Real, &array, &format);
     }
 }
@@ -157,9 +114,7 @@ fn numerics_print_as_in_postgresql() {
             let text = format!("{}{text}", "0".repeat(zeros));
             let (whole, fraction) = text.split_at(text.len() - scale as usize);
             let sign = random.pick(&["", "-"]);
-            builder
-                .push_text(format!("{sign}{whole}.{fraction}").as_bytes())
-                .unwrap();
+            builder.push_text(format!("{sign}{whole}.{fraction}").as_bytes()).unwrap();
         }
         compare_text(&mut server, &ty, &builder.finish(), &TextFormat::default());
     }
@@ -228,16 +183,10 @@ fn intervals_print_as_in_postgresql() {
         let array = column(
             &SqlType::Interval,
             (0..20_000).map(|_| {
-                let micros = random.between(-9_000_000_000_000_000, 9_000_000_000_000_000)
-                    >> random.below(64);
+                let micros = random.between(-9_000_000_000_000_000, 9_000_000_000_000_000) >> random.below(64);
                 let days = (random.between(-100_000, 100_000) as i32) >> random.below(32);
                 let months = (random.between(-100_000, 100_000) as i32) >> random.below(32);
-                [
-                    &micros.to_be_bytes()[..],
-                    &days.to_be_bytes(),
-                    &months.to_be_bytes(),
-                ]
-                .concat()
+                [&micros.to_be_bytes()[..], &days.to_be_bytes(), &months.to_be_bytes()].concat()
             }),
         );
         compare_text(&mut server, &SqlType::Interval, &array, &format);
@@ -250,15 +199,11 @@ fn compare_input(server: &mut Server, ty: &SqlType, inputs: &[String], format: &
     let mut wrong = Vec::new();
     for (input, expected) in inputs.iter().zip(expected) {
         let got = match text_in::parse(ty, input, format) {
-            Ok(array) => text_out::value_to_text(&field("v", ty, true), &array, 0, format)
-                .unwrap()
-                .unwrap(),
+            Ok(array) => text_out::value_to_text(&field("v", ty, true), &array, 0, format).unwrap().unwrap(),
             Err(error) => format!("! {} {}", error.code, error.message),
         };
         if got != expected {
-            wrong.push(format!(
-                "{input:?}\n  expected {expected}\n  got      {got}"
-            ));
+            wrong.push(format!("{input:?}\n  expected {expected}\n  got      {got}"));
         }
     }
     assert!(
@@ -369,29 +314,17 @@ fn dates_and_times_are_read_as_in_postgresql() {
         );
         if random.below(3) == 0 {
             let at = random.below(input.len() as u64) as usize;
-            input.replace_range(
-                at..=at,
-                random.pick(&["", " ", "-", ":", ".", "1", "x", "/", "00"]),
-            );
+            input.replace_range(at..=at, random.pick(&["", " ", "-", ":", ".", "1", "x", "/", "00"]));
         }
         inputs.push(input);
     }
-    for (zone, style) in [
-        ("UTC", "ISO, MDY"),
-        ("Europe/Berlin", "ISO, DMY"),
-        ("America/New_York", "ISO, YMD"),
-    ] {
+    for (zone, style) in [("UTC", "ISO, MDY"), ("Europe/Berlin", "ISO, DMY"), ("America/New_York", "ISO, YMD")] {
         let mut format = TextFormat::default();
         for (name, value) in [("TimeZone", zone), ("DateStyle", style)] {
             set(&mut format, name, value);
             server.set(name, value);
         }
-        for ty in [
-            SqlType::Date,
-            SqlType::Time,
-            SqlType::Timestamp,
-            SqlType::TimestampTz,
-        ] {
+        for ty in [SqlType::Date, SqlType::Time, SqlType::Timestamp, SqlType::TimestampTz] {
             compare_input(&mut server, &ty, &inputs, &format);
         }
     }
@@ -403,14 +336,9 @@ fn wall_clock_times_get_the_offset_postgresql_gives_them() {
         return;
     };
     let random = &mut Random(6);
-    for zone in [
-        "Europe/Berlin",
-        "America/New_York",
-        "Europe/Moscow",
-        "Pacific/Apia",
-        "Australia/Lord_Howe",
-        "Europe/Dublin",
-    ] {
+    for zone in
+        ["Europe/Berlin", "America/New_York", "Europe/Moscow", "Pacific/Apia", "Australia/Lord_Howe", "Europe/Dublin"]
+    {
         let mut format = TextFormat::default();
         set(&mut format, "TimeZone", zone);
         server.set("TimeZone", zone);
@@ -437,10 +365,9 @@ fn intervals_are_read_as_in_postgresql() {
     };
     let random = &mut Random(7);
     let parts = [
-        "1", "2", "-3", "+4", "1.5", "-0.25", "0.1", "year", "years", "mon", "months", "day",
-        "days", "week", "hour", "h", "min", "m", "sec", "s", "ms", "us", "decade", "c", "ago",
-        "1:02:03", "-4:05", "1-2", "-1-6", "@", "12:34.5", "x", "P1Y", "PT5M", "T", "P", "1Y",
-        "2M", "3D", "0", "100", "quarter", ".5", "1e2", "-", "+",
+        "1", "2", "-3", "+4", "1.5", "-0.25", "0.1", "year", "years", "mon", "months", "day", "days", "week", "hour",
+        "h", "min", "m", "sec", "s", "ms", "us", "decade", "c", "ago", "1:02:03", "-4:05", "1-2", "-1-6", "@",
+        "12:34.5", "x", "P1Y", "PT5M", "T", "P", "1Y", "2M", "3D", "0", "100", "quarter", ".5", "1e2", "-", "+",
     ];
     let mut inputs = Vec::new();
     for _ in 0..12_000 {
@@ -503,9 +430,7 @@ fn numbers_are_read_as_in_postgresql() {
                 input.push(char::from(b'0' + random.below(10) as u8));
             }
         }
-        input.push_str(random.pick(&[
-            "", "", "", "", " ", "e5", "e-5", "E+3", "e", "x", "5", "e30", "e-30",
-        ]));
+        input.push_str(random.pick(&["", "", "", "", " ", "e5", "e-5", "E+3", "e", "x", "5", "e30", "e-30"]));
         inputs.push(input);
     }
     let format = TextFormat::default();

@@ -14,8 +14,7 @@ pub(super) struct Baseline(HashMap<String, HashSet<u32>>);
 impl Baseline {
     /// Reads a baseline; a line that is none is an error with its number.
     pub(super) fn read(file: &Path) -> anyhow::Result<Baseline> {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         Baseline::parse(&text).with_context(|| file.display().to_string())
     }
 
@@ -25,11 +24,8 @@ impl Baseline {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let position = line
-                .rsplit_once(':')
-                .and_then(|(file, number)| Some((file, number.parse().ok()?)));
-            let (file, number) = position
-                .with_context(|| format!("line {}: {line:?} is no FILE:LINE", index + 1))?;
+            let position = line.rsplit_once(':').and_then(|(file, number)| Some((file, number.parse().ok()?)));
+            let (file, number) = position.with_context(|| format!("line {}: {line:?} is no FILE:LINE", index + 1))?;
             files.entry(file.to_owned()).or_default().insert(number);
         }
         Ok(Baseline(files))
@@ -66,14 +62,9 @@ mod tests {
 
     #[test]
     fn positions_are_read_by_file() {
-        let baseline = Baseline::parse(
-            "# remark\nevidence/in1.test:12\nevidence/in1.test:40\n\nselect1.test:7\n",
-        )
-        .unwrap();
-        assert_eq!(
-            baseline.of_file("evidence/in1.test"),
-            HashSet::from([12, 40])
-        );
+        let baseline =
+            Baseline::parse("# remark\nevidence/in1.test:12\nevidence/in1.test:40\n\nselect1.test:7\n").unwrap();
+        assert_eq!(baseline.of_file("evidence/in1.test"), HashSet::from([12, 40]));
         assert_eq!(baseline.of_file("other.test"), HashSet::new());
         assert!(Baseline::parse("evidence/in1.test\n").is_err());
     }

@@ -20,11 +20,7 @@ pub(in crate::slt) struct Miss {
 
 impl Miss {
     pub(super) fn new(file: &str, line: u32, sql: &str, reason: String) -> Miss {
-        Miss {
-            position: format!("{file}:{line}"),
-            sql: sql.to_owned(),
-            reason,
-        }
+        Miss { position: format!("{file}:{line}"), sql: sql.to_owned(), reason }
     }
 }
 
@@ -58,10 +54,7 @@ pub(super) fn print_reasons(misses: &[Miss]) {
         println!("{count:>8}  {kind}  ({})", first.position);
     }
     if groups.len() > SHOWN_REASONS {
-        println!(
-            "          and {} other reasons",
-            groups.len() - SHOWN_REASONS
-        );
+        println!("          and {} other reasons", groups.len() - SHOWN_REASONS);
     }
 }
 
@@ -94,14 +87,8 @@ mod tests {
 
     #[test]
     fn reasons_are_grouped_by_what_they_have_in_common() {
-        assert_eq!(
-            kind_of("42P01 relation \"tab0\" does not exist"),
-            "42P01 relation \"..\" does not exist"
-        );
-        assert_eq!(
-            kind_of("value 3 is 17, expected -4"),
-            kind_of("value 12 is 1, expected 5")
-        );
+        assert_eq!(kind_of("42P01 relation \"tab0\" does not exist"), "42P01 relation \"..\" does not exist");
+        assert_eq!(kind_of("value 3 is 17, expected -4"), kind_of("value 12 is 1, expected 5"));
         assert_ne!(kind_of("42703 x"), kind_of("42P01 x"));
     }
 }

@@ -65,9 +65,7 @@ pub(super) async fn run(target: &Target, options: &Options) -> anyhow::Result<bo
         })
         .buffered(options.jobs);
     while let Some((name, outcome)) = tasks.next().await {
-        let outcome = outcome
-            .context("a task of the runner ended")?
-            .with_context(|| name.clone())?;
+        let outcome = outcome.context("a task of the runner ended")?.with_context(|| name.clone())?;
         println!("{}", line(&name, &outcome));
         total.passed += outcome.passed;
         total.skipped += outcome.skipped;
@@ -97,11 +95,7 @@ fn finish(target: &Target, options: &Options, total: &Outcome) -> anyhow::Result
         misses::write(file, &total.misses)?;
     }
     if let Some(file) = &options.write_baseline {
-        assert_eq!(
-            target.dialect,
-            Dialect::Postgres,
-            "only PostgreSQL is the measure"
-        );
+        assert_eq!(target.dialect, Dialect::Postgres, "only PostgreSQL is the measure");
         baseline::write(file, &target.version, total)?;
     }
     Ok(percentage >= options.require)
@@ -119,8 +113,5 @@ fn line(name: &str, outcome: &Outcome) -> String {
 }
 
 fn name_in(folder: &Path, file: &Path) -> String {
-    file.strip_prefix(folder)
-        .unwrap_or(file)
-        .to_string_lossy()
-        .into_owned()
+    file.strip_prefix(folder).unwrap_or(file).to_string_lossy().into_owned()
 }

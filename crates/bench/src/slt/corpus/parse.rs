@@ -24,12 +24,7 @@ pub(super) enum Sort {
 pub(super) enum Expected<'a> {
     Success,
     Error,
-    Result {
-        letters: &'a str,
-        sort: Sort,
-        label: Option<&'a str>,
-        lines: Vec<&'a str>,
-    },
+    Result { letters: &'a str, sort: Sort, label: Option<&'a str>, lines: Vec<&'a str> },
 }
 
 /// A statement or query for this database.
@@ -69,8 +64,7 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Vec<Record<'_>>> {
             }
             Some("hash-threshold") => {
                 let number_of_values = words.next().and_then(|word| word.parse().ok());
-                hash_threshold =
-                    number_of_values.with_context(|| format!("line {number}: {line}"))?;
+                hash_threshold = number_of_values.with_context(|| format!("line {number}: {line}"))?;
             }
             Some("halt") if skipped => {}
             Some("halt") => break,
@@ -81,18 +75,10 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Vec<Record<'_>>> {
                     _ => bail!("line {number}: {line}"),
                 };
                 let (sql, _) = sql_lines(&mut lines);
-                records.push(Record {
-                    line: number,
-                    sql,
-                    expected,
-                    hash_threshold,
-                    skipped,
-                });
+                records.push(Record { line: number, sql, expected, hash_threshold, skipped });
             }
             Some("query") => {
-                let letters = words
-                    .next()
-                    .with_context(|| format!("line {number}: {line}"))?;
+                let letters = words.next().with_context(|| format!("line {number}: {line}"))?;
                 let sort = match words.next() {
                     None | Some("nosort") => Sort::None,
                     Some("rowsort") => Sort::Rows,
@@ -102,26 +88,11 @@ pub(super) fn parse(text: &str) -> anyhow::Result<Vec<Record<'_>>> {
                 let label = words.next();
                 let (sql, results_follow) = sql_lines(&mut lines);
                 let values = match results_follow {
-                    true => lines
-                        .by_ref()
-                        .map(|(line, _)| line)
-                        .take_while(|line| !line.is_empty())
-                        .collect(),
+                    true => lines.by_ref().map(|(line, _)| line).take_while(|line| !line.is_empty()).collect(),
                     false => Vec::new(),
                 };
-                let expected = Expected::Result {
-                    letters,
-                    sort,
-                    label,
-                    lines: values,
-                };
-                records.push(Record {
-                    line: number,
-                    sql,
-                    expected,
-                    hash_threshold,
-                    skipped,
-                });
+                let expected = Expected::Result { letters, sort, label, lines: values };
+                records.push(Record { line: number, sql, expected, hash_threshold, skipped });
             }
             Some(_) => bail!("line {number}: {line}"),
         }
@@ -162,29 +133,12 @@ mod tests {
         let records = parse(text).unwrap();
         assert_eq!(records.len(), 4);
         assert_eq!(records[0].sql, "CREATE TABLE t(a INTEGER,\n  b INTEGER)");
-        assert_eq!(
-            (
-                records[0].line,
-                records[0].hash_threshold,
-                records[0].skipped
-            ),
-            (3, 8, false)
-        );
+        assert_eq!((records[0].line, records[0].hash_threshold, records[0].skipped), (3, 8, false));
         assert!(records[1].skipped);
-        let expected = Expected::Result {
-            letters: "IT",
-            sort: Sort::Rows,
-            label: Some("label-1"),
-            lines: vec!["1", "x"],
-        };
-        assert_eq!(
-            (&records[2].expected, records[2].skipped),
-            (&expected, false)
-        );
-        assert_eq!(
-            (&records[3].expected, records[3].skipped),
-            (&Expected::Error, false)
-        );
+        let expected =
+            Expected::Result { letters: "IT", sort: Sort::Rows, label: Some("label-1"), lines: vec!["1", "x"] };
+        assert_eq!((&records[2].expected, records[2].skipped), (&expected, false));
+        assert_eq!((&records[3].expected, records[3].skipped), (&Expected::Error, false));
     }
 
     #[test]

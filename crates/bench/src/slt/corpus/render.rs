@@ -42,13 +42,11 @@ impl Values {
             }
             (Some(""), _) => self.text.push_str("(empty)"),
             (Some(server), _) => {
-                self.text.extend(server.bytes().map(|byte| {
-                    if (b' '..=b'~').contains(&byte) {
-                        byte as char
-                    } else {
-                        '@'
-                    }
-                }));
+                self.text.extend(server.bytes().map(
+                    |byte| {
+                        if (b' '..=b'~').contains(&byte) { byte as char } else { '@' }
+                    },
+                ));
             }
         }
         self.ranges.push(start..self.text.len() as u32);
@@ -61,16 +59,10 @@ impl Values {
             Sort::None => {}
             Sort::Rows if columns > 1 => {
                 let mut rows: Vec<&[Range<u32>]> = self.ranges.chunks(columns).collect();
-                rows.sort_by(|a, b| {
-                    a.iter()
-                        .map(|v| value(text, v))
-                        .cmp(b.iter().map(|v| value(text, v)))
-                });
+                rows.sort_by(|a, b| a.iter().map(|v| value(text, v)).cmp(b.iter().map(|v| value(text, v))));
                 self.ranges = rows.concat();
             }
-            Sort::Rows | Sort::Values => self
-                .ranges
-                .sort_by(|a, b| value(text, a).cmp(value(text, b))),
+            Sort::Rows | Sort::Values => self.ranges.sort_by(|a, b| value(text, a).cmp(value(text, b))),
         }
     }
 
@@ -116,9 +108,7 @@ fn number(text: &str) -> f64 {
     if let Ok(number) = text.parse() {
         return number;
     }
-    let end = text
-        .find(|c: char| !matches!(c, '0'..='9' | '.' | '-' | '+'))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !matches!(c, '0'..='9' | '.' | '-' | '+')).unwrap_or(text.len());
     text[..end].parse().unwrap_or(0.0)
 }
 
@@ -138,59 +128,25 @@ mod tests {
     fn values_are_printed_by_the_letter_of_their_column() {
         let values = values(
             "IIIIRRTTT",
-            &[
-                Some("12"),
-                Some("-7.9"),
-                Some("t"),
-                None,
-                Some("1.23456"),
-                Some("3"),
-                Some(""),
-                Some("a\tb"),
-                Some("é"),
-            ],
+            &[Some("12"), Some("-7.9"), Some("t"), None, Some("1.23456"), Some("3"), Some(""), Some("a\tb"), Some("é")],
         );
         let printed: Vec<&str> = values.iter().collect();
-        assert_eq!(
-            printed,
-            [
-                "12", "-7", "1", "NULL", "1.235", "3.000", "(empty)", "a@b", "@@"
-            ]
-        );
+        assert_eq!(printed, ["12", "-7", "1", "NULL", "1.235", "3.000", "(empty)", "a@b", "@@"]);
     }
 
     #[test]
     fn rows_stay_together_when_sorted_and_values_do_not() {
-        let mut rows = values(
-            "II",
-            &[
-                Some("3"),
-                Some("1"),
-                Some("2"),
-                Some("9"),
-                Some("2"),
-                Some("10"),
-            ],
-        );
+        let mut rows = values("II", &[Some("3"), Some("1"), Some("2"), Some("9"), Some("2"), Some("10")]);
         rows.sort(Sort::Rows, 2);
-        assert_eq!(
-            rows.iter().collect::<Vec<_>>(),
-            ["2", "10", "2", "9", "3", "1"]
-        );
+        assert_eq!(rows.iter().collect::<Vec<_>>(), ["2", "10", "2", "9", "3", "1"]);
         rows.sort(Sort::Values, 2);
-        assert_eq!(
-            rows.iter().collect::<Vec<_>>(),
-            ["1", "10", "2", "2", "3", "9"]
-        );
+        assert_eq!(rows.iter().collect::<Vec<_>>(), ["1", "10", "2", "2", "3", "9"]);
     }
 
     #[test]
     fn the_hash_is_that_of_the_corpus() {
         // select1.test: `SELECT a FROM t1` style results of 1000 values have hashes like this one, of the bytes "1\n2\n".
         let two = values("I", &[Some("1"), Some("2")]);
-        assert_eq!(
-            two.hash(),
-            "2 values hashing to 6ddb4095eb719e2a9f0a3f95677d24e0"
-        );
+        assert_eq!(two.hash(), "2 values hashing to 6ddb4095eb719e2a9f0a3f95677d24e0");
     }
 }

@@ -42,19 +42,12 @@ pub(super) async fn run_file(
         match verdict {
             _ if known.contains(&record.line) => outcome.not_counted += 1,
             Ok(()) => outcome.passed += 1,
-            Err(reason) => outcome
-                .misses
-                .push(Miss::new(name, record.line, &record.sql, reason)),
+            Err(reason) => outcome.misses.push(Miss::new(name, record.line, &record.sql, reason)),
         }
         if lost {
             session = Session::open(target, &schema, Wishes::default())
                 .await
-                .with_context(|| {
-                    format!(
-                        "the connection was lost at line {} and there is no new one",
-                        record.line
-                    )
-                })?;
+                .with_context(|| format!("the connection was lost at line {} and there is no new one", record.line))?;
         }
     }
     remake_schema(target, &schema, false).await?;
@@ -64,9 +57,7 @@ pub(super) async fn run_file(
 
 async fn remake_schema(target: &Target, schema: &str, create: bool) -> anyhow::Result<()> {
     let session = Session::open(target, "public", Wishes::default()).await?;
-    session
-        .simple(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE"))
-        .await?;
+    session.simple(&format!("DROP SCHEMA IF EXISTS {schema} CASCADE")).await?;
     if create {
         session.simple(&format!("CREATE SCHEMA {schema}")).await?;
     }
@@ -95,13 +86,7 @@ impl Judge {
             (Ok(_), Expected::Success) => return Ok(()),
             (Ok(messages), Expected::Result { .. }) => messages,
         };
-        let Expected::Result {
-            letters,
-            sort,
-            label,
-            lines,
-        } = &record.expected
-        else {
+        let Expected::Result { letters, sort, label, lines } = &record.expected else {
             unreachable!("the other expectations returned above")
         };
         self.values.clear();
@@ -132,23 +117,15 @@ impl Judge {
         let hashed = hash_threshold > 0 && self.values.len() > hash_threshold;
         let hash = (hashed || label.is_some()).then(|| self.values.hash());
         if let (Some(label), Some(hash)) = (label, &hash) {
-            let first = self
-                .labels
-                .entry(label.to_owned())
-                .or_insert_with(|| hash.clone());
+            let first = self.labels.entry(label.to_owned()).or_insert_with(|| hash.clone());
             if first != hash {
-                return Err(format!(
-                    "{hash}, but an earlier result labelled {label} had {first}"
-                ));
+                return Err(format!("{hash}, but an earlier result labelled {label} had {first}"));
             }
         }
         match hash {
             Some(hash) if hashed => match expected {
                 [line] if *line == hash => Ok(()),
-                _ => Err(format!(
-                    "{hash}, expected {}",
-                    expected.first().unwrap_or(&"nothing")
-                )),
+                _ => Err(format!("{hash}, expected {}", expected.first().unwrap_or(&"nothing"))),
             },
             _ => self.compare_values(expected),
         }
@@ -156,18 +133,11 @@ impl Judge {
 
     fn compare_values(&self, expected: &[&str]) -> Result<(), String> {
         if self.values.len() != expected.len() {
-            return Err(format!(
-                "{} values, expected {}",
-                self.values.len(),
-                expected.len()
-            ));
+            return Err(format!("{} values, expected {}", self.values.len(), expected.len()));
         }
         for (index, (actual, expected)) in self.values.iter().zip(expected).enumerate() {
             if actual != *expected {
-                return Err(format!(
-                    "value {} is {actual}, expected {expected}",
-                    index + 1
-                ));
+                return Err(format!("value {} is {actual}, expected {expected}", index + 1));
             }
         }
         Ok(())
@@ -188,34 +158,16 @@ mod tests {
 
     #[test]
     fn values_are_compared_after_sorting() {
-        assert_eq!(
-            judge_of(&["2", "1"]).compare(8, 1, Sort::Rows, None, &["1", "2"]),
-            Ok(())
-        );
-        assert!(
-            judge_of(&["2", "1"])
-                .compare(8, 1, Sort::None, None, &["1", "2"])
-                .is_err()
-        );
-        assert!(
-            judge_of(&["1"])
-                .compare(8, 1, Sort::None, None, &["1", "2"])
-                .is_err()
-        );
+        assert_eq!(judge_of(&["2", "1"]).compare(8, 1, Sort::Rows, None, &["1", "2"]), Ok(()));
+        assert!(judge_of(&["2", "1"]).compare(8, 1, Sort::None, None, &["1", "2"]).is_err());
+        assert!(judge_of(&["1"]).compare(8, 1, Sort::None, None, &["1", "2"]).is_err());
     }
 
     #[test]
     fn many_values_are_compared_by_their_hash() {
         let expected = "2 values hashing to 6ddb4095eb719e2a9f0a3f95677d24e0";
-        assert_eq!(
-            judge_of(&["1", "2"]).compare(1, 1, Sort::None, None, &[expected]),
-            Ok(())
-        );
-        assert!(
-            judge_of(&["1", "3"])
-                .compare(1, 1, Sort::None, None, &[expected])
-                .is_err()
-        );
+        assert_eq!(judge_of(&["1", "2"]).compare(1, 1, Sort::None, None, &[expected]), Ok(()));
+        assert!(judge_of(&["1", "3"]).compare(1, 1, Sort::None, None, &[expected]).is_err());
     }
 
     #[test]

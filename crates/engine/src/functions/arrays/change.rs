@@ -170,16 +170,12 @@ fn array_replace(call: &Call<'_>) -> Result<ArrayRef> {
     })
 }
 
-fn first_field(
-    arguments: &crate::functions::overload::ReturnArguments<'_>,
-) -> Result<arrow::datatypes::Field> {
+fn first_field(arguments: &crate::functions::overload::ReturnArguments<'_>) -> Result<arrow::datatypes::Field> {
     crate::functions::udf::same_as_argument(arguments, 0)
 }
 
 /// An array of the first argument's type.
-fn fill_field(
-    arguments: &crate::functions::overload::ReturnArguments<'_>,
-) -> Result<arrow::datatypes::Field> {
+fn fill_field(arguments: &crate::functions::overload::ReturnArguments<'_>) -> Result<arrow::datatypes::Field> {
     let one = crate::functions::overload::ReturnArguments {
         fields: &arguments.fields[..1],
         types: &arguments.types[..1],
@@ -195,7 +191,8 @@ fn array_fill(call: &Call<'_>) -> Result<ArrayRef> {
     let counts = sizes.items().as_any().downcast_ref::<arrow::array::Int32Array>();
     let counts = counts.ok_or_else(|| SqlError::internal("dimensions are integers"))?;
     gather(call, &[&element.array], None, |gathered, row| {
-        let null = || SqlError::new(SqlState::NULL_VALUE_NOT_ALLOWED, "dimension array or low bound array cannot be null");
+        let null =
+            || SqlError::new(SqlState::NULL_VALUE_NOT_ALLOWED, "dimension array or low bound array cannot be null");
         if sizes.is_null(row) {
             return Err(null());
         }

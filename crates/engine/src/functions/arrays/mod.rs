@@ -92,7 +92,9 @@ fn result_field(arguments: &ReturnArguments<'_>) -> Result<Field> {
         let candidate = match (converted_type(field, ty), ty) {
             (DataType::List(inner), _) => Field::clone(&inner),
             // Arguments that are not of the polymorphic type are integers here.
-            (data_type, ty) => Field::new_list_field(data_type, true).with_metadata(wharf_values::mapping::metadata(ty)),
+            (data_type, ty) => {
+                Field::new_list_field(data_type, true).with_metadata(wharf_values::mapping::metadata(ty))
+            }
         };
         item = Some(match item {
             None => candidate,

@@ -7,9 +7,7 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{IntervalMonthDayNano, IntervalMonthDayNanoType};
 use wharf_values::{SqlError, SqlState};
 
-use super::calendar::{
-    Fields, USECS_PER_DAY, days_in_month, interval_out_of_range, is_infinite, is_infinite_date,
-};
+use super::calendar::{Fields, USECS_PER_DAY, days_in_month, interval_out_of_range, is_infinite, is_infinite_date};
 use super::current::transaction_start;
 use super::zone::utc_to_local;
 use crate::functions::call::{Call, Result};
@@ -88,10 +86,7 @@ fn age_of_timestamptz(call: &Call<'_>) -> Result<ArrayRef> {
 const NANOS_PER_DAY: i64 = USECS_PER_DAY * 1000;
 const DAYS_PER_MONTH: i32 = 30;
 
-fn justify(
-    call: &Call<'_>,
-    justify: fn(IntervalMonthDayNano) -> Option<IntervalMonthDayNano>,
-) -> Result<ArrayRef> {
+fn justify(call: &Call<'_>, justify: fn(IntervalMonthDayNano) -> Option<IntervalMonthDayNano>) -> Result<ArrayRef> {
     let interval = call.interval(0)?;
     call.make::<IntervalMonthDayNanoType>(|row| justify(interval.at(row)).ok_or_else(interval_out_of_range))
 }

@@ -99,4 +99,3 @@ fn localtimestamp(call: &Call<'_>) -> Result<ArrayRef> {
     let local = local_now(call)?;
     call.make::<TimestampMicrosecondType>(|row| rounded(call, local, row))
 }
-

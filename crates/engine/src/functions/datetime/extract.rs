@@ -236,13 +236,9 @@ fn clock_part(unit: Unit, fields: &Fields) -> Option<Part> {
 /// What an infinite value gives.
 fn infinite_part(names: &Names<'_>, row: usize, unit: Unit, negative: bool) -> Result<Part> {
     Ok(match unit {
-        Unit::Year
-        | Unit::Decade
-        | Unit::Century
-        | Unit::Millennium
-        | Unit::Julian
-        | Unit::IsoYear
-        | Unit::Epoch => Part::Infinite { negative },
+        Unit::Year | Unit::Decade | Unit::Century | Unit::Millennium | Unit::Julian | Unit::IsoYear | Unit::Epoch => {
+            Part::Infinite { negative }
+        }
         Unit::TimeZone | Unit::TimeZoneHour | Unit::TimeZoneMinute if names.ty != SqlType::TimestampTz => {
             return Err(names.unsupported(row));
         }

@@ -6,8 +6,8 @@
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{
-    Date32Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
-    Time64MicrosecondType, TimestampMicrosecondType,
+    Date32Type, Int32Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
+    TimestampMicrosecondType,
 };
 use wharf_values::{SqlError, SqlState, TimeZone};
 
@@ -120,9 +120,8 @@ fn midnight(date: i32) -> Result<i64> {
     match date {
         i32::MIN => Ok(i64::MIN),
         i32::MAX => Ok(i64::MAX),
-        date => timestamp_of(i64::from(date), 0).map_err(|_| {
-            SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "date out of range for timestamp")
-        }),
+        date => timestamp_of(i64::from(date), 0)
+            .map_err(|_| SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, "date out of range for timestamp")),
     }
 }
 
@@ -229,8 +228,7 @@ fn scaled(interval: IntervalMonthDayNano, scale: impl Fn(f64) -> f64) -> Result<
     let scaled_days = scale(f64::from(interval.days));
     let mut days = whole(scaled_days)?;
     let month_days = round_micros((scaled_months - f64::from(months)) * 30.0);
-    let mut seconds =
-        round_micros((scaled_days - f64::from(days) + month_days - month_days.trunc()) * SECONDS_PER_DAY);
+    let mut seconds = round_micros((scaled_days - f64::from(days) + month_days - month_days.trunc()) * SECONDS_PER_DAY);
     if seconds.abs() >= SECONDS_PER_DAY {
         let carried = (seconds / SECONDS_PER_DAY).trunc();
         days = days.checked_add(carried as i32).ok_or_else(interval_out_of_range)?;

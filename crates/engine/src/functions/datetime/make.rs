@@ -97,8 +97,7 @@ fn make_timestamptz(call: &Call<'_>) -> Result<ArrayRef> {
     let timestamp = timestamp_argument(call)?;
     if call.len() == 7 {
         let zone = call.text(6)?;
-        return call
-            .make::<TimestampMicrosecondType>(|row| local_to_utc(&find_zone(zone.at(row))?, timestamp(row)?));
+        return call.make::<TimestampMicrosecondType>(|row| local_to_utc(&find_zone(zone.at(row))?, timestamp(row)?));
     }
     let zone = call.text_format().time_zone;
     call.make::<TimestampMicrosecondType>(|row| local_to_utc(&zone, timestamp(row)?))

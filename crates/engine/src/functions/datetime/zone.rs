@@ -118,10 +118,7 @@ fn interval_text(interval: IntervalMonthDayNano) -> Result<String> {
     Ok(text_out::value_to_text(&field, &array, 0, &TextFormat::default())?.unwrap_or_default())
 }
 
-fn with_zone(
-    call: &Call<'_>,
-    convert: impl Fn(&TimeZone, i64) -> Result<i64>,
-) -> Result<ArrayRef> {
+fn with_zone(call: &Call<'_>, convert: impl Fn(&TimeZone, i64) -> Result<i64>) -> Result<ArrayRef> {
     let (name, timestamp) = (call.text(0)?, call.timestamp(1)?);
     let constant = name.constant().map(find_zone).transpose()?;
     call.make::<TimestampMicrosecondType>(|row| match &constant {

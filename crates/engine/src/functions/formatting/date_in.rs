@@ -24,9 +24,8 @@ fn to_date(call: &Call<'_>) -> Result<ArrayRef> {
     call.make::<Date32Type>(|row| {
         let text = text.at(row);
         let moment = read(&templates.at(row)?, text)?;
-        checked_date(days_from_civil(moment.year, moment.month, moment.day)).map_err(|_| {
-            overflow(format!("date out of range: \"{text}\""))
-        })
+        checked_date(days_from_civil(moment.year, moment.month, moment.day))
+            .map_err(|_| overflow(format!("date out of range: \"{text}\"")))
     })
 }
 
@@ -340,21 +339,23 @@ impl Reader<'_> {
             let length = take(self.rest, width);
             if length > 0 && length < width {
                 return Err(invalid(format!("invalid value \"{head}\" for \"{name}\""))
-                    .with_detail(format!(
-                        "Field requires {width} characters, but only {length} could be parsed."
-                    ))
+                    .with_detail(format!("Field requires {width} characters, but only {length} could be parsed."))
                     .with_hint(hint));
             }
             length
         };
         if length == 0 {
-            return Err(invalid(format!("invalid value \"{head}\" for \"{name}\""))
-                .with_detail("Value must be an integer."));
+            return Err(
+                invalid(format!("invalid value \"{head}\" for \"{name}\"")).with_detail("Value must be an integer.")
+            );
         }
         let value = self.rest[..length].parse::<i32>().map_err(|_| {
             let message = format!("value for \"{name}\" in source string is out of range");
-            SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, message)
-                .with_detail(format!("Value must be in the range {} to {}.", i32::MIN, i32::MAX))
+            SqlError::new(SqlState::DATETIME_VALUE_OUT_OF_RANGE, message).with_detail(format!(
+                "Value must be in the range {} to {}.",
+                i32::MIN,
+                i32::MAX
+            ))
         })?;
         self.rest = &self.rest[length..];
         Ok((value, length))
@@ -362,9 +363,9 @@ impl Reader<'_> {
 
     /// The index of the name that the text goes on with, in any case.
     fn word(&mut self, names: &[&str], keyword: &str) -> Result<i32> {
-        let found = names.iter().position(|name| {
-            self.rest.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name))
-        });
+        let found = names
+            .iter()
+            .position(|name| self.rest.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name)));
         match found {
             Some(index) => {
                 self.rest = &self.rest[names[index].len()..];

@@ -97,9 +97,8 @@ fn timestamptz_to_char(call: &Call<'_>) -> Result<ArrayRef> {
     let timestamp = call.timestamp(0)?;
     let templates = Templates::new(call.text(1)?, parse)?;
     let zone = call.text_format().time_zone;
-    let wants_zone = |template: &[Node]| {
-        template.iter().any(|node| matches!(node, Node::Field { field: Field::Zone, .. }))
-    };
+    let wants_zone =
+        |template: &[Node]| template.iter().any(|node| matches!(node, Node::Field { field: Field::Zone, .. }));
     call.make_optional_text(|row, out| {
         let (timestamp, template) = (timestamp.at(row), templates.at(row)?);
         if is_infinite(timestamp) || template.is_empty() {
@@ -107,8 +106,7 @@ fn timestamptz_to_char(call: &Call<'_>) -> Result<ArrayRef> {
         }
         let offset = utc_offset(&zone, timestamp);
         let mut moment = Moment::of_timestamp(timestamp + offset);
-        let abbreviation =
-            if wants_zone(&template) { zone_abbreviation(&zone, timestamp)? } else { String::new() };
+        let abbreviation = if wants_zone(&template) { zone_abbreviation(&zone, timestamp)? } else { String::new() };
         moment.zone = Some((offset / USECS_PER_SEC, abbreviation));
         write(&template, &moment, out).map(|()| true)
     })
@@ -302,11 +300,7 @@ fn write_field(field: Field, case: Case, fill_mode: bool, moment: &Moment, out: 
 
 /// Digits padded to a width that is the same for negative numbers.
 fn padded(value: i64, width: usize, fill_mode: bool, out: &mut String) -> Result<()> {
-    if fill_mode {
-        write_fmt(out, format_args!("{value}"))
-    } else {
-        write_fmt(out, format_args!("{value:0width$}"))
-    }
+    if fill_mode { write_fmt(out, format_args!("{value}")) } else { write_fmt(out, format_args!("{value:0width$}")) }
 }
 
 fn year(year: i64, digits: u8, fill_mode: bool, out: &mut String) -> Result<()> {

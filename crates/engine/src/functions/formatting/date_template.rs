@@ -6,9 +6,13 @@ use crate::functions::call::Result;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     /// `AD`, `B.C.`: with dots or without.
-    Era { dots: bool },
+    Era {
+        dots: bool,
+    },
     /// `AM`, `P.M.`
-    Meridiem { dots: bool },
+    Meridiem {
+        dots: bool,
+    },
     Century,
     DayName,
     DayNameShort,
@@ -175,9 +179,7 @@ impl Field {
             | Field::WeekOfMonth
             | Field::YearWithComma
             | Field::Year(_) => Some(Convention::Gregorian),
-            Field::IsoDayOfYear | Field::IsoDayOfWeek | Field::IsoWeek | Field::IsoYear(_) => {
-                Some(Convention::IsoWeek)
-            }
+            Field::IsoDayOfYear | Field::IsoDayOfWeek | Field::IsoWeek | Field::IsoYear(_) => Some(Convention::IsoWeek),
             _ => None,
         }
     }

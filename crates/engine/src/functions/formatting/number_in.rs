@@ -12,7 +12,8 @@ use crate::functions::call::{Call, Result};
 use crate::functions::decimal::{self, MAX_PRECISION, parse_decimal, rescale};
 use crate::functions::overload::{Declaration, ReturnArguments, immutable};
 
-pub(super) const FUNCTIONS: &[Declaration] = &[immutable("to_number", "text, text -> numeric", to_number).returning(field)];
+pub(super) const FUNCTIONS: &[Declaration] =
+    &[immutable("to_number", "text, text -> numeric", to_number).returning(field)];
 
 /// With a constant template the result has its number of decimals.
 fn field(arguments: &ReturnArguments<'_>) -> Result<Field> {
@@ -72,13 +73,15 @@ fn read(template: &Template, text: &str) -> Result<(i128, i8)> {
     let precision = template.before + template.shift + after;
     let value = rescale(value, scale, after as i8).ok_or_else(decimal::overflow)?;
     if precision < 38 && decimal::digits(value) as usize > precision {
-        return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow").with_detail(format!(
-            "A field with precision {precision}, scale {after} must round to an absolute value less than {}.",
-            match precision - after {
-                0 => "1".to_owned(),
-                whole => format!("10^{whole}"),
-            }
-        )));
+        return Err(SqlError::new(SqlState::NUMERIC_VALUE_OUT_OF_RANGE, "numeric field overflow").with_detail(
+            format!(
+                "A field with precision {precision}, scale {after} must round to an absolute value less than {}.",
+                match precision - after {
+                    0 => "1".to_owned(),
+                    whole => format!("10^{whole}"),
+                }
+            ),
+        ));
     }
     Ok((value, (after + template.shift) as i8))
 }

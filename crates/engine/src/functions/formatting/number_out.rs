@@ -45,10 +45,7 @@ struct Digits {
     spaces: usize,
 }
 
-fn with_templates(
-    call: &Call<'_>,
-    digits: impl Fn(usize, &mut Template) -> Result<Digits>,
-) -> Result<ArrayRef> {
+fn with_templates(call: &Call<'_>, digits: impl Fn(usize, &mut Template) -> Result<Digits>) -> Result<ArrayRef> {
     let templates = Templates::new(call.text(1)?, parse)?;
     call.make_optional_text(|row, out| {
         let template = templates.at(row)?;
@@ -87,9 +84,10 @@ fn integer(value: i64, template: &mut Template, limit: i64) -> Result<Digits> {
     let mut magnitude = i128::from(value).abs();
     if template.has_shift {
         let factor = decimal::power_of_ten(template.shift.min(38) as u32);
-        magnitude = magnitude.checked_mul(factor).filter(|value| *value <= i128::from(limit)).ok_or_else(|| {
-            out_of_range(if limit == i64::MAX { "bigint" } else { "integer" })
-        })?;
+        magnitude = magnitude
+            .checked_mul(factor)
+            .filter(|value| *value <= i128::from(limit))
+            .ok_or_else(|| out_of_range(if limit == i64::MAX { "bigint" } else { "integer" }))?;
         template.before += template.shift;
     }
     let mut text = magnitude.to_string();
@@ -260,7 +258,8 @@ impl<'a> Writer<'a> {
         template.zero_start = template.zero_start.saturating_sub(1);
         if template.roman {
             let fill_mode = template.fill_mode;
-            template = Template { nodes: std::mem::take(&mut template.nodes), roman: true, fill_mode, ..Template::default() };
+            template =
+                Template { nodes: std::mem::take(&mut template.nodes), roman: true, fill_mode, ..Template::default() };
             spaces = 0;
         }
         let sign_written = if template.plus || template.minus {

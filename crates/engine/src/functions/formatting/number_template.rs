@@ -267,17 +267,12 @@ impl Template {
                     || self.roman
                     || self.has_shift;
                 if others {
-                    return Err(error("\"EEEE\" is incompatible with other formats").with_detail(
-                        "\"EEEE\" may only be used together with digit and decimal point patterns.",
-                    ));
+                    return Err(error("\"EEEE\" is incompatible with other formats")
+                        .with_detail("\"EEEE\" may only be used together with digit and decimal point patterns."));
                 }
                 self.exponent = true;
             }
-            Pattern::Comma
-            | Pattern::Group
-            | Pattern::Currency
-            | Pattern::Ordinal { .. }
-            | Pattern::Spelled => {}
+            Pattern::Comma | Pattern::Group | Pattern::Currency | Pattern::Ordinal { .. } | Pattern::Spelled => {}
         }
         Ok(())
     }

@@ -155,10 +155,7 @@ fn object_keys(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 /// The elements of an array document.
-fn with_elements(
-    call: &Call<'_>,
-    push: impl Fn(&str, &mut TextItems) -> Result<()>,
-) -> Result<ArrayRef> {
+fn with_elements(call: &Call<'_>, push: impl Fn(&str, &mut TextItems) -> Result<()>) -> Result<ArrayRef> {
     let document = call.text(0)?;
     call.make_text_list(|row, items| {
         let document = document.at(row);

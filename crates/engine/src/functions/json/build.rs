@@ -41,9 +41,18 @@ enum Writer {
     Boolean(TextOutput),
     Quoted(TextOutput),
     /// A timestamp: a string with a `T` between date and time.
-    Timestamp { output: TextOutput, zoned: bool },
-    List { array: arrow::array::ListArray, item: Box<Writer> },
-    Record { array: StructArray, members: Vec<(String, Writer)> },
+    Timestamp {
+        output: TextOutput,
+        zoned: bool,
+    },
+    List {
+        array: arrow::array::ListArray,
+        item: Box<Writer>,
+    },
+    Record {
+        array: StructArray,
+        members: Vec<(String, Writer)>,
+    },
 }
 
 impl Writer {
@@ -204,12 +213,8 @@ impl Writers {
     }
 }
 
-
 /// `jsonb` is normalized after it has been written.
-fn make_document(
-    call: &Call<'_>,
-    mut write: impl FnMut(usize, &mut String) -> Result<()>,
-) -> Result<ArrayRef> {
+fn make_document(call: &Call<'_>, mut write: impl FnMut(usize, &mut String) -> Result<()>) -> Result<ArrayRef> {
     let binary = call.return_field.metadata().get(wharf_values::mapping::TYPE_KEY).is_some_and(|ty| ty == "jsonb");
     let mut raw = String::new();
     call.make_text(|row, out| {
@@ -254,8 +259,7 @@ fn build_object(call: &Call<'_>) -> Result<ArrayRef> {
             return Err(invalid_parameter("key value must be scalar, not array, composite, or json"));
         }
     }
-    let mut keys =
-        (0..call.len()).step_by(2).map(|index| TextOutput::new(call, index)).collect::<Result<Vec<_>>>()?;
+    let mut keys = (0..call.len()).step_by(2).map(|index| TextOutput::new(call, index)).collect::<Result<Vec<_>>>()?;
     let mut writers = Writers::new(call)?;
     let mut key = String::new();
     make_document(call, |row, out| {

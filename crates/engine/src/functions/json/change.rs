@@ -118,9 +118,15 @@ fn delete_index(call: &Call<'_>) -> Result<ArrayRef> {
 enum Change {
     Delete,
     /// Replace, and create if `create`.
-    Set { value: Json, create: bool },
+    Set {
+        value: Json,
+        create: bool,
+    },
     /// Put before or after an element; create a key that is not there.
-    Insert { value: Json, after: bool },
+    Insert {
+        value: Json,
+        after: bool,
+    },
 }
 
 fn step_name(path: &[Option<String>], level: usize) -> Result<&str> {
@@ -183,11 +189,7 @@ fn apply(value: &mut Json, path: &[Option<String>], level: usize, change: &Chang
     Ok(())
 }
 
-fn change(
-    call: &Call<'_>,
-    refused: &str,
-    make: impl Fn(usize) -> Result<Change>,
-) -> Result<ArrayRef> {
+fn change(call: &Call<'_>, refused: &str, make: impl Fn(usize) -> Result<Change>) -> Result<ArrayRef> {
     let (document, path) = (call.text(0)?, call.list(1)?);
     call.make_text(|row, out| {
         let mut document = Json::parse(document.at(row))?;

@@ -37,11 +37,13 @@ fn contains(container: &Json, contained: &Json) -> bool {
 
 fn within(container: &Json, contained: &Json) -> bool {
     match (container, contained) {
-        (Json::Object(container), Json::Object(contained)) => contained.iter().all(|(key, value)| {
-            position(container, key).is_ok_and(|index| within(&container[index].1, value))
-        }),
+        (Json::Object(container), Json::Object(contained)) => contained
+            .iter()
+            .all(|(key, value)| position(container, key).is_ok_and(|index| within(&container[index].1, value))),
         (Json::Array(container), Json::Array(contained)) => contained.iter().all(|item| {
-            container.iter().any(|candidate| if item.is_scalar() { equal(candidate, item) } else { within(candidate, item) })
+            container
+                .iter()
+                .any(|candidate| if item.is_scalar() { equal(candidate, item) } else { within(candidate, item) })
         }),
         (left, right) => equal(left, right),
     }
@@ -59,9 +61,7 @@ fn equal(left: &Json, right: &Json) -> bool {
 fn has(document: &str, name: &str) -> bool {
     match kind(document) {
         Kind::Object => member(document, name).is_some(),
-        Kind::Array => {
-            Parts::of(document).any(|(_, value)| kind(value) == Kind::String && string_text(value) == name)
-        }
+        Kind::Array => Parts::of(document).any(|(_, value)| kind(value) == Kind::String && string_text(value) == name),
         Kind::String => string_text(document) == name,
         _ => false,
     }
@@ -74,14 +74,10 @@ fn exists(call: &Call<'_>) -> Result<ArrayRef> {
 
 fn exists_any(call: &Call<'_>) -> Result<ArrayRef> {
     let (document, names) = (call.text(0)?, call.list(1)?);
-    call.make_boolean(|row| {
-        Ok(names.at(row).as_string_view().iter().flatten().any(|name| has(document.at(row), name)))
-    })
+    call.make_boolean(|row| Ok(names.at(row).as_string_view().iter().flatten().any(|name| has(document.at(row), name))))
 }
 
 fn exists_all(call: &Call<'_>) -> Result<ArrayRef> {
     let (document, names) = (call.text(0)?, call.list(1)?);
-    call.make_boolean(|row| {
-        Ok(names.at(row).as_string_view().iter().flatten().all(|name| has(document.at(row), name)))
-    })
+    call.make_boolean(|row| Ok(names.at(row).as_string_view().iter().flatten().all(|name| has(document.at(row), name))))
 }

@@ -181,10 +181,7 @@ fn width_bucket_array(call: &Call<'_>) -> Result<ArrayRef> {
         let offsets = thresholds.array.value_offsets();
         let (start, end) = (offsets[list] as usize, offsets[list + 1] as usize);
         if (start..end).any(|index| values.is_null(index)) {
-            return Err(SqlError::new(
-                SqlState::NULL_VALUE_NOT_ALLOWED,
-                "thresholds array must not contain NULLs",
-            ));
+            return Err(SqlError::new(SqlState::NULL_VALUE_NOT_ALLOWED, "thresholds array must not contain NULLs"));
         }
         let (mut low, mut high) = (start, end);
         while low < high {

@@ -145,10 +145,7 @@ fn aligned(left: (i128, i8), right: (i128, i8)) -> Result<(i128, i128, i8)> {
         .ok_or_else(decimal::overflow)
 }
 
-fn with_aligned(
-    call: &Call<'_>,
-    function: impl Fn(i128, i128, i8) -> Result<(i128, i8)>,
-) -> Result<ArrayRef> {
+fn with_aligned(call: &Call<'_>, function: impl Fn(i128, i128, i8) -> Result<(i128, i8)>) -> Result<ArrayRef> {
     let ((left, left_scale), (right, right_scale)) = (call.numeric(0)?, call.numeric(1)?);
     call.make_numeric(|row| {
         let (left, right, scale) = aligned((left.at(row), left_scale), (right.at(row), right_scale))?;
@@ -200,9 +197,7 @@ fn significant_scale(value: i128, scale: i8) -> i8 {
 fn scale(call: &Call<'_>) -> Result<ArrayRef> {
     let (value, scale) = call.numeric(0)?;
     let exact = NumericDisplay::of(&call.fields[0]) == NumericDisplay::Scale;
-    call.map::<Int32Type>(|row| {
-        i32::from(if exact { scale } else { significant_scale(value.at(row), scale) })
-    })
+    call.map::<Int32Type>(|row| i32::from(if exact { scale } else { significant_scale(value.at(row), scale) }))
 }
 
 fn min_scale(call: &Call<'_>) -> Result<ArrayRef> {

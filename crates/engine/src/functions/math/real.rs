@@ -341,7 +341,11 @@ fn big_ln(number: Number, scale: u32) -> BigInt {
     let mut value = number.big(working);
     // Bring it near to 1 by powers of 2, which are added back as multiples of ln 2.
     let mut twos = value.bits() as i64 - unit.bits() as i64;
-    if twos >= 0 { value >>= twos } else { value <<= -twos }
+    if twos >= 0 {
+        value >>= twos
+    } else {
+        value <<= -twos
+    }
     let limit = &unit * 3 / 2;
     if value > limit {
         value >>= 1;
@@ -374,7 +378,11 @@ fn big_exp(exponent: &BigInt, scale: u32) -> BigInt {
     for _ in 0..HALVINGS {
         sum = &sum * &sum / &unit;
     }
-    if twos >= 0 { sum <<= twos } else { sum >>= -twos }
+    if twos >= 0 {
+        sum <<= twos
+    } else {
+        sum >>= -twos
+    }
     round(&sum, working, scale)
 }
 

@@ -13,8 +13,12 @@ use crate::functions::overload::{Declaration, immutable};
 
 pub(super) const FUNCTIONS: &[Declaration] = &[
     immutable("pi", "-> float8", |call| call.map::<Float64Type>(|_| std::f64::consts::PI)),
-    immutable("degrees", "float8 -> float8", |call| unary(call, |x| checked(x / RADIANS_PER_DEGREE, x.is_infinite(), true))),
-    immutable("radians", "float8 -> float8", |call| unary(call, |x| checked(x * RADIANS_PER_DEGREE, x.is_infinite(), true))),
+    immutable("degrees", "float8 -> float8", |call| {
+        unary(call, |x| checked(x / RADIANS_PER_DEGREE, x.is_infinite(), true))
+    }),
+    immutable("radians", "float8 -> float8", |call| {
+        unary(call, |x| checked(x * RADIANS_PER_DEGREE, x.is_infinite(), true))
+    }),
     immutable("sin", "float8 -> float8", |call| unary(call, |x| finite(x, f64::sin))),
     immutable("cos", "float8 -> float8", |call| unary(call, |x| finite(x, f64::cos))),
     immutable("tan", "float8 -> float8", |call| unary(call, |x| finite(x, f64::tan))),
@@ -200,20 +204,12 @@ fn cotd(degrees: f64) -> f64 {
 
 /// The arc sine of 0 to 1.
 fn arc_sine(value: f64) -> f64 {
-    if value <= 0.5 {
-        value.asin() / 0.5_f64.asin() * 30.0
-    } else {
-        90.0 - value.acos() / 0.5_f64.acos() * 60.0
-    }
+    if value <= 0.5 { value.asin() / 0.5_f64.asin() * 30.0 } else { 90.0 - value.acos() / 0.5_f64.acos() * 60.0 }
 }
 
 /// The arc cosine of 0 to 1.
 fn arc_cosine(value: f64) -> f64 {
-    if value <= 0.5 {
-        90.0 - value.asin() / 0.5_f64.asin() * 30.0
-    } else {
-        value.acos() / 0.5_f64.acos() * 60.0
-    }
+    if value <= 0.5 { 90.0 - value.asin() / 0.5_f64.asin() * 30.0 } else { value.acos() / 0.5_f64.acos() * 60.0 }
 }
 
 fn asind(value: f64) -> f64 {

@@ -12,7 +12,7 @@ use wharf_values::SqlError;
 
 use super::regex::{Pattern, Patterns, Search};
 use super::syntax::Options;
-use crate::functions::call::{Call, PrimitiveColumn, Result, TextItems, TextColumn, invalid_parameter, list_offset};
+use crate::functions::call::{Call, PrimitiveColumn, Result, TextColumn, TextItems, invalid_parameter, list_offset};
 use crate::functions::overload::{Declaration, immutable};
 
 pub(super) const FUNCTIONS: &[Declaration] = &[
@@ -62,7 +62,11 @@ fn no_global(name: &str, options: Options) -> Result<()> {
 }
 
 /// An optional argument.
-fn optional<'a, T>(call: &'a Call<'_>, index: usize, get: impl Fn(&'a Call<'_>, usize) -> Result<T>) -> Result<Option<T>> {
+fn optional<'a, T>(
+    call: &'a Call<'_>,
+    index: usize,
+    get: impl Fn(&'a Call<'_>, usize) -> Result<T>,
+) -> Result<Option<T>> {
     if index < call.len() { get(call, index).map(Some) } else { Ok(None) }
 }
 
@@ -133,8 +137,7 @@ fn push_groups(search: &Search<'_, '_>, captures: usize, items: &mut TextItems) 
 fn regexp_match(call: &Call<'_>) -> Result<ArrayRef> {
     let text = call.text(0)?;
     let check = |options| {
-        no_global("regexp_match", options)
-            .map_err(|error| error.with_hint("Use the regexp_matches function instead."))
+        no_global("regexp_match", options).map_err(|error| error.with_hint("Use the regexp_matches function instead."))
     };
     let patterns = Patterns::new(call.text(1)?, flags(call, 2)?, check)?;
     call.make_text_list(|row, items| {
@@ -271,7 +274,8 @@ fn replace_matches(
 fn regexp_replace(call: &Call<'_>) -> Result<ArrayRef> {
     let (text, replacement, flags) = (call.text(0)?, call.text(2)?, flags(call, 3)?);
     // A start position without a cast would be taken for flags.
-    if let Some(digit) = flags.and_then(|flags| flags.constant()).filter(|f| f.starts_with(|c: char| c.is_ascii_digit()))
+    if let Some(digit) =
+        flags.and_then(|flags| flags.constant()).filter(|f| f.starts_with(|c: char| c.is_ascii_digit()))
     {
         let message = format!("invalid regular expression option: \"{}\"", &digit[..1]);
         return Err(invalid_parameter(message).with_hint(
@@ -311,9 +315,7 @@ fn regexp_replace_extended(call: &Call<'_>) -> Result<ArrayRef> {
         };
         let text = text.at(row);
         match start_offset(text, start) {
-            Some(from) => {
-                replace_matches(&pattern, text, &replacement_parts(replacement.at(row)), from, nth, out)
-            }
+            Some(from) => replace_matches(&pattern, text, &replacement_parts(replacement.at(row)), from, nth, out),
             None => {
                 out.push_str(text);
                 Ok(())

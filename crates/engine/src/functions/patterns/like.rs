@@ -164,7 +164,8 @@ pub(super) fn similar_to_regex(pattern: &str, escape: Option<&str>) -> Result<St
                     0 => out.push_str("){1,1}?("),
                     1 => out.push_str("){1,1}(?:"),
                     _ => {
-                        let message = "SQL regular expression may not contain more than two escape-double-quote separators";
+                        let message =
+                            "SQL regular expression may not contain more than two escape-double-quote separators";
                         return Err(SqlError::new(SqlState::INVALID_USE_OF_ESCAPE_CHARACTER, message));
                     }
                 }
@@ -215,9 +216,8 @@ fn similar_to_escape(call: &Call<'_>) -> Result<ArrayRef> {
 fn similar_to(call: &Call<'_>) -> Result<ArrayRef> {
     let (text, pattern) = (call.text(0)?, call.text(1)?);
     let escape: Option<TextColumn<'_>> = if call.len() == 3 { Some(call.text(2)?) } else { None };
-    let compile = |pattern: &str, escape: Option<&str>| {
-        Pattern::get(&similar_to_regex(pattern, escape)?, Options::default())
-    };
+    let compile =
+        |pattern: &str, escape: Option<&str>| Pattern::get(&similar_to_regex(pattern, escape)?, Options::default());
     let constant = match (pattern.constant(), escape.map(|escape| escape.constant())) {
         (Some(pattern), None) => Some(compile(pattern, None)?),
         (Some(pattern), Some(Some(escape))) => Some(compile(pattern, Some(escape))?),

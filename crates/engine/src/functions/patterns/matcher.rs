@@ -57,9 +57,17 @@ enum Kind {
     Leaf,
     Concat(Box<Tree>, Box<Tree>),
     Alternate(Vec<Tree>),
-    Iterate { child: Box<Tree>, min: usize, max: Option<usize> },
+    Iterate {
+        child: Box<Tree>,
+        min: usize,
+        max: Option<usize>,
+    },
     Capture(usize, Box<Tree>),
-    Backreference { index: usize, min: usize, max: Option<usize> },
+    Backreference {
+        index: usize,
+        min: usize,
+        max: Option<usize>,
+    },
 }
 
 /// What PostgreSQL's parser keeps of a node: its preference, whether two preferences clash inside, and what it contains.
@@ -113,10 +121,7 @@ const MAX_INSTRUCTIONS: usize = 200_000;
 const MAX_STEPS: u64 = 200_000_000;
 
 fn too_complex() -> SqlError {
-    SqlError::new(
-        SqlState::INVALID_REGULAR_EXPRESSION,
-        "invalid regular expression: regular expression is too complex",
-    )
+    SqlError::new(SqlState::INVALID_REGULAR_EXPRESSION, "invalid regular expression: regular expression is too complex")
 }
 
 impl Matcher {

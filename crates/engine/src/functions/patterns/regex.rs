@@ -106,11 +106,7 @@ impl<'a> Patterns<'a> {
     }
 
     /// The pattern of a row.
-    pub(super) fn at(
-        &self,
-        row: usize,
-        check: impl Fn(Options) -> Result<()>,
-    ) -> Result<(Arc<Pattern>, Options)> {
+    pub(super) fn at(&self, row: usize, check: impl Fn(Options) -> Result<()>) -> Result<(Arc<Pattern>, Options)> {
         if let Some((pattern, options)) = &self.constant {
             return Ok((Arc::clone(pattern), *options));
         }

@@ -297,9 +297,7 @@ fn repetition(
     match ways(inner, &again)? {
         Ways::Fixed { length, prefers } => Some(match max {
             // `{m,m}` has a preference of its own, `{m}` that of what it repeats.
-            Some(max) if max == min => {
-                Ways::Fixed { length: length * min, prefers: prefers || preference.is_some() }
-            }
+            Some(max) if max == min => Ways::Fixed { length: length * min, prefers: prefers || preference.is_some() },
             _ if separate => Ways::Determined,
             _ => Ways::Descending,
         }),
@@ -386,7 +384,9 @@ mod tests {
 
     #[test]
     fn expressions_on_which_the_engines_differ_are_not() {
-        for pattern in ["foo|foobar", "(a|ab)(c|bcd)(d*)", "a?(ab)?", "a.*?b.*c", r"(a)\1", "((a)|b)*", "(a*)*", "a*?b*"] {
+        for pattern in
+            ["foo|foobar", "(a|ab)(c|bcd)(d*)", "a?(ab)?", "a.*?b.*c", r"(a)\1", "((a)|b)*", "(a*)*", "a*?b*"]
+        {
             assert!(!same(pattern), "{pattern}");
         }
     }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, new_null_array};
+use arrow::array::{
+    ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StringViewArray, new_null_array,
+};
 use arrow::datatypes::Schema;
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, stream};
@@ -78,7 +80,10 @@ impl Backend for Double {
             token: Arc::new(Mutex::new(CancellationToken::new())),
             statements: HashMap::new(),
             notices: Vec::new(),
-            changed_settings: vec![("server_version", "15.0 (double)".to_owned()), ("client_encoding", "UTF8".to_owned())],
+            changed_settings: vec![
+                ("server_version", "15.0 (double)".to_owned()),
+                ("client_encoding", "UTF8".to_owned()),
+            ],
             tables: Tables::new(),
             before: None,
             block: TransactionStatus::Idle,
@@ -127,7 +132,10 @@ enum Known {
     /// `COPY table FROM STDIN`
     CopyIn(String),
     /// `COPY (..series..) TO STDOUT`
-    CopyOut { rows: i32, format: &'static str },
+    CopyOut {
+        rows: i32,
+        format: &'static str,
+    },
     /// `SELECT pg_sleep(n)`
     Sleep(f64),
     /// `SELECT 1/0`
@@ -190,9 +198,7 @@ impl Known {
         };
         let known = known
             .or_else(|| Some(Known::Echo(Some(between(sql, "SELECT $1::", " AS v")?.parse().ok()?))))
-            .or_else(|| {
-                Some(Known::Series(number(between(sql, "SELECT i FROM generate_series(1, ", ") AS g(i)")?)?))
-            })
+            .or_else(|| Some(Known::Series(number(between(sql, "SELECT i FROM generate_series(1, ", ") AS g(i)")?)?)))
             .or_else(|| {
                 let rows = between(sql, "SELECT 1/(i - ", ") AS q FROM generate_series(1, 100000) AS g(i)")?;
                 Some(Known::SeriesThenError(number(rows)?))
@@ -331,9 +337,13 @@ impl DoubleSession {
                 self.changed_settings.push(("application_name", name.clone()));
                 Outcome::Complete("SET".to_owned())
             }
-            Known::CopyIn(table) => {
-                Outcome::CopyIn(DoubleCopyIn { table: table.clone(), token, rest: BytesMut::new(), rows: Vec::new(), _count: count })
-            }
+            Known::CopyIn(table) => Outcome::CopyIn(DoubleCopyIn {
+                table: table.clone(),
+                token,
+                rest: BytesMut::new(),
+                rows: Vec::new(),
+                _count: count,
+            }),
             Known::CopyOut { rows, format } => Outcome::CopyOut(copy_out(*rows, *format == "binary")),
             _ => Outcome::Rows(self.rows(prepared, parameters, token, count).await?),
         })
@@ -350,7 +360,8 @@ impl DoubleSession {
         let schema = Arc::new(Schema::new(columns.iter().map(|column| column.field.clone()).collect::<Vec<_>>()));
         let batch = |arrays: Vec<ArrayRef>, rows: usize| {
             let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            RecordBatch::try_new_with_options(schema.clone(), arrays, &options).map_err(|error| SqlError::internal(error.to_string()))
+            RecordBatch::try_new_with_options(schema.clone(), arrays, &options)
+                .map_err(|error| SqlError::internal(error.to_string()))
         };
         let int = |value: i32| Arc::new(Int32Array::from(vec![value])) as ArrayRef;
         let batches = match &prepared.known {
@@ -382,7 +393,8 @@ impl DoubleSession {
             Known::SeriesThenError(rows) => return Ok(series(columns, *rows, Some(*rows), token, count)),
             known => unreachable!("{known:?} gives no rows"),
         };
-        let guarded = stream::iter(batches).chain(stream::once(async move { drop(count) }).filter_map(|()| async { None }));
+        let guarded =
+            stream::iter(batches).chain(stream::once(async move { drop(count) }).filter_map(|()| async { None }));
         Ok(RowStream { columns, batches: guarded.boxed(), tag: "SELECT".to_owned(), counts: true })
     }
 
@@ -438,14 +450,17 @@ fn series(
             let length = if next < 100 { 3 } else { 8192 }.min(left);
             let values = match fails_after {
                 None => Int32Array::from_iter_values(next..next + length),
-                Some(zero) => Int32Array::from_iter_values((next..next + length).map(|i| if i == zero { 0 } else { 1 / (i - zero) })),
+                Some(zero) => Int32Array::from_iter_values(
+                    (next..next + length).map(|i| if i == zero { 0 } else { 1 / (i - zero) }),
+                ),
             };
             // The row at which the division fails is not there any more.
             let length_ok = fails_after.map_or(length, |zero| length.min(zero - next));
             let values: ArrayRef = Arc::new(values.slice(0, length_ok as usize));
             // Others get their turn, as they would with a real engine.
             tokio::task::yield_now().await;
-            let batch = RecordBatch::try_new(schema, vec![values]).map_err(|error| SqlError::internal(error.to_string()));
+            let batch =
+                RecordBatch::try_new(schema, vec![values]).map_err(|error| SqlError::internal(error.to_string()));
             Some((batch, (next + length, count)))
         }
     });
@@ -510,7 +525,10 @@ impl CopyIn for DoubleCopyIn {
             let context = |what| format!("COPY {}, line {}, column a: {what}", self.table, self.rows.len() + 1);
             let a = match a {
                 "\\N" => None,
-                a => Some(a.parse().map_err(|_| SqlError::invalid_text("integer", a).with_context(context(format!("\"{a}\""))))?),
+                a => Some(
+                    a.parse()
+                        .map_err(|_| SqlError::invalid_text("integer", a).with_context(context(format!("\"{a}\""))))?,
+                ),
             };
             self.rows.push((a, Some(b.to_owned()).filter(|b| b != "\\N")));
         }
@@ -524,8 +542,12 @@ impl Session for DoubleSession {
     type CopyIn = DoubleCopyIn;
 
     fn split(&self, sql: &str) -> Result<Vec<String>, SqlError> {
-        let statements: Vec<String> =
-            sql.split(';').map(str::trim).filter(|text| !text.is_empty() && !text.starts_with("--")).map(str::to_owned).collect();
+        let statements: Vec<String> = sql
+            .split(';')
+            .map(str::trim)
+            .filter(|text| !text.is_empty() && !text.starts_with("--"))
+            .map(str::to_owned)
+            .collect();
         statements.iter().try_for_each(|statement| Known::parse(statement).map(|_| ()))?;
         Ok(statements)
     }

@@ -20,7 +20,11 @@ pub(crate) fn dump(message: &PgWireBackendMessage) -> String {
         M::ParameterStatus(status) => format!("ParameterStatus {} = {}", status.name, status.value),
         M::BackendKeyData(_) => "BackendKeyData".to_owned(),
         M::NegotiateProtocolVersion(answer) => {
-            format!("NegotiateProtocolVersion {} [{}]", answer.newest_minor_protocol, answer.unsupported_options.join(" "))
+            format!(
+                "NegotiateProtocolVersion {} [{}]",
+                answer.newest_minor_protocol,
+                answer.unsupported_options.join(" ")
+            )
         }
         M::ParseComplete(_) => "ParseComplete".to_owned(),
         M::CloseComplete(_) => "CloseComplete".to_owned(),

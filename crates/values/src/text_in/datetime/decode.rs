@@ -95,9 +95,7 @@ pub(super) fn decode_time_only(fields: &[Field], context: &Context<'_>) -> Step<
                     let point = field.text.find('.');
                     let seen = decoder.seen | mask::DATE;
                     match point {
-                        Some(_) if may_be_date && last == Some(Kind::Date) => {
-                            decoder.date(&field.text)?
-                        }
+                        Some(_) if may_be_date && last == Some(Kind::Date) => decoder.date(&field.text)?,
                         Some(point) if point > 2 => decoder.run_together(&field.text, seen)?,
                         Some(_) => return Err(BadFormat),
                         None if field.text.len() > 4 => decoder.run_together(&field.text, seen)?,
@@ -126,10 +124,7 @@ pub(super) fn decode_time_only(fields: &[Field], context: &Context<'_>) -> Step<
             return Err(BadFormat);
         }
         // A zone with daylight saving has no offset without a date.
-        let needs_date = decoder
-            .zone
-            .as_ref()
-            .is_some_and(|zone| !zone.has_one_offset());
+        let needs_date = decoder.zone.as_ref().is_some_and(|zone| !zone.has_one_offset());
         if needs_date && decoder.seen & mask::DATE != mask::DATE {
             return Err(BadFormat);
         }

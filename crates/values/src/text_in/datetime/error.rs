@@ -21,17 +21,11 @@ impl DecodeError {
     /// The error in PostgreSQL's words.
     pub(in crate::text_in) fn into_sql(self, text: &[u8], type_name: &str) -> SqlError {
         let text = shown(text);
-        let field = |code| {
-            SqlError::new(
-                code,
-                format!("date/time field value out of range: \"{text}\""),
-            )
-        };
+        let field = |code| SqlError::new(code, format!("date/time field value out of range: \"{text}\""));
         match self {
-            DecodeError::BadFormat => SqlError {
-                code: SqlState::INVALID_DATETIME_FORMAT,
-                ..SqlError::invalid_text(type_name, &text)
-            },
+            DecodeError::BadFormat => {
+                SqlError { code: SqlState::INVALID_DATETIME_FORMAT, ..SqlError::invalid_text(type_name, &text) }
+            }
             DecodeError::FieldOverflow => field(SqlState::DATETIME_FIELD_OVERFLOW),
             DecodeError::MonthDayOverflow => field(SqlState::DATETIME_FIELD_OVERFLOW)
                 .with_hint("Perhaps you need a different \"datestyle\" setting."),
@@ -43,10 +37,9 @@ impl DecodeError {
                 SqlState::INVALID_TIME_ZONE_DISPLACEMENT_VALUE,
                 format!("time zone displacement out of range: \"{text}\""),
             ),
-            DecodeError::UnknownZone(name) => SqlError::new(
-                SqlState::INVALID_PARAMETER_VALUE,
-                format!("time zone \"{name}\" not recognized"),
-            ),
+            DecodeError::UnknownZone(name) => {
+                SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("time zone \"{name}\" not recognized"))
+            }
             DecodeError::NoClock(word) => {
                 SqlError::unsupported(format!("date/time value \"{word}\" is not supported here"))
                     .with_hint("Use current_date or current_timestamp.")

@@ -106,9 +106,7 @@ fn number_field(cursor: &mut Cursor<'_>, field: &mut String) -> Kind {
     cursor.take_while(field, digit);
     match cursor.peek() {
         Some(b':') => {
-            cursor.take_while(field, |byte| {
-                byte.is_ascii_digit() || matches!(byte, b':' | b'.')
-            });
+            cursor.take_while(field, |byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.'));
             Kind::Time
         }
         Some(delimiter @ (b'-' | b'/' | b'.')) => {
@@ -124,9 +122,7 @@ fn number_field(cursor: &mut Cursor<'_>, field: &mut String) -> Kind {
                     Kind::Date
                 }
             } else {
-                cursor.take_while(field, |byte| {
-                    byte.is_ascii_alphanumeric() || byte == delimiter
-                });
+                cursor.take_while(field, |byte| byte.is_ascii_alphanumeric() || byte == delimiter);
                 Kind::Date
             }
         }
@@ -161,9 +157,7 @@ fn signed_field(cursor: &mut Cursor<'_>, field: &mut String) -> Option<Kind> {
     }
     match cursor.peek() {
         Some(byte) if byte.is_ascii_digit() => {
-            cursor.take_while(field, |byte| {
-                byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'-')
-            });
+            cursor.take_while(field, |byte| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'-'));
             Some(Kind::Signed)
         }
         Some(byte) if byte.is_ascii_alphabetic() => {

@@ -21,12 +21,7 @@ pub(in crate::text_in) fn read_clock(text: &str) -> Step<Clock> {
     let (hour, rest) = leading_integer::<i64>(text)?;
     let rest = rest.strip_prefix(':').ok_or(BadFormat)?;
     let (minute, rest) = leading_integer::<i32>(rest)?;
-    let mut clock = Clock {
-        hour,
-        minute,
-        second: 0,
-        micro: 0,
-    };
+    let mut clock = Clock { hour, minute, second: 0, micro: 0 };
     if rest.starts_with('.') {
         // Two numbers and a fraction are minutes and seconds.
         clock.micro = fraction_micros(rest)?;
@@ -54,11 +49,7 @@ pub(in crate::text_in) fn read_clock(text: &str) -> Step<Clock> {
 /// Reads `+hh`, `+hhmm`, `+hh:mm`, `+hh:mm:ss` into seconds east of UTC.
 pub(in crate::text_in) fn offset(text: &str) -> Step<i32> {
     let overflow = |error| {
-        if error == FieldOverflow {
-            DecodeError::OffsetOverflow
-        } else {
-            error
-        }
+        if error == FieldOverflow { DecodeError::OffsetOverflow } else { error }
     };
     let west = match text.as_bytes().first() {
         Some(b'+') => false,
@@ -76,10 +67,7 @@ pub(in crate::text_in) fn offset(text: &str) -> Step<i32> {
         minutes = hours % 100;
         hours /= 100;
     }
-    if !(0..=MAX_OFFSET_HOURS).contains(&hours)
-        || !(0..60).contains(&minutes)
-        || !(0..60).contains(&seconds)
-    {
+    if !(0..=MAX_OFFSET_HOURS).contains(&hours) || !(0..60).contains(&minutes) || !(0..60).contains(&seconds) {
         return Err(DecodeError::OffsetOverflow);
     }
     if !rest.is_empty() {
@@ -94,9 +82,7 @@ pub(in crate::text_in) fn leading_integer<N: std::str::FromStr>(text: &str) -> S
 where
     N: From<u8>,
 {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     if end == 0 {
         return Ok((N::from(0), text));
     }
@@ -116,9 +102,7 @@ pub(super) fn integer(text: &str) -> Step<i32> {
 pub(in crate::text_in) fn parse_fraction(text: &str) -> Step<f64> {
     match text.strip_prefix('.') {
         Some("") => Ok(0.0),
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            text.parse().map_err(|_| BadFormat)
-        }
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().map_err(|_| BadFormat),
         _ => Err(BadFormat),
     }
 }

@@ -7,8 +7,8 @@ use super::error::Step;
 use super::numbers::{fraction_micros, integer, offset, parse_fraction, read_clock};
 use super::words::{AmPm, Prefix, Word, date_word};
 use crate::calendar::{
-    MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, SECONDS_PER_DAY,
-    UNIX_EPOCH_JULIAN, civil_from_days, days_from_civil, days_in_month,
+    MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, SECONDS_PER_DAY, UNIX_EPOCH_JULIAN,
+    civil_from_days, days_from_civil, days_in_month,
 };
 use crate::format::DateOrder;
 use crate::time_zone::TimeZone;
@@ -158,8 +158,7 @@ impl<'a> Decoder<'a> {
     }
 
     pub(super) fn named_zone(&mut self, text: &str) -> Step<u32> {
-        let zone =
-            TimeZone::by_name(text).ok_or_else(|| DecodeError::UnknownZone(text.to_owned()))?;
+        let zone = TimeZone::by_name(text).ok_or_else(|| DecodeError::UnknownZone(text.to_owned()))?;
         self.zone = Some(Zone::Named(zone));
         Ok(mask::ZONE)
     }
@@ -214,9 +213,7 @@ impl<'a> Decoder<'a> {
                 self.set_julian(value)?;
                 match fraction {
                     Some(fraction) => {
-                        self.set_micros_of_day(
-                            (parse_fraction(fraction)? * MICROS_PER_DAY as f64) as i64,
-                        );
+                        self.set_micros_of_day((parse_fraction(fraction)? * MICROS_PER_DAY as f64) as i64);
                         mask::DATE | mask::TIME
                     }
                     None => mask::DATE,
@@ -285,11 +282,7 @@ impl<'a> Decoder<'a> {
                 return Err(BadFormat);
             };
             let same = |c: char| {
-                if first.is_ascii_digit() {
-                    c.is_ascii_digit()
-                } else {
-                    c.is_ascii_alphabetic()
-                }
+                if first.is_ascii_digit() { c.is_ascii_digit() } else { c.is_ascii_alphabetic() }
             };
             let end = rest.find(|c: char| !same(c)).unwrap_or(rest.len());
             parts.push(&rest[..end]);
@@ -300,10 +293,7 @@ impl<'a> Decoder<'a> {
         let mut set = 0;
         let mut text_month = false;
         // A month's name first, since it leaves no doubt about the rest.
-        for part in parts
-            .iter()
-            .filter(|part| part.starts_with(|c: char| c.is_ascii_alphabetic()))
-        {
+        for part in parts.iter().filter(|part| part.starts_with(|c: char| c.is_ascii_alphabetic())) {
             match date_word(part) {
                 Some(Word::Month(month)) if seen & mask::MONTH == 0 => {
                     self.moment.month = month;
@@ -315,10 +305,7 @@ impl<'a> Decoder<'a> {
                 _ => return Err(BadFormat),
             }
         }
-        for part in parts
-            .iter()
-            .filter(|part| part.starts_with(|c: char| c.is_ascii_digit()))
-        {
+        for part in parts.iter().filter(|part| part.starts_with(|c: char| c.is_ascii_digit())) {
             let part_set = self.number(part, text_month, seen)?;
             if part_set & seen != 0 {
                 return Err(BadFormat);
@@ -368,11 +355,7 @@ impl<'a> Decoder<'a> {
         } else if date == mask::YEAR || date == mask::DAY {
             mask::MONTH
         } else if date == mask::MONTH {
-            if text_month && year_first {
-                mask::YEAR
-            } else {
-                mask::DAY
-            }
+            if text_month && year_first { mask::YEAR } else { mask::DAY }
         } else if date == mask::YEAR | mask::MONTH {
             if text_month && text.len() >= 3 && self.short_year {
                 // The number taken for the year was the day.
@@ -419,11 +402,7 @@ impl<'a> Decoder<'a> {
         if seen & mask::TIME != mask::TIME && matches!(digits.len(), 4 | 6) {
             self.moment.hour = integer(&digits[..2])?;
             self.moment.minute = integer(&digits[2..4])?;
-            self.moment.second = if digits.len() == 6 {
-                integer(&digits[4..])?
-            } else {
-                0
-            };
+            self.moment.second = if digits.len() == 6 { integer(&digits[4..])? } else { 0 };
             return Ok(mask::TIME);
         }
         Err(BadFormat)
@@ -460,9 +439,7 @@ impl<'a> Decoder<'a> {
         if self.seen & mask::DAY != 0 && !(1..=31).contains(&moment.day) {
             return Err(DecodeError::MonthDayOverflow);
         }
-        if self.seen & mask::DATE == mask::DATE
-            && moment.day > days_in_month(moment.year, moment.month as u32) as i32
-        {
+        if self.seen & mask::DATE == mask::DATE && moment.day > days_in_month(moment.year, moment.month as u32) as i32 {
             return Err(FieldOverflow);
         }
         Ok(())
@@ -483,24 +460,13 @@ impl<'a> Decoder<'a> {
 
     /// Nothing later than 24:00:00.
     pub(super) fn check_time(&self) -> Step<()> {
-        let Moment {
-            hour,
-            minute,
-            second,
-            micro,
-            ..
-        } = self.moment;
+        let Moment { hour, minute, second, micro, .. } = self.moment;
         let fits = (0..=24).contains(&hour)
             && (0..60).contains(&minute)
             && (0..=60).contains(&second)
             && (0..=1_000_000).contains(&micro);
-        let micros =
-            || i64::from(hour * 3600 + minute * 60 + second) * MICROS_PER_SECOND + i64::from(micro);
-        if fits && micros() <= MICROS_PER_DAY {
-            Ok(())
-        } else {
-            Err(FieldOverflow)
-        }
+        let micros = || i64::from(hour * 3600 + minute * 60 + second) * MICROS_PER_SECOND + i64::from(micro);
+        if fits && micros() <= MICROS_PER_DAY { Ok(()) } else { Err(FieldOverflow) }
     }
 
     /// Finds the offset, now that the date is known.

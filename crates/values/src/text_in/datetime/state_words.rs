@@ -81,12 +81,7 @@ impl Decoder<'_> {
     }
 
     /// Words that mean the same in dates and times.
-    pub(super) fn common_word(
-        &mut self,
-        word: Word,
-        next: Option<Kind>,
-        needs_date: bool,
-    ) -> Step<u32> {
+    pub(super) fn common_word(&mut self, word: Word, next: Option<Kind>, needs_date: bool) -> Step<u32> {
         match word {
             Word::DaylightModifier => {
                 self.moment.offset += 3600;
@@ -168,19 +163,10 @@ impl Decoder<'_> {
 
     /// The session's date and time of day when the transaction began.
     pub(super) fn local_now(&mut self, word: &str) -> Step<(i64, i64)> {
-        let now = self
-            .context
-            .now
-            .ok_or_else(|| DecodeError::NoClock(word.to_owned()))?;
-        let offset = self
-            .context
-            .zone
-            .offset_at_utc(now.div_euclid(MICROS_PER_SECOND));
+        let now = self.context.now.ok_or_else(|| DecodeError::NoClock(word.to_owned()))?;
+        let offset = self.context.zone.offset_at_utc(now.div_euclid(MICROS_PER_SECOND));
         self.moment.offset = offset;
         let local = now + i64::from(offset) * MICROS_PER_SECOND;
-        Ok((
-            local.div_euclid(MICROS_PER_DAY),
-            local.rem_euclid(MICROS_PER_DAY),
-        ))
+        Ok((local.div_euclid(MICROS_PER_DAY), local.rem_euclid(MICROS_PER_DAY)))
     }
 }

@@ -75,12 +75,8 @@ pub(in crate::text_in) fn date_word(word: &str) -> Option<Word> {
         "tomorrow" => Word::Special(Special::Tomorrow),
         "yesterday" => Word::Special(Special::Yesterday),
         "allballs" => Word::Special(Special::Midnight),
-        "ad" => Word::Era {
-            before_christ: false,
-        },
-        "bc" => Word::Era {
-            before_christ: true,
-        },
+        "ad" => Word::Era { before_christ: false },
+        "bc" => Word::Era { before_christ: true },
         "am" => Word::AmPm(AmPm::Am),
         "pm" => Word::AmPm(AmPm::Pm),
         "at" | "on" => Word::Ignored,
@@ -96,9 +92,8 @@ pub(in crate::text_in) fn date_word(word: &str) -> Option<Word> {
         "oct" | "october" => Word::Month(10),
         "nov" | "november" => Word::Month(11),
         "dec" | "december" => Word::Month(12),
-        "sun" | "sunday" | "mon" | "monday" | "tue" | "tues" | "tuesday" | "wed" | "weds"
-        | "wednesday" | "thu" | "thur" | "thurs" | "thursday" | "fri" | "friday" | "sat"
-        | "saturday" => Word::DayOfWeek,
+        "sun" | "sunday" | "mon" | "monday" | "tue" | "tues" | "tuesday" | "wed" | "weds" | "wednesday" | "thu"
+        | "thur" | "thurs" | "thursday" | "fri" | "friday" | "sat" | "saturday" => Word::DayOfWeek,
         "y" => Word::Prefix(Prefix::Year),
         "m" => Word::Prefix(Prefix::Month),
         "d" => Word::Prefix(Prefix::Day),
