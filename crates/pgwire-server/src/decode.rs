@@ -7,7 +7,7 @@
 
 /// A client's message. Names are empty for the unnamed statement and portal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Message<'a> {
+pub(crate) enum Message<'a> {
     /// A simple query.
     Query(&'a str),
     /// Prepare a statement.
@@ -50,22 +50,22 @@ pub enum Message<'a> {
 
 /// The body of a `Bind` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bind<'a> {
+pub(crate) struct Bind<'a> {
     /// The portal to make.
-    pub portal: &'a str,
+    pub(crate) portal: &'a str,
     /// The statement to make it from.
-    pub statement: &'a str,
+    pub(crate) statement: &'a str,
     /// The formats of the parameters: none, one for all, or one each.
-    pub parameter_formats: Vec<i16>,
+    pub(crate) parameter_formats: Vec<i16>,
     /// The values; `None` is NULL.
-    pub parameters: Vec<Option<&'a [u8]>>,
+    pub(crate) parameters: Vec<Option<&'a [u8]>>,
     /// The formats of the result's columns: none, one for all, or one each.
-    pub result_formats: Vec<i16>,
+    pub(crate) result_formats: Vec<i16>,
 }
 
 /// What a `Describe` or `Close` is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target<'a> {
+pub(crate) enum Target<'a> {
     /// A prepared statement.
     Statement(&'a str),
     /// A portal.
@@ -74,7 +74,7 @@ pub enum Target<'a> {
 
 /// Why a body could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
+pub(crate) enum DecodeError {
     /// The body ends before its message does.
     #[error("insufficient data left in message")]
     Truncated,
@@ -107,7 +107,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Reads text, or says which bytes are not UTF-8.
-pub fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
+pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
     std::str::from_utf8(bytes).map_err(|error| {
         // PostgreSQL shows as many bytes as the character's first byte announces, as far as they are there.
         let rest = &bytes[error.valid_up_to()..];
@@ -122,7 +122,7 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
 }
 
 /// Decodes the body of a message of type `kind`.
-pub fn decode(kind: u8, body: &[u8]) -> Result<Message<'_>, DecodeError> {
+pub(crate) fn decode(kind: u8, body: &[u8]) -> Result<Message<'_>, DecodeError> {
     let mut reader = Reader { rest: body };
     let message = match kind {
         b'Q' => Message::Query(reader.string()?),
@@ -145,7 +145,7 @@ pub fn decode(kind: u8, body: &[u8]) -> Result<Message<'_>, DecodeError> {
 }
 
 /// Decodes the body of the first password message of SASL: the mechanism the client chose, and its first message.
-pub fn sasl_initial_response(body: &[u8]) -> Result<(&str, &[u8]), DecodeError> {
+pub(crate) fn sasl_initial_response(body: &[u8]) -> Result<(&str, &[u8]), DecodeError> {
     let mut reader = Reader { rest: body };
     let mechanism = reader.string()?;
     let length = reader.u32()?;

@@ -15,9 +15,7 @@ use crate::decode::{Bind, Target, utf8};
 use crate::encode::{Format, Formats, messages};
 use crate::error::{Failure, protocol_violation};
 use crate::portal::{Completion, Portal, PortalState, RowCursor};
-use crate::protocol::{Connection, failed_block, watched};
-
-type PreparedOf<B> = <<B as Backend>::Session as Session>::Prepared;
+use crate::protocol::{Connection, PreparedOf, failed_block, watched};
 
 impl<B: Backend> Connection<'_, B> {
     /// Answers a `Parse`.
@@ -100,7 +98,7 @@ impl<B: Backend> Connection<'_, B> {
         }
         let out = &mut self.wire.output;
         if let Target::Statement(_) = target {
-            messages::parameter_description(out, prepared.as_ref().map_or(&[], |prepared| prepared.parameters()));
+            messages::parameter_description(out, prepared.as_ref().map_or(&[][..], |prepared| prepared.parameters()));
         }
         match columns {
             Some(columns) => messages::row_description(out, columns, formats),

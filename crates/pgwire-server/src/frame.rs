@@ -7,26 +7,26 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 /// The longest message of those types that have no reason to be long (PostgreSQL's `PQ_SMALL_MESSAGE_LIMIT`).
-pub const SMALL_MESSAGE_BYTES: usize = 10_000;
+pub(crate) const SMALL_MESSAGE_BYTES: usize = 10_000;
 
 /// The longest password message (PostgreSQL's `PG_MAX_AUTH_TOKEN_LENGTH`).
-pub const PASSWORD_MESSAGE_BYTES: usize = 65_535;
+pub(crate) const PASSWORD_MESSAGE_BYTES: usize = 65_535;
 
 /// The bytes before a body: type and length.
 const HEADER_BYTES: usize = 5;
 
 /// A message as it was cut from the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// The message's type byte.
-    pub kind: u8,
+    pub(crate) kind: u8,
     /// Everything after the length.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// What may come now, and how long it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub(crate) enum Expect {
     /// Only password messages.
     Password,
     /// Queries and everything else of a session; `large` is the longest that statements and data may be.
@@ -38,7 +38,7 @@ pub enum Expect {
 
 /// Why the stream cannot be cut any further: what follows is no message, so the connection must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FrameError {
+pub(crate) enum FrameError {
     /// A type byte that no client sends.
     #[error("invalid frontend message type {0}")]
     UnknownType(u8),
@@ -89,7 +89,7 @@ fn header(input: &[u8], expect: Expect) -> Result<Option<(u8, usize)>, FrameErro
 }
 
 /// Cuts the first message off `input`; `None` when it is not all there yet.
-pub fn next_frame(input: &mut BytesMut, expect: Expect) -> Result<Option<Frame>, FrameError> {
+pub(crate) fn next_frame(input: &mut BytesMut, expect: Expect) -> Result<Option<Frame>, FrameError> {
     let Some((kind, body_bytes)) = header(input, expect)? else {
         return Ok(None);
     };
@@ -102,7 +102,7 @@ pub fn next_frame(input: &mut BytesMut, expect: Expect) -> Result<Option<Frame>,
 }
 
 /// The length of the message `input` begins with, header included, as far as it can be told.
-pub fn claimed_bytes(input: &[u8], expect: Expect) -> Option<usize> {
+pub(crate) fn claimed_bytes(input: &[u8], expect: Expect) -> Option<usize> {
     let (_, body_bytes) = header(input, expect).ok()??;
     Some(HEADER_BYTES + body_bytes)
 }

@@ -9,9 +9,9 @@
 //!   nor sessions and are fuzzed alone (`fuzz/`).
 //! - A connection is one task; nothing is spawned for a statement; what is sent for a pipeline is sent in one write.
 //!
-//! The life of a connection: [`listener`] accepts → [`startup`] encrypts and reads who it is → [`authentication`] →
-//! [`protocol`] answers messages, the simple ones in [`simple`], the extended ones in [`extended`] with their [`portal`]s,
-//! COPY in [`copy`]; rows are written by [`encode`]. Messages come in through [`wire`].
+//! The life of a connection: `listener` accepts → `startup` encrypts and reads who it is → `authentication` →
+//! `protocol` answers messages, the simple ones in `simple`, the extended ones in `extended` with their `portal`s, COPY in
+//! `copy`; rows are written by `encode`. Messages come in through `wire`.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod authentication;

@@ -27,7 +27,7 @@ use crate::wire::Wire;
 const MAX_COLUMNS: usize = 1664;
 
 /// The statement type of a backend.
-type PreparedOf<B> = <<B as Backend>::Session as Session>::Prepared;
+pub(crate) type PreparedOf<B> = <<B as Backend>::Session as Session>::Prepared;
 
 /// A session at work.
 pub(crate) struct Connection<'a, B: Backend> {

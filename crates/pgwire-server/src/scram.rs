@@ -10,9 +10,9 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
 /// The mechanism without channel binding.
-pub const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
+pub(crate) const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
 /// The mechanism with channel binding.
-pub const SCRAM_SHA_256_PLUS: &str = "SCRAM-SHA-256-PLUS";
+pub(crate) const SCRAM_SHA_256_PLUS: &str = "SCRAM-SHA-256-PLUS";
 
 /// PostgreSQL's default number of iterations.
 const DEFAULT_ITERATIONS: u32 = 4096;
@@ -23,7 +23,7 @@ type Key = [u8; 32];
 
 /// What the server keeps of a password: it can check a proof, but not make one.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Verifier {
+pub(crate) struct Verifier {
     iterations: u32,
     salt: Vec<u8>,
     stored_key: Key,
@@ -34,7 +34,7 @@ pub struct Verifier {
 
 /// Why an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ScramError {
+pub(crate) enum ScramError {
     /// A message is not what the RFC says; the text is PostgreSQL's detail.
     #[error("malformed SCRAM message")]
     Malformed(&'static str),
@@ -54,7 +54,7 @@ pub enum ScramError {
 
 impl Verifier {
     /// Reads PostgreSQL's form, `SCRAM-SHA-256$4096:salt$StoredKey:ServerKey`.
-    pub fn parse(text: &str) -> Option<Verifier> {
+    pub(crate) fn parse(text: &str) -> Option<Verifier> {
         let rest = text.strip_prefix("SCRAM-SHA-256$")?;
         let (parameters, keys) = rest.split_once('$')?;
         let (iterations, salt) = parameters.split_once(':')?;
@@ -71,7 +71,7 @@ impl Verifier {
 
     /// A verifier for a user without a password. The salt depends on the user's name and the server's secret alone, so
     /// that asking twice shows the same one, as for a real user.
-    pub fn mock(user: &str, secret: &[u8; 32]) -> Verifier {
+    pub(crate) fn mock(user: &str, secret: &[u8; 32]) -> Verifier {
         let digest = hmac(secret, &[b"salt", user.as_bytes()]);
         Verifier {
             iterations: DEFAULT_ITERATIONS,
@@ -85,7 +85,7 @@ impl Verifier {
 
 /// The channel the exchange runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Channel<'a> {
+pub(crate) enum Channel<'a> {
     /// Nothing the client could be bound to: no TLS, or a certificate without a usable hash.
     Unbindable,
     /// TLS; the hash of the server's certificate (`tls-server-end-point`, RFC 5929).
@@ -93,7 +93,7 @@ pub enum Channel<'a> {
 }
 
 /// The server after its first message: it waits for the proof.
-pub struct Exchange {
+pub(crate) struct Exchange {
     verifier: Verifier,
     /// What the client's `c=` attribute must decode to.
     expected_binding: Vec<u8>,
@@ -105,7 +105,7 @@ pub struct Exchange {
 impl Exchange {
     /// Takes the client's first message, `n,,n=user,r=nonce`, and gives the exchange and the server's first message.
     /// `server_nonce` must be fresh, printable and without commas.
-    pub fn begin(
+    pub(crate) fn begin(
         mechanism: &str,
         message: &[u8],
         verifier: Verifier,
@@ -143,7 +143,7 @@ impl Exchange {
     }
 
     /// Takes the client's final message, `c=binding,r=nonce,p=proof`, checks the proof and gives the server's own.
-    pub fn finish(self, message: &[u8]) -> Result<String, ScramError> {
+    pub(crate) fn finish(self, message: &[u8]) -> Result<String, ScramError> {
         let message = text(message)?;
         let (without_proof, proof) =
             message.rsplit_once(",p=").ok_or(ScramError::Malformed("Expected the attribute \"p\"."))?;

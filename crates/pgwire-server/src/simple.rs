@@ -17,7 +17,7 @@ impl<B: Backend> Connection<'_, B> {
         let statements = self.session.split(sql)?;
         let Some((last, earlier)) = statements.split_last() else {
             messages::empty_query_response(&mut self.wire.output);
-            return Ok(self.end_implicit(true).await?);
+            return self.end_implicit(true).await;
         };
         if !earlier.is_empty() {
             self.session.begin_implicit();

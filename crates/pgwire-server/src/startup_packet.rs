@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use crate::decode::{DecodeError, Reader};
 
 /// The longest packet (PostgreSQL's `MAX_STARTUP_PACKET_LENGTH`).
-pub const MAX_STARTUP_BYTES: usize = 10_000;
+pub(crate) const MAX_STARTUP_BYTES: usize = 10_000;
 
 /// The longest key of a cancel request in protocol 3.2.
 const MAX_CANCEL_KEY_BYTES: usize = 256;
@@ -20,7 +20,7 @@ const GSS_ENCRYPTION_REQUEST: u32 = 80_877_104;
 
 /// The first packets of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartupPacket {
+pub(crate) enum StartupPacket {
     /// Would the server go on under TLS?
     TlsRequest,
     /// Would the server go on under GSSAPI encryption?
@@ -43,28 +43,28 @@ pub enum StartupPacket {
 
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ProtocolVersion {
+pub(crate) struct ProtocolVersion {
     /// 3 for every version in use.
-    pub major: u16,
+    pub(crate) major: u16,
     /// 0 or 2.
-    pub minor: u16,
+    pub(crate) minor: u16,
 }
 
 impl ProtocolVersion {
     /// Protocol 3.0, that of PostgreSQL 7.4 to 17.
-    pub const V3_0: ProtocolVersion = ProtocolVersion { major: 3, minor: 0 };
+    pub(crate) const V3_0: ProtocolVersion = ProtocolVersion { major: 3, minor: 0 };
     /// Protocol 3.2, which came with PostgreSQL 18.
-    pub const V3_2: ProtocolVersion = ProtocolVersion { major: 3, minor: 2 };
+    pub(crate) const V3_2: ProtocolVersion = ProtocolVersion { major: 3, minor: 2 };
 
     /// The version as one number, as it goes over the wire.
-    pub fn number(self) -> u32 {
-        u32::from(self.major) << 16 | u32::from(self.minor)
+    pub(crate) fn number(self) -> u32 {
+        (u32::from(self.major) << 16) | u32::from(self.minor)
     }
 }
 
 /// Why a connection's first bytes are no packet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StartupError {
+pub(crate) enum StartupError {
     /// The length is less than a version takes, or more than 10,000.
     #[error("invalid length of startup packet")]
     InvalidLength,
@@ -83,7 +83,7 @@ pub enum StartupError {
 }
 
 /// Cuts the first packet off `input`; `None` when it is not all there yet.
-pub fn next_packet(input: &mut BytesMut) -> Result<Option<StartupPacket>, StartupError> {
+pub(crate) fn next_packet(input: &mut BytesMut) -> Result<Option<StartupPacket>, StartupError> {
     let Some(length) = input.first_chunk::<4>() else {
         return Ok(None);
     };

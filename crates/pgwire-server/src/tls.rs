@@ -103,10 +103,10 @@ fn der_value(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     }
     let (length, rest) = rest.split_first()?;
     match *length {
-        short @ 0..0x80 => rest.split_at_checked(usize::from(short)),
+        short @ 0..=0x7f => rest.split_at_checked(usize::from(short)),
         long @ 0x81..=0x84 => {
             let (length, rest) = rest.split_at_checked(usize::from(long & 0x7f))?;
-            let length = length.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+            let length = length.iter().fold(0_usize, |length, byte| (length << 8) | usize::from(*byte));
             rest.split_at_checked(length)
         }
         _ => None,

@@ -55,7 +55,7 @@ const LIFE_MILLISECONDS: std::ops::Range<u64> = 50..1_500;
 /// A failpoint that was not reached by then is not on the path.
 const FAILPOINT_LIMIT: Duration = Duration::from_secs(60);
 /// Raft snapshots are taken this often, so that their failpoints are reached.
-const SNAPSHOT_EVERY: (&str, &str) = ("WHARF_CATALOG__SNAPSHOT_EVERY_ENTRIES", "200");
+const SNAPSHOT_EVERY: (&str, &str) = ("WHARF_CATALOG__SNAPSHOT_EVERY_ENTRIES", "20");
 
 /// Runs the command; the exit code is 1 when anything was lost, halved, or slow to come back.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {

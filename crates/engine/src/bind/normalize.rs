@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Distinct, Expr, Function,
-    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query,
+    FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart, Query,
     Select, SelectItem, SetExpr, Statement, TableFactor, TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut,
     VisitorMut,
 };
@@ -51,6 +51,25 @@ impl VisitorMut for Normalizer {
             && select.projection.iter().any(|item| matches!(item, SelectItem::ExprWithAliases { .. }))
         {
             return refuse("this form of DISTINCT ON is not supported", "Name each column once.");
+        }
+        for item in &select.projection {
+            // PostgreSQL joins strings on successive lines; the parser takes the second for a name.
+            if let SelectItem::ExprWithAlias { alias, .. } = item
+                && alias.quote_style == Some('\'')
+            {
+                let message = format!("syntax error at or near \"'{}'\"", alias.value);
+                return ControlFlow::Break(Box::new(SqlError::new(SqlState::SYNTAX_ERROR, message)));
+            }
+        }
+        for table in &select.from {
+            for join in &table.joins {
+                if let JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) = &join.join_operator {
+                    return refuse(
+                        "FULL JOIN with USING or NATURAL is not supported",
+                        "Write FULL JOIN .. ON a.k = b.k and coalesce(a.k, b.k).",
+                    );
+                }
+            }
         }
         names::name_select_items(select);
         for item in &mut select.projection {
@@ -179,7 +198,15 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![*expr]),
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![*expr]),
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => call("bitwise_not", vec![*expr]),
-        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => negate(expr),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => negate(*expr),
+        Expr::IsNull(inner) if matches!(*inner, Expr::Tuple(_)) => match *inner {
+            Expr::Tuple(row) => row_null(row, false),
+            other => Expr::IsNull(Box::new(other)),
+        },
+        Expr::IsNotNull(inner) if matches!(*inner, Expr::Tuple(_)) => match *inner {
+            Expr::Tuple(row) => row_null(row, true),
+            other => Expr::IsNotNull(Box::new(other)),
+        },
         // `OPERATOR(pg_catalog.~)`, as psql writes them.
         Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(parts), right } => {
             match parts.last().and_then(|symbol| named_operator(symbol)) {
@@ -218,6 +245,7 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         Expr::Value(ValueWithSpan { value: Value::NationalStringLiteral(text), span }) => {
             Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span })
         }
+        Expr::Function(function) if names::last_part(&function.name) == "row" => as_row(Expr::Function(function)),
         Expr::Function(function) => rewrite_function(function)?,
         Expr::CompoundFieldAccess { root, access_chain } => {
             if access_chain.iter().any(|access| matches!(access, AccessExpr::Dot(_))) {
@@ -229,9 +257,44 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
     })
 }
 
-/// The smallest integers have no positive counterpart, so the sign belongs to the literal.
-fn negate(expr: Box<Expr>) -> Expr {
-    Expr::UnaryOp { op: UnaryOperator::Minus, expr }
+/// A sign binds tighter than `^`: `-2 ^ 2` is 4.
+fn negate(expr: Expr) -> Expr {
+    match expr {
+        Expr::BinaryOp { left, op: BinaryOperator::PGExp, right } => {
+            Expr::BinaryOp { left: Box::new(negate(*left)), op: BinaryOperator::PGExp, right }
+        }
+        other => Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(other) },
+    }
+}
+
+/// `row(a, b)` is `(a, b)`.
+fn as_row(expr: Expr) -> Expr {
+    match expr {
+        Expr::Function(function) if names::last_part(&function.name) == "row" => match function.args {
+            FunctionArguments::List(list) => Expr::Tuple(
+                list.args
+                    .into_iter()
+                    .filter_map(|argument| match argument {
+                        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+                        _ => None,
+                    })
+                    .collect(),
+            ),
+            _ => Expr::Tuple(Vec::new()),
+        },
+        other => other,
+    }
+}
+
+/// A row is NULL when all its values are, and not NULL when none is.
+fn row_null(row: Vec<Expr>, not: bool) -> Expr {
+    let test = |expr: Expr| if not { Expr::IsNotNull(Box::new(expr)) } else { Expr::IsNull(Box::new(expr)) };
+    let all = row.into_iter().map(test).reduce(|left, right| Expr::BinaryOp {
+        left: Box::new(left),
+        op: BinaryOperator::And,
+        right: Box::new(right),
+    });
+    Expr::Nested(Box::new(all.unwrap_or(Expr::Value(Value::Boolean(!not).with_empty_span()))))
 }
 
 fn named_operator(symbol: &str) -> Option<BinaryOperator> {

@@ -53,7 +53,7 @@ impl InsertPlan {
         let targets = target_columns(insert, &table)?;
         let plan = match &insert.source {
             Some(source) => {
-                let source = with_defaults(source, &table, &targets);
+                let source = with_defaults(source, &table, &targets)?;
                 let plan = session.plan_query(&source, parameters, context).await?;
                 assign(plan, &table, &targets, is_constant_source(&source), context)?
             }
@@ -103,20 +103,49 @@ fn target_columns(insert: &ast::Insert, table: &Table) -> Result<Vec<usize>, Sql
     Ok(targets)
 }
 
-/// `VALUES (1, DEFAULT)`: the word stands for the column's default.
-fn with_defaults(source: &ast::Query, table: &Table, targets: &[usize]) -> ast::Query {
+/// The cells of a VALUES list as PostgreSQL reads them in an INSERT: the word DEFAULT stands for the column's default, and
+/// a string is a value of the column's type, whatever the other rows have there.
+fn with_defaults(source: &ast::Query, table: &Table, targets: &[usize]) -> Result<ast::Query, SqlError> {
     let mut source = source.clone();
-    if let ast::SetExpr::Values(values) = source.body.as_mut() {
-        for row in &mut values.rows {
-            for (cell, target) in row.content.iter_mut().zip(targets) {
-                if matches!(cell, ast::Expr::Identifier(word) if word.quote_style.is_none() && fold(word) == "default")
-                {
+    let ast::SetExpr::Values(values) = source.body.as_mut() else { return Ok(source) };
+    let several = values.rows.len() > 1;
+    let types = targets.iter().map(|target| written_type(&table.columns[*target])).collect::<Result<Vec<_>, _>>()?;
+    for row in &mut values.rows {
+        for ((cell, target), data_type) in row.content.iter_mut().zip(targets).zip(&types) {
+            match (&*cell, data_type) {
+                (ast::Expr::Identifier(word), _) if word.quote_style.is_none() && fold(word) == "default" => {
                     *cell = default_expression(&table.columns[*target]);
                 }
+                (ast::Expr::Value(value), Some(data_type))
+                    if several && matches!(value.value, ast::Value::SingleQuotedString(_)) =>
+                {
+                    *cell = ast::Expr::Cast {
+                        kind: ast::CastKind::DoubleColon,
+                        expr: Box::new(cell.clone()),
+                        data_type: data_type.clone(),
+                        array: false,
+                        format: None,
+                    };
+                }
+                _ => {}
             }
         }
     }
-    source
+    Ok(source)
+}
+
+/// A column's type as a statement writes it; none for strings, which keep their own rules for length.
+fn written_type(column: &wharf_catalog::Column) -> Result<Option<ast::DataType>, SqlError> {
+    if column.ty.is_string() {
+        return Ok(None);
+    }
+    let statement = crate::statement::parse(&format!("SELECT NULL::{}", column.ty))?.pop();
+    let Some(ast::Statement::Query(query)) = statement else { return Ok(None) };
+    let ast::SetExpr::Select(select) = *query.body else { return Ok(None) };
+    Ok(match select.projection.into_iter().next() {
+        Some(ast::SelectItem::UnnamedExpr(ast::Expr::Cast { data_type, .. })) => Some(data_type),
+        _ => None,
+    })
 }
 
 /// The expression a column takes when nothing is given for it.

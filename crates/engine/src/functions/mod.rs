@@ -103,3 +103,6 @@ pub(crate) fn parameter_names(name: &str) -> Option<&'static [&'static str]> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

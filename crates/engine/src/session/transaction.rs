@@ -85,6 +85,10 @@ impl Transaction {
             commit::append(&engine.warehouse, &base, files.clone()).await
         }
         .map_err(|error| from_lake(&error))?;
+        if new == current {
+            // Nothing to change, such as TRUNCATE of a table that never had rows.
+            return Ok(());
+        }
         let change = self.changes.entry(id).or_insert_with(|| Change {
             expected,
             current: String::new(),

@@ -7,7 +7,8 @@ A file is a list of expressions, one a line. Below each stands what PostgreSQL a
     -> NULL        the null value (a text NULL is written \\NULL)
     !  22012 text  an error: SQLSTATE and primary message
 
-Lines that begin with # are comments. Usage: update.py [FILE ..]; the server is found by libpq's variables (PGHOST, PGPORT,
+Where Wharf answers otherwise on purpose, a further line "    ~ -> text" or "    ~ ! state text" says what; it is left as it
+is. Lines that begin with # are comments. Usage: update.py [FILE ..]; the server is found by libpq's variables (PGHOST, PGPORT,
 PGUSER), and a database with LC_CTYPE C.UTF-8 is made in it and dropped again.
 """
 import pathlib
@@ -47,8 +48,9 @@ def answer(expression):
 
 
 def update(path):
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("    ")]
-    questions = [line for line in lines if line and not line.startswith("#")]
+    lines = path.read_text().splitlines()
+    lines = [line for line in lines if not line.startswith("    ") or line.startswith("    ~")]
+    questions = [line for line in lines if line and not line.startswith(("#", "    "))]
     with ThreadPoolExecutor(2) as pool:
         answers = dict(zip(questions, pool.map(answer, questions)))
     out = []

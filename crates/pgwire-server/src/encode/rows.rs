@@ -5,7 +5,7 @@
 //! too long for a message leaves nothing behind in the buffer. How a value looks is `wharf_values`' business.
 
 use arrow::array::RecordBatch;
-use wharf_values::encoder::BoxedEncoder;
+use wharf_values::text_out::BoxedEncoder;
 use wharf_values::{SqlError, SqlState, TextFormat, binary_out, text_out};
 
 use super::{Format, Formats};
@@ -78,7 +78,7 @@ impl BatchEncoder {
         let start = out.len();
         out.extend_from_slice(b"D\0\0\0\0");
         out.extend_from_slice(&self.column_count.to_be_bytes());
-        for column in &mut self.columns {
+        for column in self.columns.iter_mut() {
             append_value(column, self.next_row, out);
         }
         let length = out.len() - start - 1;
