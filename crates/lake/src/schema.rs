@@ -24,8 +24,6 @@ pub const DEFAULT_PROPERTY: &str = "wharf.default.";
 
 /// The widest decimal of Iceberg.
 const MAX_PRECISION: u8 = 38;
-/// The name Iceberg gives the element of a list.
-const ELEMENT: &str = "element";
 
 /// Whether a column of this type can be stored; the error says it cannot.
 pub fn check_storable(ty: &SqlType) -> Result<(), LakeError> {

@@ -294,11 +294,6 @@ impl LakeTable {
     pub(crate) fn loaded_files(&self) -> Option<&Arc<FileSet>> {
         self.files.get()
     }
-
-    /// The manifest cache of the warehouse.
-    pub(crate) fn manifest_cache(&self) -> &Arc<ManifestCache> {
-        &self.manifest_cache
-    }
 }
 
 impl FileSet {

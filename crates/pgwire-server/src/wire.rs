@@ -140,10 +140,12 @@ impl Wire {
         let goodbye = async {
             self.flush().await?;
             self.socket.shutdown().await?;
-            while drain {
-                self.input.clear();
-                if self.socket.read_buf(&mut self.input).await? == 0 {
-                    break;
+            if drain {
+                loop {
+                    self.input.clear();
+                    if self.socket.read_buf(&mut self.input).await? == 0 {
+                        break;
+                    }
                 }
             }
             Ok::<(), End>(())

@@ -93,7 +93,7 @@ impl Unscaled for i256 {
             let mut itoa = itoa::Buffer::new();
             let digits = itoa.format((rest % chunk).as_i128().unsigned_abs()).as_bytes();
             buffer[end - digits.len()..end].copy_from_slice(digits);
-            rest = rest / chunk;
+            rest /= chunk;
         }
         let zeros = buffer.iter().take_while(|digit| **digit == b'0').count();
         f(&buffer[zeros.min(buffer.len() - 1)..])
@@ -129,7 +129,7 @@ impl Unscaled for i256 {
         let mut digits = 0;
         let chunk = i256::from_i128(POWERS[38]);
         while rest / chunk != i256::ZERO {
-            rest = rest / chunk;
+            rest /= chunk;
             digits += 38;
         }
         digits + rest.as_i128().digit_count()

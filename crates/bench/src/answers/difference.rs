@@ -58,7 +58,8 @@ fn with_plain_zeros(rows: &[TextRow]) -> Vec<TextRow> {
     let zero = |cell: &str| {
         cell.strip_prefix("0.").is_some_and(|digits| digits.len() >= 16 && digits.bytes().all(|digit| digit == b'0'))
     };
-    let plain = |cell: &Option<String>| cell.as_ref().map(|cell| if zero(cell) { "0".to_owned() } else { cell.clone() });
+    let plain =
+        |cell: &Option<String>| cell.as_ref().map(|cell| if zero(cell) { "0".to_owned() } else { cell.clone() });
     rows.iter().map(|row| row.iter().map(plain).collect()).collect()
 }
 

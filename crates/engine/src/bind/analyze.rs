@@ -20,7 +20,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Aggregate, Expr, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery, Sort, TableScan,
-    Union, Values, Window, WindowFunctionDefinition,
+    TableScanBuilder, Union, Values, Window, WindowFunctionDefinition,
 };
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
@@ -217,7 +217,7 @@ fn decimal_of_all(exprs: &[Expr], resolver: &Resolver<'_>) -> DfResult<Option<Da
         }
     }
     let precision = (whole + i16::from(scale)).clamp(1, 76) as u8;
-    Ok(any.then(|| {
+    Ok(any.then_some({
         if precision <= 38 { DataType::Decimal128(precision, scale) } else { DataType::Decimal256(precision, scale) }
     }))
 }
@@ -349,13 +349,11 @@ fn recursive_query(query: RecursiveQuery, context: &BindContext) -> DfResult<Log
                     })
                     .collect();
                 let table = CteWorkTable::new(&name, Arc::new(arrow::datatypes::Schema::new(fields)));
-                let scan = TableScan::try_new(
-                    scan.table_name,
-                    provider_as_source(Arc::new(table)),
-                    scan.projection,
-                    scan.filters,
-                    scan.fetch,
-                )?;
+                let scan = TableScanBuilder::new(scan.table_name, provider_as_source(Arc::new(table)))
+                    .with_projection(scan.projection)
+                    .with_filters(scan.filters)
+                    .with_fetch(scan.fetch)
+                    .build()?;
                 Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
             }
             other => Ok(Transformed::no(other)),

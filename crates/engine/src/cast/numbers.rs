@@ -71,7 +71,7 @@ fn round_floats(
             value.map(|value| {
                 let rounded = value.round_ties_even();
                 // 2^63 itself is not representable as i64 and is the first float past it.
-                if rounded >= -9_223_372_036_854_775_808.0 && rounded < 9_223_372_036_854_775_808.0 {
+                if (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded) {
                     Ok(rounded as i64)
                 } else {
                     Err(())

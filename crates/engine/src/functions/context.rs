@@ -27,7 +27,7 @@ impl FunctionContext {
             return context.clone();
         }
         let mut context = FunctionContext::default();
-        if let Some(zone) = config.execution.time_zone.as_deref().and_then(|name| TimeZone::parse(name)) {
+        if let Some(zone) = config.execution.time_zone.as_deref().and_then(TimeZone::parse) {
             context.text.time_zone = zone;
         }
         context

@@ -39,7 +39,7 @@ use datafusion::catalog::TableFunctionImpl;
 use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use context::FunctionContext;
-pub(crate) use overload::{Resolved, resolve};
+pub(crate) use overload::resolve;
 
 use overload::Declaration;
 

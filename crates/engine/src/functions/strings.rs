@@ -3,9 +3,7 @@
 //! What always holds: positions and lengths count characters; text that is all ASCII, the plain case, is sliced by bytes.
 //! Letters are those of the `C.UTF-8` locale: a letter has one upper-case and one lower-case letter (`ß` stays `ß`).
 
-use std::sync::Arc;
-
-use arrow::array::{ArrayRef, StringViewArray};
+use arrow::array::ArrayRef;
 use arrow::datatypes::{Int32Type, Int64Type};
 use unicode_normalization::UnicodeNormalization;
 use wharf_values::{SqlError, SqlState};
@@ -638,10 +636,4 @@ fn is_normalized(call: &Call<'_>) -> Result<ArrayRef> {
         normalize_into(text.at(row), form, &mut scratch);
         Ok(scratch == text.at(row))
     })
-}
-
-/// A text array, for tests and for callers that build arguments.
-#[cfg(test)]
-pub(super) fn text_array(values: &[&str]) -> ArrayRef {
-    Arc::new(StringViewArray::from_iter_values(values))
 }

@@ -13,7 +13,9 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs};
-use sqlparser::ast::{self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value};
+use sqlparser::ast::{
+    self, BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, UnaryOperator, Value,
+};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 use wharf_catalog::SqlType;
@@ -195,10 +197,9 @@ fn convert(value: Datum, ty: &SqlType) -> Evaluated {
             let text = text_out::value_to_text(&value.field, &value.array, 0, &format())?.unwrap();
             Ok(datum(Arc::new(StringViewArray::from(vec![text])), ty))
         }
-        SqlType::Numeric(None) if from != SqlType::Double => Ok(datum(
-            cast(&value.array, &DataType::Decimal128(38, 0)).unwrap(),
-            &SqlType::Numeric(Some((38, 0))),
-        )),
+        SqlType::Numeric(None) if from != SqlType::Double => {
+            Ok(datum(cast(&value.array, &DataType::Decimal128(38, 0)).unwrap(), &SqlType::Numeric(Some((38, 0)))))
+        }
         SqlType::Double | SqlType::Real if matches!(from, SqlType::Numeric(_)) => {
             let text = text_out::value_to_text(&value.field, &value.array, 0, &format())?.unwrap();
             parsed(ty, &text)
@@ -246,10 +247,8 @@ fn call(name: &str, arguments: Vec<Datum>, columns: bool) -> Evaluated {
     let types = fields.iter().map(|field| argument_type(field)).collect::<Vec<_>>();
     let chosen = choose_leniently(&name, overloads(&name).unwrap(), &types)?;
     let strict = chosen.overload.declaration.strict;
-    let scalars = arguments
-        .iter()
-        .map(|argument| ScalarValue::try_from_array(&argument.array, 0).unwrap())
-        .collect::<Vec<_>>();
+    let scalars =
+        arguments.iter().map(|argument| ScalarValue::try_from_array(&argument.array, 0).unwrap()).collect::<Vec<_>>();
     let columns = columns && !arguments.is_empty();
     let constants = scalars.iter().map(|scalar| (!columns).then_some(scalar)).collect::<Vec<_>>();
     let sql_error = |error: DataFusionError| match error {
@@ -263,7 +262,8 @@ fn call(name: &str, arguments: Vec<Datum>, columns: bool) -> Evaluated {
         let args = arguments
             .iter()
             .map(|argument| {
-                let middle = if strict { new_null_array(argument.array.data_type(), 1) } else { argument.array.clone() };
+                let middle =
+                    if strict { new_null_array(argument.array.data_type(), 1) } else { argument.array.clone() };
                 ColumnarValue::Array(concat(&[&argument.array, &middle, &argument.array]).unwrap())
             })
             .collect();
@@ -320,11 +320,7 @@ fn answer(question: &str, columns: bool) -> (String, bool) {
     match result {
         Ok((None, _)) => ("-> NULL".to_owned(), false),
         Ok((Some(text), numeric)) => {
-            let escaped = text
-                .replace('\\', "\\\\")
-                .replace('\n', "\\n")
-                .replace('\r', "\\r")
-                .replace('\t', "\\t");
+            let escaped = text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r").replace('\t', "\\t");
             let shown = if text == "NULL" { "\\NULL" } else { &escaped };
             (format!("-> {shown}").trim_end_matches(' ').to_owned(), numeric)
         }
@@ -402,7 +398,7 @@ fn overloads_are_chosen_as_postgresql_chooses() {
     };
     let numeric = SqlType::Numeric(None);
     assert_eq!(chosen("sqrt", &[SqlType::Integer]), (vec![SqlType::Double], SqlType::Double));
-    assert_eq!(chosen("sqrt", &[numeric.clone()]), (vec![numeric.clone()], numeric.clone()));
+    assert_eq!(chosen("sqrt", std::slice::from_ref(&numeric)), (vec![numeric.clone()], numeric.clone()));
     assert_eq!(chosen("round", &[SqlType::Integer, SqlType::Integer]).0, [numeric, SqlType::Integer]);
     assert_eq!(chosen("substring", &[SqlType::Unknown, SqlType::Integer]).0, [SqlType::Text, SqlType::Integer]);
     assert_eq!(chosen("age", &[SqlType::Date, SqlType::Date]).0, [SqlType::TimestampTz, SqlType::TimestampTz]);

@@ -48,12 +48,15 @@ pub(crate) enum Kind {
     Utility,
 }
 
+/// A physical plan with the context it runs in.
+type Physical = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
+
 /// A typed plan, and its physical one where that can be used again.
 pub(crate) struct QueryPlan {
     pub(crate) plan: LogicalPlan,
     /// The plan depends on nothing but the tables: not on the clock, not on chance.
     reusable: bool,
-    physical: Mutex<Option<(Arc<dyn ExecutionPlan>, Arc<TaskContext>)>>,
+    physical: Mutex<Option<Physical>>,
 }
 
 impl QueryPlan {

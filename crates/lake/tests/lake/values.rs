@@ -43,7 +43,7 @@ fn scalars() -> Vec<SqlType> {
 }
 
 /// A column of every type, and of the array of every type.
-pub fn columns() -> Vec<Column> {
+pub(crate) fn columns() -> Vec<Column> {
     let arrays = scalars().into_iter().map(|ty| SqlType::Array(Box::new(ty)));
     let types = scalars().into_iter().chain(arrays).enumerate();
     types
@@ -59,7 +59,7 @@ pub fn columns() -> Vec<Column> {
 }
 
 /// Rows for columns: the least and the greatest value, ordinary ones, and NULL where it may be.
-pub fn rows(columns: &[Column]) -> RecordBatch {
+pub(crate) fn rows(columns: &[Column]) -> RecordBatch {
     let fields = columns.iter().map(|c| wharf_values::field(&c.name, &c.ty, c.nullable));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let arrays = schema.fields().iter().map(|field| {

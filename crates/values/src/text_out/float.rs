@@ -81,6 +81,8 @@ pub(super) trait Float: ryu::Float + ryu_finite::Finite + std::fmt::LowerExp + P
 
 /// `is_finite` for both widths, apart so that it does not collide with the inherent method.
 mod ryu_finite {
+    // The name and the receiver are those of the inherent methods, which take numbers by value.
+    #[allow(clippy::wrong_self_convention)]
     pub(in crate::text_out) trait Finite {
         fn is_finite(self) -> bool;
     }
@@ -114,7 +116,7 @@ macro_rules! float {
             #[inline]
             fn is_plain(self) -> bool {
                 let size = self.abs();
-                (size >= $least && size < $bound) || size == 0.0
+                ($least..$bound).contains(&size) || size == 0.0
             }
             #[inline]
             fn may_be_on_boundary(self) -> bool {

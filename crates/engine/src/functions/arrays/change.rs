@@ -37,7 +37,7 @@ struct Gathered<'a> {
 impl Gathered<'_> {
     fn extend(&mut self, source: usize, range: std::ops::Range<usize>) {
         self.length += range.len();
-        self.data.extend(source, range.start, range.end);
+        self.data.try_extend(source, range.start, range.end).expect("a batch's items are counted in 32 bits");
     }
 
     fn end_row(&mut self) {

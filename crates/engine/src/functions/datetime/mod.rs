@@ -19,7 +19,7 @@ pub(super) use calendar::{
     day_of_week, day_of_year, days_from_civil, days_in_month, is_infinite, iso_week, iso_year_start, timestamp_of,
 };
 pub(super) use intervals::{add_interval, add_interval_in_zone};
-pub(super) use zone::{find_zone, local_to_utc, utc_offset, utc_to_local, zone_abbreviation};
+pub(super) use zone::{local_to_utc, utc_offset, zone_abbreviation};
 
 use super::overload::Declaration;
 

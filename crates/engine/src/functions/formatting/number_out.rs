@@ -263,7 +263,7 @@ impl<'a> Writer<'a> {
             spaces = 0;
         }
         let sign_written = if template.plus || template.minus {
-            !(template.plus && !template.minus)
+            !template.plus || template.minus
         } else {
             if template.brackets && template.fill_mode && !negative {
                 template.brackets = false;

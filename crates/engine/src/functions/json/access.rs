@@ -79,7 +79,7 @@ fn step<'a>(document: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Follows a path; a null step leads nowhere.
-fn follow<'a>(document: &'a str, path: impl Iterator<Item = Option<impl AsRef<str>>>) -> Option<&'a str> {
+fn follow(document: &str, path: impl Iterator<Item = Option<impl AsRef<str>>>) -> Option<&str> {
     let mut value = document.trim();
     for name in path {
         value = step(value, name?.as_ref())?;

@@ -1,7 +1,5 @@
 //! Documents made from values of any type: `to_json`, `json_build_object` and their kin.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, ArrayRef, AsArray, StructArray};
 use arrow::datatypes::{DataType, Field};
 use wharf_catalog::SqlType;

@@ -97,7 +97,7 @@ fn exp(value: f64) -> Result<f64> {
 }
 
 fn logarithm(value: f64, function: fn(f64) -> f64) -> Result<f64> {
-    if value == 0.0 || value < 0.0 {
+    if value <= 0.0 {
         return Err(logarithm_error(value == 0.0));
     }
     checked(function(value), value.is_infinite(), value == 1.0)

@@ -97,7 +97,7 @@ fn sign(call: &Call<'_>) -> Result<ArrayRef> {
 }
 
 fn floor(value: i128, digits: u32) -> i128 {
-    if digits > 38 { i128::from(value < 0) * -1 } else { value.div_euclid(power_of_ten(digits)) }
+    if digits > 38 { -i128::from(value < 0) } else { value.div_euclid(power_of_ten(digits)) }
 }
 
 fn ceiling(value: i128, digits: u32) -> i128 {

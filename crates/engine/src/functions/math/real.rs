@@ -221,7 +221,7 @@ fn log(base: Number, number: Number) -> Result<Rounded> {
 }
 
 fn exp(number: Number) -> Result<Rounded> {
-    let weight = number.double() * 0.434_294_481_903_252;
+    let weight = number.double() * std::f64::consts::LOG10_E;
     if weight > 39.0 {
         return Err(decimal::overflow());
     }
@@ -245,7 +245,7 @@ fn power(base: Number, exponent: Number) -> Result<Rounded> {
     }
     let negative = base.value < 0 && exponent.as_integer().is_some_and(|exponent| exponent % 2 != 0);
     let size = Number { value: base.value.abs(), scale: base.scale };
-    let weight = size.double().ln() * exponent.double() * 0.434_294_481_903_252;
+    let weight = size.double().ln() * exponent.double() * std::f64::consts::LOG10_E;
     if weight > 39.0 {
         return Err(decimal::overflow());
     }

@@ -3,12 +3,11 @@
 //! What always holds: functions of degrees are exact where the result is (`sind(30)` is 0.5), by PostgreSQL's method: each
 //! is reduced to a range in which one known value scales the C library's result.
 
-use arrow::array::ArrayRef;
 use arrow::datatypes::Float64Type;
 use wharf_values::{SqlError, SqlState};
 
 use super::float::{binary, checked, unary};
-use crate::functions::call::{Call, Result};
+use crate::functions::call::Result;
 use crate::functions::overload::{Declaration, immutable};
 
 pub(super) const FUNCTIONS: &[Declaration] = &[

@@ -611,7 +611,7 @@ impl Search<'_> {
         let same = |left: char, right: char| {
             left == right || (self.matcher.ignore_case && lower_char(left) == lower_char(right))
         };
-        stretch.len() % unit.len() == 0
+        stretch.len().is_multiple_of(unit.len())
             && count >= min
             && max.is_none_or(|max| count <= max)
             && stretch.chunks(unit.len()).all(|copy| copy.iter().zip(unit).all(|(left, right)| same(*left, *right)))

@@ -451,11 +451,12 @@ impl Parser {
             let stops = letter.is_ascii_uppercase() && options.newline_stops;
             return Ok((Node::Set(if stops { set.without('\n') } else { set }), false));
         }
-        if letter.is_ascii_digit() && letter != '0' {
-            if let Some(index) = self.backreference()? {
-                self.has_backreference = true;
-                return Ok((Node::Backreference(index), false));
-            }
+        if letter.is_ascii_digit()
+            && letter != '0'
+            && let Some(index) = self.backreference()?
+        {
+            self.has_backreference = true;
+            return Ok((Node::Backreference(index), false));
         }
         let letter = self.escaped_char()?;
         Ok((Node::Set(with_case(CharSet::of(letter), options)), false))

@@ -78,9 +78,9 @@ pub(in crate::text_in) fn offset(text: &str) -> Step<i32> {
 }
 
 /// The number a text begins with (0 when it begins with none, as C has it), and what follows.
-pub(in crate::text_in) fn leading_integer<N: std::str::FromStr>(text: &str) -> Step<(N, &str)>
+pub(in crate::text_in) fn leading_integer<N>(text: &str) -> Step<(N, &str)>
 where
-    N: From<u8>,
+    N: std::str::FromStr + From<u8>,
 {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     if end == 0 {
