@@ -64,3 +64,23 @@ def connection(server, schema):
         connection.execute(f"SET search_path TO {schema}")
         connection.execute("SET TimeZone TO 'UTC'")
         yield connection
+
+
+def pytest_collection_modifyitems(items):
+    """What `wharf.misses` lists is known to fail against Wharf; it fails the run when it passes, so the list stays true."""
+    if os.environ.get("WHARF_TEST_SERVER") != "wharf":
+        return
+    path = os.path.join(os.path.dirname(__file__), "wharf.misses")
+    with open(path, encoding="utf-8") as file:
+        misses = {line.rstrip("\n") for line in file if line.strip()}
+    for item in items:
+        if item.nodeid in misses:
+            item.add_marker(pytest.mark.xfail(strict=True, reason="listed in wharf.misses"))
+
+
+def pytest_runtest_logreport(report):
+    """With WHARF_WRITE_MISSES=FILE, the failing tests' names, for making the list anew."""
+    target = os.environ.get("WHARF_WRITE_MISSES")
+    if target and report.failed and report.when == "call":
+        with open(target, "a", encoding="utf-8") as file:
+            file.write(report.nodeid + "\n")

@@ -124,7 +124,11 @@ fn custom(name: &str, modifiers: &[String]) -> Result<SqlType, SqlError> {
         | "tsrange" | "tstzrange" | "daterange" => {
             return Err(lacks(name, "See docs/postgres-compatibility.md for the types Wharf has."));
         }
-        _ => return Err(undefined_type(name)),
+        // Types written with their schema, such as pg_catalog.text.
+        _ => match name.parse::<SqlType>() {
+            Ok(ty) if modifiers.is_empty() && !matches!(ty, SqlType::Unknown | SqlType::Void | SqlType::Record) => ty,
+            _ => return Err(undefined_type(name)),
+        },
     })
 }
 

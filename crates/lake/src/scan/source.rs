@@ -199,7 +199,12 @@ impl Name {
     fn panicked(&self, panic: &(dyn Any + Send)) -> DataFusionError {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        LakeError::corrupt(&*self.0, text.unwrap_or("it cannot be decoded")).into()
+        let what = format!("the decoder panicked: {}", text.unwrap_or("no message"));
+        LakeError::DataFile {
+            location: self.0.to_string(),
+            source: Box::new(DataFusionError::Execution(what)),
+        }
+        .into()
     }
 }
 
