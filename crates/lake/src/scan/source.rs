@@ -199,12 +199,7 @@ impl Name {
     fn panicked(&self, panic: &(dyn Any + Send)) -> DataFusionError {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let what = format!("the decoder panicked: {}", text.unwrap_or("no message"));
-        LakeError::DataFile {
-            location: self.0.to_string(),
-            source: Box::new(DataFusionError::Execution(what)),
-        }
-        .into()
+        LakeError::corrupt(&*self.0, text.unwrap_or("it cannot be decoded")).into()
     }
 }
 

@@ -2,7 +2,6 @@
 //! the file and sends it off, so that encoding, writing and whoever produces the rows go on at the same time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use iceberg::spec::DataFile;
@@ -30,10 +29,8 @@ pub(super) struct FileStream {
     factory: ArrowRowGroupWriterFactory,
     group: Option<RowGroup>,
     groups: usize,
-    /// About how many bytes the closed row groups had when they were closed, not counting what still waited.
+    /// About how many bytes the closed row groups have.
     closed_bytes: u64,
-    /// How many bytes the task has put into the file.
-    written_bytes: Arc<AtomicU64>,
     messages: mpsc::Sender<Message>,
     /// None once its end has been reported.
     task: Option<JoinHandle<Result<Option<DataFile>, LakeError>>>,
@@ -46,17 +43,14 @@ impl FileStream {
     pub(super) fn new(encoder: FileEncoder, factory: ArrowRowGroupWriterFactory, options: &WriteOptions) -> FileStream {
         let location = encoder.location().into();
         let (messages, receiver) = mpsc::channel(GROUPS_IN_FLIGHT);
-        let written_bytes = Arc::new(AtomicU64::new(0));
-        let task = tokio::spawn(run(encoder, receiver, Arc::clone(&written_bytes)));
         FileStream {
             location,
             factory,
             group: None,
             groups: 0,
             closed_bytes: 0,
-            written_bytes,
             messages,
-            task: Some(task),
+            task: Some(tokio::spawn(run(encoder, receiver))),
             target_file_bytes: options.target_file_bytes,
             row_group_rows: options.row_group_rows.max(1),
             row_group_bytes: options.row_group_bytes,
@@ -71,8 +65,7 @@ impl FileStream {
 
     /// Whether the file is as large as it should get. Only ever so between two row groups.
     pub(super) fn is_full(&self) -> bool {
-        let bytes = self.closed_bytes.max(self.written_bytes.load(Ordering::Relaxed));
-        self.group.is_none() && bytes >= self.target_file_bytes
+        self.group.is_none() && self.closed_bytes >= self.target_file_bytes
     }
 
     /// Writes rows, no more than there is [`room`](FileStream::room) for.
@@ -163,6 +156,5 @@ async fn run(mut encoder: FileEncoder, mut messages: mpsc::Receiver<Message>) ->
             encoder.abort().await;
             return Err(error);
         }
-        written_bytes.store(encoder.size_bytes(), Ordering::Relaxed);
     }
 }
