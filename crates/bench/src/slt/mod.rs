@@ -42,8 +42,7 @@ pub(crate) struct Arguments {
     /// Write PostgreSQL's answers into the files as what is expected.
     #[arg(long = "override", requires = "postgres", conflicts_with = "corpus")]
     overwrite: bool,
-    /// The records of our own files that are known to miss, one `file:line` each; anything else that misses fails the run,
-    /// and so does a listed one that passes.
+    /// The records of our own files that are known to miss, one `file:line` each; anything else that misses fails the run.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["corpus", "overwrite"])]
     known: Option<PathBuf>,
     /// Write that list from this run.

@@ -80,11 +80,12 @@ pub(super) async fn run(
     for place in &mended {
         println!("  {place} is listed as a miss and passes now: take it off the list");
     }
-    Ok(new == 0 && mended.is_empty())
+    // Some answers come in no fixed order, so a listed record may pass by luck: that is told, and fails nothing.
+    Ok(new == 0)
 }
 
-/// The records that are known to miss, one `file:line` each. A record that misses without being listed is a failure, and
-/// so is one that is listed and passes: the list says exactly what is not there yet.
+/// The records that are known to miss, one `file:line` each. A record that misses without being listed is a failure; one
+/// that is listed and passes is told, so that it is taken off the list.
 #[derive(Debug, Default)]
 pub(super) struct KnownMisses {
     /// The list to hold the run to.
