@@ -14,6 +14,7 @@ use crate::decimal::Unscaled;
 use crate::error::{SqlError, SqlState};
 use crate::format::TextFormat;
 use crate::interval_parts::Interval;
+use crate::text_in::float::Float;
 use crate::text_in::interval::out_of_range;
 use crate::text_in::numeric::{Parts, Target, accept_parts, not_a_number};
 
@@ -33,8 +34,8 @@ pub(crate) fn push(builder: &mut ColumnBuilder, bytes: &[u8]) -> Result<(), SqlE
         Values::Int32(values) => values.push(i32::from_be_bytes(message.whole()?)),
         Values::Int64(values) => values.push(i64::from_be_bytes(message.whole()?)),
         Values::Oid(values) => values.push(u32::from_be_bytes(message.whole()?)),
-        Values::Float32(values) => values.push(f32::from_be_bytes(message.whole()?)),
-        Values::Float64(values) => values.push(f64::from_be_bytes(message.whole()?)),
+        Values::Float32(values) => values.push(f32::from_be_bytes(message.whole()?).canonical()),
+        Values::Float64(values) => values.push(f64::from_be_bytes(message.whole()?).canonical()),
         Values::Decimal128(values, target) => values.push(read_numeric(&mut message, target, short_numeric)?),
         Values::Decimal256(values, target) => values.push(read_numeric(&mut message, target, |_, _| None)?),
         Values::Date(values, _) => values.push(read_date(message.whole()?)?),

@@ -226,33 +226,36 @@ impl fmt::Display for TimeZone {
     }
 }
 
-/// The year from which the rules in force are assumed to go on for ever. The compiled database lists transitions to
-/// 2100; PostgreSQL follows the last rule without end.
-const RULES_REPEAT_FROM: i32 = 2090;
+/// The first year that the compiled database does not list. PostgreSQL follows each zone's last rule without end.
+const FIRST_UNLISTED_YEAR: i32 = 2100;
+/// The beginning of that year, in seconds since 1970-01-01 UTC.
+const FIRST_UNLISTED: i64 = 4_102_444_800;
 
 fn zone_offset(zone: Tz, seconds: i64) -> chrono_tz::TzOffset {
-    let seconds = equivalent_instant(seconds);
-    let utc =
-        DateTime::from_timestamp(seconds, 0).expect("an instant between 4714 BC and 2090 is within chrono's range");
-    zone.offset_from_utc_datetime(&utc.naive_utc())
+    let listed = |seconds: i64| {
+        // 4714 BC, for values that came from elsewhere than PostgreSQL's input.
+        let utc = DateTime::from_timestamp(seconds.max(-210_866_803_200), 0)
+            .expect("an instant between 4714 BC and 2100 is within chrono's range");
+        zone.offset_from_utc_datetime(&utc.naive_utc())
+    };
+    if seconds < FIRST_UNLISTED {
+        return listed(seconds);
+    }
+    let last = listed(FIRST_UNLISTED - 1);
+    if last.fix() == listed(FIRST_UNLISTED - 182 * SECONDS_PER_DAY).fix() {
+        // No daylight saving in the last year, so none after it.
+        return last;
+    }
+    listed(equivalent_instant(seconds))
 }
 
 /// An instant with the same month, day, time and day of week in a year the database lists.
 fn equivalent_instant(seconds: i64) -> i64 {
-    // 2090-01-01 00:00:00 UTC, and 4714 BC for values that came from elsewhere than PostgreSQL's input.
-    const LIMIT: i64 = 3_786_912_000;
-    const FIRST: i64 = -210_866_803_200;
-    if (FIRST..LIMIT).contains(&seconds) {
-        return seconds;
-    }
-    if seconds < FIRST {
-        return FIRST;
-    }
     let days = seconds.div_euclid(SECONDS_PER_DAY);
     let civil = civil_from_days(days);
     let new_year = days_from_civil(civil.year, 1, 1);
     // Any 28 years in a row without a skipped leap year hold every combination of weekday and leap day.
-    let year = (RULES_REPEAT_FROM - 28..RULES_REPEAT_FROM)
+    let year = (FIRST_UNLISTED_YEAR - 28..FIRST_UNLISTED_YEAR)
         .find(|year| {
             is_leap(*year) == is_leap(civil.year) && day_of_week(days_from_civil(*year, 1, 1)) == day_of_week(new_year)
         })

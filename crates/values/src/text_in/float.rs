@@ -8,12 +8,20 @@ use crate::error::{SqlError, SqlState};
 /// A floating-point type that is read here.
 pub(crate) trait Float: FromStr + Copy {
     const TYPE_NAME: &'static str;
+    /// What the message about a number out of range shows: PostgreSQL leaves out the spaces for one type only.
+    const SHOWS_SPACES: bool;
     fn is_zero(self) -> bool;
     fn is_infinite(self) -> bool;
+    /// The number, with the one NaN that is kept: Arrow puts a negative one before all other numbers.
+    fn canonical(self) -> Self;
 }
 
 impl Float for f32 {
     const TYPE_NAME: &'static str = "real";
+    const SHOWS_SPACES: bool = true;
+    fn canonical(self) -> Self {
+        if self.is_nan() { f32::NAN } else { self }
+    }
     fn is_zero(self) -> bool {
         self == 0.0
     }
@@ -24,6 +32,10 @@ impl Float for f32 {
 
 impl Float for f64 {
     const TYPE_NAME: &'static str = "double precision";
+    const SHOWS_SPACES: bool = false;
+    fn canonical(self) -> Self {
+        if self.is_nan() { f64::NAN } else { self }
+    }
     fn is_zero(self) -> bool {
         self == 0.0
     }
@@ -49,10 +61,14 @@ pub(crate) fn parse<F: Float>(text: &[u8]) -> Result<F, SqlError> {
     if lost {
         return Err(SqlError::new(
             SqlState::NUMERIC_VALUE_OUT_OF_RANGE,
-            format!("\"{}\" is out of range for type {}", shown(number), F::TYPE_NAME),
+            format!(
+                "\"{}\" is out of range for type {}",
+                shown(if F::SHOWS_SPACES { text } else { number }),
+                F::TYPE_NAME
+            ),
         ));
     }
-    Ok(value)
+    Ok(value.canonical())
 }
 
 /// Whether a digit before the exponent is not zero.

@@ -195,7 +195,7 @@ fn number_field(text: &str, unit: &mut Option<Unit>, all_negative: bool, parts: 
     let mut kind = unit.unwrap_or(Unit::Second);
     if let Some(months) = rest.strip_prefix('-') {
         let (months, rest) = leading_integer::<i32>(months)?;
-        if months >= 12 {
+        if !(0..12).contains(&months) {
             return Err(FieldOverflow);
         }
         if !rest.is_empty() {

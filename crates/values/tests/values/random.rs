@@ -193,6 +193,12 @@ fn intervals_print_as_in_postgresql() {
     }
 }
 
+/// What Wharf refuses by design: intervals longer than Arrow's, and made-up POSIX time zones with daylight saving.
+fn is_known_difference(got: &str, expected: &str) -> bool {
+    (got == "! 22008 interval out of range" && !expected.starts_with('!'))
+        || (got.starts_with("! 22023 time zone") && got.contains(|c: char| c.is_ascii_digit()))
+}
+
 /// Compares what becomes of many inputs: text, or code and message.
 fn compare_input(server: &mut Server, ty: &SqlType, inputs: &[String], format: &TextFormat) {
     let expected = server.attempts(&ty.to_string(), inputs);
@@ -202,7 +208,7 @@ fn compare_input(server: &mut Server, ty: &SqlType, inputs: &[String], format: &
             Ok(array) => text_out::value_to_text(&field("v", ty, true), &array, 0, format).unwrap().unwrap(),
             Err(error) => format!("! {} {}", error.code, error.message),
         };
-        if got != expected {
+        if got != expected && !is_known_difference(&got, &expected) {
             wrong.push(format!("{input:?}\n  expected {expected}\n  got      {got}"));
         }
     }

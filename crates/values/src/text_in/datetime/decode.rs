@@ -9,7 +9,7 @@ use super::error::DecodeError::BadFormat;
 use super::error::Step;
 use super::fields::{Field, Kind};
 use super::numbers::offset;
-use super::state::{Context, Decoded, Decoder, Moment, mask};
+use super::state::{Context, Decoded, Decoder, Moment, Zone, mask};
 use super::state_words::Said;
 use super::words::Prefix;
 
@@ -78,13 +78,8 @@ pub(super) fn decode_time_only(fields: &[Field], context: &Context<'_>) -> Step<
                     decoder.named_zone(&field.text)?
                 }
             }
-            Kind::Time => {
-                match decoder.prefix.take() {
-                    None | Some(Prefix::Time) => {}
-                    Some(_) => return Err(BadFormat),
-                }
-                decoder.time(&field.text)?
-            }
+            // A letter before it changes nothing here, and waits for a number.
+            Kind::Time => decoder.time(&field.text)?,
             Kind::Signed => {
                 decoder.moment.offset = offset(&field.text)?;
                 mask::ZONE
@@ -119,17 +114,16 @@ pub(super) fn decode_time_only(fields: &[Field], context: &Context<'_>) -> Step<
     if decoder.seen & mask::TIME != mask::TIME {
         return Err(BadFormat);
     }
-    if decoder.zone.is_some() {
-        if decoder.seen & mask::DAYLIGHT_MODIFIER != 0 {
-            return Err(BadFormat);
-        }
-        // A zone with daylight saving has no offset without a date.
-        let needs_date = decoder.zone.as_ref().is_some_and(|zone| !zone.has_one_offset());
-        if needs_date && decoder.seen & mask::DATE != mask::DATE {
-            return Err(BadFormat);
-        }
-    } else if decoder.seen & mask::ZONE == 0 && decoder.seen & mask::DAYLIGHT_MODIFIER != 0 {
-        return Err(BadFormat);
+    let date = decoder.seen & mask::DATE;
+    let offset_is_given = decoder.zone.is_none() && decoder.seen & mask::ZONE != 0;
+    if offset_is_given {
+        return Ok(decoder.moment);
     }
-    Ok(decoder.moment)
+    let date_fits = match &decoder.zone {
+        // A zone with daylight saving has no offset without a date.
+        Some(Zone::Named(zone)) => zone.never_changes() || date == mask::DATE,
+        // What an abbreviation or the session's zone means is looked up for today, or for a whole date.
+        Some(Zone::Abbreviation(..)) | None => date == 0 || date == mask::DATE,
+    };
+    if date_fits && decoder.seen & mask::DAYLIGHT_MODIFIER == 0 { Ok(decoder.moment) } else { Err(BadFormat) }
 }

@@ -77,13 +77,14 @@ pub(in crate::text_in) fn offset(text: &str) -> Step<i32> {
     Ok(if west { -size } else { size })
 }
 
-/// The number a text begins with (0 when it begins with none, as C has it), and what follows.
+/// The number a text begins with, with its sign (0 when it begins with none, as C has it), and what follows.
 pub(in crate::text_in) fn leading_integer<N>(text: &str) -> Step<(N, &str)>
 where
     N: std::str::FromStr + From<u8>,
 {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    if end == 0 {
+    let sign = usize::from(text.starts_with(['+', '-']));
+    let end = text[sign..].find(|c: char| !c.is_ascii_digit()).map_or(text.len(), |digits| sign + digits);
+    if end == sign {
         return Ok((N::from(0), text));
     }
     let value = text[..end].parse::<N>().map_err(|_| FieldOverflow)?;
@@ -96,6 +97,11 @@ pub(super) fn integer(text: &str) -> Step<i32> {
         return Err(BadFormat);
     }
     text.parse().map_err(|_| FieldOverflow)
+}
+
+/// Digits of any number, kept as far as C's `atoi` keeps them: a year too long is out of range in any case.
+pub(super) fn wrapping_integer(text: &str) -> i32 {
+    text.parse::<i64>().unwrap_or(i64::MAX) as i32
 }
 
 /// `.digits` as a number below 1.

@@ -4,7 +4,7 @@
 
 use super::error::DecodeError::{self, BadFormat, FieldOverflow};
 use super::error::Step;
-use super::numbers::{fraction_micros, integer, offset, parse_fraction, read_clock};
+use super::numbers::{fraction_micros, integer, offset, parse_fraction, read_clock, wrapping_integer};
 use super::words::{AmPm, Prefix, Word, date_word};
 use crate::calendar::{
     MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, MICROS_PER_SECOND, SECONDS_PER_DAY, UNIX_EPOCH_JULIAN,
@@ -63,6 +63,7 @@ pub(super) mod mask {
     pub(in crate::text_in::datetime) const AM_PM: u32 = 1 << 12;
     pub(in crate::text_in::datetime) const ERA: u32 = 1 << 13;
     pub(in crate::text_in::datetime) const SPECIAL: u32 = 1 << 14;
+    pub(in crate::text_in::datetime) const DYNAMIC_ZONE: u32 = 1 << 15;
     pub(in crate::text_in::datetime) const DATE: u32 = YEAR | MONTH | DAY;
     pub(in crate::text_in::datetime) const SECONDS: u32 = SECOND | FRACTION;
     pub(in crate::text_in::datetime) const TIME: u32 = HOUR | MINUTE | SECONDS;
@@ -72,14 +73,6 @@ pub(super) mod mask {
 pub(super) enum Zone {
     Named(TimeZone),
     Abbreviation(String, TimeZone),
-}
-
-impl Zone {
-    pub(super) fn has_one_offset(&self) -> bool {
-        match self {
-            Zone::Named(zone) | Zone::Abbreviation(_, zone) => zone.never_changes(),
-        }
-    }
 }
 
 /// A date and time while it is read.
@@ -301,7 +294,7 @@ impl<'a> Decoder<'a> {
                     seen |= mask::MONTH;
                     set |= mask::MONTH;
                 }
-                Some(Word::Ignored) => {}
+                // PostgreSQL skips `at` and `on` here and then takes them for numbers, which they are not.
                 _ => return Err(BadFormat),
             }
         }
@@ -393,7 +386,7 @@ impl<'a> Decoder<'a> {
             let (year, month_day) = digits.split_at(digits.len() - 4);
             self.moment.day = integer(&month_day[2..])?;
             self.moment.month = integer(&month_day[..2])?;
-            self.moment.year = integer(year)?;
+            self.moment.year = wrapping_integer(year);
             if year.len() == 2 {
                 self.short_year = true;
             }

@@ -126,7 +126,7 @@ impl Decoder<'_> {
             Meaning::Zone(name) => {
                 let zone = TimeZone::by_name(name)?;
                 self.zone = Some(Zone::Abbreviation(text.to_owned(), zone));
-                Some(mask::ZONE)
+                Some(mask::ZONE | mask::DYNAMIC_ZONE)
             }
         }
     }
