@@ -8,8 +8,9 @@
 mod journal;
 mod writers;
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -211,15 +212,18 @@ async fn one_failpoint(
     let begun = Instant::now();
     let mut how = None;
     match armed.attempt()? {
-        Started::Ended(status, _) => how = Some(format!("reached while starting ({status})")),
+        Started::Ended(status, output) => how = Some(format!("reached while starting ({})", aborted(status, &output)?)),
         Started::Ready(mut server) => {
             let shared = share(&mut journal);
             let writers = writers::start(&server.url(), &shared, random.clone(), count);
-            while server.is_running() && begun.elapsed() < FAILPOINT_LIMIT {
+            let mut ended = None;
+            while ended.is_none() && begun.elapsed() < FAILPOINT_LIMIT {
+                ended = server.wait(Duration::ZERO);
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            if !server.is_running() {
-                how = Some(format!("reached after {} ms", begun.elapsed().as_millis()));
+            if let Some(status) = ended {
+                let status = aborted(status, &server.log_tail(10))?;
+                how = Some(format!("reached after {} ms ({status})", begun.elapsed().as_millis()));
             }
             writers.stop();
             writers.finish(failures).await;
@@ -229,7 +233,7 @@ async fn one_failpoint(
                 server.ask_to_end();
                 let status = server.wait(Duration::from_secs(30)).context("it did not end after SIGTERM")?;
                 if !status.success() {
-                    how = Some("reached while ending".to_owned());
+                    how = Some(format!("reached while ending ({})", aborted(status, &server.log_tail(10))?));
                 }
             }
         }
@@ -273,12 +277,20 @@ async fn first_start(
             failures.push(format!("never reached in {} s of writing, nor by a first start", FAILPOINT_LIMIT.as_secs()));
             Ok("never reached".to_owned())
         }
-        Started::Ended(status, _) => {
+        Started::Ended(status, output) => {
+            let status = aborted(status, &output)?;
             let server = plain.clone().data(&data).start().context("after dying in the first start")?;
             connect(&server).await?.simple_query("CREATE TABLE t AS SELECT 1 AS one").await?;
             Ok(format!("reached in the first start ({status})"))
         }
     }
+}
+
+/// A failpoint ends the process by SIGABRT; any other end, such as a refusal to start, has not reached it.
+fn aborted(status: ExitStatus, output: &str) -> anyhow::Result<ExitStatus> {
+    const SIGABRT: i32 = 6;
+    ensure!(status.signal() == Some(SIGABRT), "it ended by itself ({status}): {output}");
+    Ok(status)
 }
 
 /// Moves the folder of a failed run to where it can be looked at.

@@ -297,10 +297,10 @@ fn data_are_cut_between_records() {
     let csv = options("(format csv)", false).unwrap();
     assert_eq!(split_lines(&csv, b"1,a\n2,\"b\nc"), 4);
     assert_eq!(split_lines(&csv, b"1,a\n2,\"b\nc\"\n3"), 12);
-    assert_eq!(split_lines(&csv, b"1,\"a\"\"\nb\"\n"), 11);
+    assert_eq!(split_lines(&csv, b"1,\"a\"\"\nb\"\n"), 10);
     assert_eq!(split_lines(&csv, b"\"open\n\n\n"), 0);
     let escape = options("(format csv, escape '\\')", false).unwrap();
-    assert_eq!(split_lines(&escape, b"1,\"a\\\"\nb\"\n2"), 11);
+    assert_eq!(split_lines(&escape, b"1,\"a\\\"\nb\"\n2"), 10);
 }
 
 #[test]

@@ -200,8 +200,9 @@ async fn write_files(
         Ok(())
     };
     let metadata_location = metadata.0.clone();
-    let all = futures::future::try_join3(manifests, list, write_metadata(store, metadata)).await;
-    if let Err(error) = all {
+    // All are waited for: one that is given up half way could still make its file after the others were removed.
+    let (manifests, list, metadata) = futures::join!(manifests, list, write_metadata(store, metadata));
+    if let Err(error) = manifests.and(list).and(metadata) {
         store.discard(written.into_iter().chain([metadata_location])).await;
         return Err(error);
     }
