@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sqlparser::ast::{self, Statement as Ast};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -45,9 +46,18 @@ pub struct CopyIn {
     /// How many columns a row has.
     pub columns: usize,
     chunks: Option<mpsc::Sender<Bytes>>,
-    worker: JoinHandle<(Target, Result<(), SqlError>)>,
-    /// Set when the data came to their end; without it the worker gives up what it wrote.
-    complete: Arc<std::sync::atomic::AtomicBool>,
+    worker: JoinHandle<Result<Target, SqlError>>,
+    ending: Arc<Mutex<Ending>>,
+}
+
+/// How the data end, for the worker to find when no more come.
+enum Ending {
+    /// Nobody wants them any more.
+    Dropped,
+    /// All have come.
+    Complete,
+    /// The client gave up, or broke off.
+    GivenUp(SqlError),
 }
 
 impl CopyIn {
@@ -68,6 +78,17 @@ impl CopyIn {
     /// True when decoding has failed already, so that the rest need not be sent.
     pub fn has_failed(&self) -> bool {
         self.chunks.is_none() || self.worker.is_finished()
+    }
+
+    /// Gives up, and says where the data were when that happened; an error in data that came before wins.
+    pub async fn give_up(self, error: SqlError) -> SqlError {
+        let CopyIn { chunks, worker, ending, .. } = self;
+        *ending.lock() = Ending::GivenUp(error.clone());
+        drop(chunks);
+        match worker.await {
+            Ok(Err(placed)) => placed,
+            _ => error,
+        }
     }
 }
 
@@ -110,10 +131,10 @@ pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outc
     let defaults = defaults(session, &table, &provided, &context).await?;
     let target = Target::open(session, &table).await?;
     let (sender, receiver) = mpsc::channel(QUEUE_CHUNKS);
-    let complete = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ending = Arc::new(Mutex::new(Ending::Dropped));
     let columns = provided.len();
-    let worker = tokio::spawn(decode(decoder, receiver, target, provided, defaults, Arc::clone(&complete)));
-    Ok(Outcome::CopyIn(CopyIn { binary, columns, chunks: Some(sender), worker, complete }))
+    let worker = tokio::spawn(decode(decoder, receiver, target, provided, defaults, Arc::clone(&ending)));
+    Ok(Outcome::CopyIn(CopyIn { binary, columns, chunks: Some(sender), worker, ending }))
 }
 
 /// The places in the table of the columns a COPY names; all when it names none.
@@ -167,28 +188,38 @@ pub(crate) async fn defaults(
     Ok(values)
 }
 
-/// Decodes chunks until there are no more and writes the rows.
+/// Decodes chunks until there are no more and writes the rows. What was written is removed when that fails.
 async fn decode(
     mut decoder: CopyDecoder,
     mut chunks: mpsc::Receiver<Bytes>,
     mut target: Target,
     provided: Vec<usize>,
     defaults: Vec<Option<datafusion::common::ScalarValue>>,
-    complete: Arc<std::sync::atomic::AtomicBool>,
-) -> (Target, Result<(), SqlError>) {
+    ending: Arc<Mutex<Ending>>,
+) -> Result<Target, SqlError> {
     let result = async {
         while let Some(chunk) = chunks.recv().await {
             decoder.push(chunk)?;
             write_ready(&mut decoder, &mut target, &provided, &defaults).await?;
         }
-        if !complete.load(std::sync::atomic::Ordering::Acquire) {
-            return Err(SqlError::new(SqlState::QUERY_CANCELED, "COPY was given up before its end"));
+        match std::mem::replace(&mut *ending.lock(), Ending::Dropped) {
+            Ending::Complete => {}
+            Ending::GivenUp(error) => return Err(decoder.place(error)),
+            Ending::Dropped => {
+                return Err(SqlError::new(SqlState::QUERY_CANCELED, "COPY was given up before its end"));
+            }
         }
         decoder.finish()?;
         write_ready(&mut decoder, &mut target, &provided, &defaults).await
     }
     .await;
-    (target, result)
+    match result {
+        Ok(()) => Ok(target),
+        Err(error) => {
+            target.abort().await;
+            Err(error)
+        }
+    }
 }
 
 async fn write_ready(
@@ -220,12 +251,11 @@ impl Session {
     /// # Errors
     /// What was wrong with the data, and what the commit raises.
     pub async fn finish_copy(&mut self, copy: CopyIn) -> Result<String, SqlError> {
-        let CopyIn { chunks, worker, complete, .. } = copy;
-        complete.store(true, std::sync::atomic::Ordering::Release);
+        let CopyIn { chunks, worker, ending, .. } = copy;
+        *ending.lock() = Ending::Complete;
         drop(chunks);
-        let (target, written) =
-            worker.await.map_err(|error| SqlError::internal(format!("the COPY task ended: {error}")))?;
-        let rows = write::finish(self, target, written).await?;
+        let target = worker.await.map_err(|error| SqlError::internal(format!("the COPY task ended: {error}")))??;
+        let rows = write::finish(self, target, Ok(())).await?;
         Ok(format!("COPY {rows}"))
     }
 }

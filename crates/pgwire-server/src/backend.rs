@@ -114,6 +114,8 @@ pub trait CopyIn: Send + 'static {
     fn has_failed(&self) -> bool;
     /// Takes the next bytes, cut anywhere.
     fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), SqlError>> + Send;
+    /// Gives up. What comes back says, beyond the reason given, where the data were; or what was wrong with them before.
+    fn give_up(self, reason: SqlError) -> impl Future<Output = SqlError> + Send;
 }
 
 /// What running a statement gave.

@@ -54,14 +54,21 @@ impl<B: Backend> Connection<'_, B> {
                     complete = true;
                     break;
                 }
-                b'f' => return Err(client_gave_up(&frame)),
+                b'f' => {
+                    self.write_copy(&mut copy, gathered.freeze()).await?;
+                    return Err(Failure::Sql(copy.give_up(client_gave_up(&frame)?).await));
+                }
                 // Clients that use the extended protocol may have sent these before they knew of the COPY.
                 b'H' | b'S' => {}
                 b'X' => return Err(Failure::End(End::Terminated)),
                 kind => {
-                    return Err(Failure::End(End::from(protocol_violation(format!(
-                        "unexpected message type 0x{kind:02X} during COPY from stdin"
-                    )))));
+                    let reason = format!("unexpected message type 0x{kind:02X} during COPY from stdin");
+                    self.write_copy(&mut copy, gathered.freeze()).await?;
+                    let error = copy.give_up(protocol_violation(reason)).await;
+                    messages::error_response(&mut self.wire.output, "ERROR", &error);
+                    return Err(Failure::End(End::from(protocol_violation(
+                        "terminating connection because protocol synchronization was lost",
+                    ))));
                 }
             }
         }
@@ -128,13 +135,12 @@ impl<B: Backend> Connection<'_, B> {
 }
 
 /// The error of a COPY the client gave up.
-fn client_gave_up(frame: &Frame) -> Failure {
-    match decode(frame.kind, &frame.body) {
-        Ok(Message::CopyFail(reason)) => {
-            Failure::Sql(SqlError::new(SqlState::QUERY_CANCELED, format!("COPY from stdin failed: {reason}")))
+fn client_gave_up(frame: &Frame) -> Result<SqlError, Failure> {
+    match decode(frame.kind, &frame.body)? {
+        Message::CopyFail(reason) => {
+            Ok(SqlError::new(SqlState::QUERY_CANCELED, format!("COPY from stdin failed: {reason}")))
         }
-        Ok(_) => Failure::Sql(SqlError::internal("a CopyFail message was read as another")),
-        Err(error) => Failure::from(error),
+        _ => Err(Failure::Sql(SqlError::internal("a CopyFail message was read as another"))),
     }
 }
 

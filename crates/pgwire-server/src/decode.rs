@@ -112,9 +112,9 @@ pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, DecodeError> {
         // PostgreSQL shows as many bytes as the character's first byte announces, as far as they are there.
         let rest = &bytes[error.valid_up_to()..];
         let announced = match rest.first() {
-            Some(0xf0..) => 4,
-            Some(0xe0..) => 3,
-            Some(0xc0..) => 2,
+            Some(0xf0..=0xf7) => 4,
+            Some(0xe0..=0xef) => 3,
+            Some(0xc0..=0xdf) => 2,
             _ => 1,
         };
         DecodeError::Encoding(rest[..announced.min(rest.len())].to_vec())
@@ -291,6 +291,6 @@ mod tests {
         assert_eq!(check(b'P', b"\0\0\xff\xff"), "insufficient data left in message");
         assert_eq!(check(b'D', b"X\0"), "invalid DESCRIBE message subtype 88");
         assert_eq!(check(b'Q', b"\xe2\x28\xa1\0"), "invalid byte sequence for encoding \"UTF8\": 0xe2 0x28 0xa1");
-        assert_eq!(check(b'Q', b"\xff\0"), "invalid byte sequence for encoding \"UTF8\": 0xff");
+        assert_eq!(check(b'Q', b"\xff'\0"), "invalid byte sequence for encoding \"UTF8\": 0xff");
     }
 }

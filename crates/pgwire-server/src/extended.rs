@@ -284,11 +284,27 @@ fn values(
         };
         values.push(match (format(code)?, value) {
             (_, None) => None,
-            (Format::Text, Some(bytes)) => Some(text_in::parse(ty, utf8(bytes)?, &text_format)?),
-            (Format::Binary, Some(bytes)) => Some(binary_in::parse_binary(ty, bytes)?),
+            (Format::Text, Some(bytes)) => {
+                let value = text_in::parse(ty, utf8(bytes)?, &text_format);
+                // The value itself is not shown: it may be a secret, and the log would keep it.
+                Some(value.map_err(|error| error.with_context(place(bind, index, " = '...'")))?)
+            }
+            (Format::Binary, Some(bytes)) => {
+                let value = binary_in::parse_binary(ty, bytes);
+                Some(value.map_err(|error| error.with_context(place(bind, index, "")))?)
+            }
         });
     }
     Ok(values)
+}
+
+/// Which value of a `Bind` an error is about, in PostgreSQL's words.
+fn place(bind: &Bind<'_>, index: usize, value: &str) -> String {
+    let number = index + 1;
+    match bind.portal {
+        "" => format!("unnamed portal parameter ${number}{value}"),
+        portal => format!("portal \"{portal}\" parameter ${number}{value}"),
+    }
 }
 
 /// The formats of the columns of a result from the codes of a `Bind`.

@@ -139,6 +139,10 @@ impl backend::CopyIn for wharf_engine::CopyIn {
     fn write(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), SqlError>> + Send {
         self.write(bytes)
     }
+
+    fn give_up(self, reason: SqlError) -> impl Future<Output = SqlError> + Send {
+        self.give_up(reason)
+    }
 }
 
 fn outcome(outcome: wharf_engine::Outcome) -> Outcome<wharf_engine::CopyIn> {

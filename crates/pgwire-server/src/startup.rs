@@ -71,6 +71,8 @@ pub(crate) async fn start<B: Backend>(
     };
     authenticate(wire, &shared.options, &startup.user, || shared.backend.scram_verifier(&startup.user)).await?;
 
+    messages::authentication_ok(&mut wire.output);
+
     let key_bytes = if spoken >= ProtocolVersion::V3_2 { KEY_BYTES_3_2 } else { KEY_BYTES_3_0 };
     let mut key = vec![0; key_bytes];
     getrandom::fill(&mut key).expect("the operating system has randomness");
@@ -80,7 +82,6 @@ pub(crate) async fn start<B: Backend>(
     let cancel = CancelHandle::new(session.canceller());
     registration.attach(cancel.clone());
 
-    messages::authentication_ok(&mut wire.output);
     for (name, value) in session.settings_to_report() {
         messages::parameter_status(&mut wire.output, name, &value);
     }
@@ -103,12 +104,14 @@ async fn negotiate<B: Backend>(wire: &mut Wire, shared: &Shared<B>) -> Result<St
             return Err(End::Disconnected);
         };
         let stream = encrypt(wire, tls).await?;
-        if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
+        let negotiated = stream.get_ref().1.alpn_protocol() == Some(ALPN);
+        // What is said from here on, refusals too, is said under TLS.
+        wire.socket = Socket::Tls(Box::new(stream));
+        if !negotiated {
             return Err(End::from(protocol_violation(
                 "direct SSL connection request without ALPN protocol negotiation extension",
             )));
         }
-        wire.socket = Socket::Tls(Box::new(stream));
     }
     let mut gss_refused = false;
     let mut tls_refused = false;

@@ -125,6 +125,11 @@ impl CopyDecoder {
         self.ended
     }
 
+    /// An error of the COPY as a whole, with the line it had come to.
+    pub(crate) fn place(&self, error: SqlError) -> SqlError {
+        self.fields.place_error(error, self.line)
+    }
+
     /// Takes the next bytes and decodes all whole records.
     ///
     /// # Errors

@@ -144,7 +144,8 @@ enum Known {
     DropMissing,
     /// `SET application_name = '..'`
     SetName(String),
-    Begin,
+    /// `BEGIN`, or its other name; the tag.
+    Begin(&'static str),
     Commit,
     Rollback,
 }
@@ -190,7 +191,8 @@ impl Known {
             "SELECT" => Some(Known::Nothing),
             "SELECT 1/0" => Some(Known::DivisionByZero),
             "SELECT $1 AS v" => Some(Known::Echo(None)),
-            "BEGIN" => Some(Known::Begin),
+            "BEGIN" => Some(Known::Begin("BEGIN")),
+            "START TRANSACTION" => Some(Known::Begin("START TRANSACTION")),
             "COMMIT" => Some(Known::Commit),
             "ROLLBACK" => Some(Known::Rollback),
             "DROP TABLE IF EXISTS no_such_table" => Some(Known::DropMissing),
@@ -297,15 +299,15 @@ impl DoubleSession {
         let token = CancellationToken::new();
         *self.token.lock() = token.clone();
         let count = Count::new(&self.engine.running);
-        if self.implicit && self.before.is_none() {
+        if self.before.is_none() {
             self.before = Some(self.tables.clone());
         }
         Ok(match known {
-            Known::Begin => {
+            Known::Begin(tag) => {
                 self.before.get_or_insert_with(|| self.tables.clone());
                 self.block = TransactionStatus::Active;
                 self.implicit = false;
-                Outcome::Complete("BEGIN".to_owned())
+                Outcome::Complete((*tag).to_owned())
             }
             Known::Commit if self.block == TransactionStatus::Failed => {
                 self.roll_back();
@@ -382,12 +384,17 @@ impl DoubleSession {
                 vec![batch(vec![Arc::new(Int64Array::from(vec![count]))], 1)]
             }
             Known::Sleep(seconds) => {
-                cancellable(&token, *seconds).await?;
                 // PostgreSQL's void is an empty text.
                 let schema = Arc::new(Schema::new(vec![mapping::field("pg_sleep", &SqlType::Text, true)]));
                 let value = Arc::new(StringViewArray::from(vec![""])) as ArrayRef;
                 let batch = RecordBatch::try_new(schema, vec![value]).unwrap();
-                vec![Ok(batch)]
+                let seconds = *seconds;
+                // The rows are described before they are there.
+                let batches = stream::once(async move {
+                    let _count = count;
+                    cancellable(&token, seconds).await.map(|()| batch)
+                });
+                return Ok(RowStream { columns, batches: batches.boxed(), tag: "SELECT".to_owned(), counts: true });
             }
             Known::Series(rows) => return Ok(series(columns, *rows, None, token, count)),
             Known::SeriesThenError(rows) => return Ok(series(columns, *rows, Some(*rows), token, count)),
@@ -533,6 +540,10 @@ impl CopyIn for DoubleCopyIn {
             self.rows.push((a, Some(b.to_owned()).filter(|b| b != "\\N")));
         }
         Ok(())
+    }
+
+    async fn give_up(self, reason: SqlError) -> SqlError {
+        reason.with_context(format!("COPY {}, line {}", self.table, self.rows.len() + 1))
     }
 }
 
