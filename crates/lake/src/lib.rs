@@ -28,7 +28,7 @@ mod warehouse;
 mod write;
 
 pub use error::LakeError;
-pub use scan::LakeProvider;
+pub use scan::{FILE_NUMBER, LakeProvider};
 pub use table::LakeTable;
 pub use warehouse::{NewTable, Warehouse, WarehouseOptions};
 pub use write::{Codec, TableWriter, WriteOptions, WrittenFile};

@@ -162,6 +162,16 @@ impl LakeTable {
         Ok(Arc::new(LakeProvider::new(Arc::clone(self), files)))
     }
 
+    /// The table for a statement that rewrites some of its files: each row says which file it comes from, in the
+    /// column [`FILE_NUMBER`](crate::FILE_NUMBER).
+    ///
+    /// # Errors
+    /// As [`provider`](LakeTable::provider).
+    pub async fn rewritable(self: &Arc<Self>) -> Result<LakeProvider, LakeError> {
+        let files = self.files().await?;
+        Ok(LakeProvider::new(Arc::clone(self), files).numbered())
+    }
+
     pub(crate) fn metadata(&self) -> &TableMetadata {
         &self.metadata.table
     }
@@ -293,6 +303,13 @@ impl LakeTable {
     /// The files if they are in memory.
     pub(crate) fn loaded_files(&self) -> Option<&Arc<FileSet>> {
         self.files.get()
+    }
+}
+
+impl LakeFile {
+    /// Where it is.
+    pub(crate) fn location(&self) -> &str {
+        self.entry.file_path()
     }
 }
 

@@ -8,7 +8,7 @@ use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
-use datafusion::logical_expr::{Expr, ScalarUDF};
+use datafusion::logical_expr::{Expr, ScalarUDF, TableSource};
 use parking_lot::Mutex;
 use wharf_catalog::SqlType;
 use wharf_catalog::State;
@@ -30,9 +30,14 @@ pub(crate) struct BindContext {
     pub(crate) format: TextFormat,
     /// DataFusion's session: functions and options.
     pub(crate) session: Arc<SessionState>,
+    /// What [`TARGET`] stands for: the table that a statement changes.
+    pub(crate) target: Option<Arc<dyn TableSource>>,
     /// The types of `$1`, `$2`, ... found so far, by number.
     pub(crate) parameters: Mutex<BTreeMap<usize, SqlType>>,
 }
+
+/// The name of the table that a statement changes, in the queries made for it. No relation of a user has such a name.
+pub(crate) const TARGET: &str = "\0target";
 
 /// The most parameters a statement can have: what the protocol can count.
 const MAX_PARAMETERS: usize = 65_535;

@@ -14,4 +14,4 @@ mod resolve;
 pub(crate) mod types;
 
 pub(crate) use analyze::{analyze, assign_columns, coerce_columns};
-pub(crate) use context::BindContext;
+pub(crate) use context::{BindContext, TARGET};

@@ -24,7 +24,7 @@ use sqlparser::ast::{Query, Statement};
 use wharf_catalog::{Relation, SqlType};
 use wharf_values::{SqlError, SqlState, mapping};
 
-use super::context::BindContext;
+use super::context::{BindContext, TARGET};
 use super::normalize::normalize;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
 use crate::operators::{UNTYPED, UnresolvedOperator};
@@ -116,6 +116,10 @@ async fn open(
     depth: usize,
 ) -> Result<Opened, SqlError> {
     let (schema, name) = match reference {
+        TableReference::Bare { table } if table.as_ref() == TARGET => {
+            let target = context.target.clone();
+            return target.map(|source| (None, source)).ok_or_else(|| SqlError::internal("no table is changed"));
+        }
         TableReference::Bare { table } => (None, table.as_ref()),
         TableReference::Partial { schema, table } => (Some(schema.as_ref()), table.as_ref()),
         TableReference::Full { catalog, schema, table } => {

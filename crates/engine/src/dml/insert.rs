@@ -135,7 +135,7 @@ fn with_defaults(source: &ast::Query, table: &Table, targets: &[usize]) -> Resul
 }
 
 /// A column's type as a statement writes it; none for strings, which keep their own rules for length.
-fn written_type(column: &wharf_catalog::Column) -> Result<Option<ast::DataType>, SqlError> {
+pub(super) fn written_type(column: &wharf_catalog::Column) -> Result<Option<ast::DataType>, SqlError> {
     if column.ty.is_string() {
         return Ok(None);
     }
@@ -149,7 +149,7 @@ fn written_type(column: &wharf_catalog::Column) -> Result<Option<ast::DataType>,
 }
 
 /// The expression a column takes when nothing is given for it.
-fn default_expression(column: &wharf_catalog::Column) -> ast::Expr {
+pub(super) fn default_expression(column: &wharf_catalog::Column) -> ast::Expr {
     let parsed = column.default.as_ref().and_then(|text| {
         let statement = crate::statement::parse(&format!("SELECT {text}")).ok()?.pop()?;
         let ast::Statement::Query(query) = statement else { return None };

@@ -44,9 +44,37 @@ impl Session {
                 let count = limits.within(run).await?;
                 Ok(Outcome::Complete(format!("INSERT 0 {count}")))
             }
+            Kind::Rewrite(command, _) => {
+                self.require_write(command)?;
+                let count = self.rewrite(&prepared, parameters).await?;
+                Ok(Outcome::Complete(format!("{command} {count}")))
+            }
             Kind::Utility => {
                 let ast = Arc::clone(&prepared.statement.ast);
                 self.utility(&ast, parameters, prepared.parameters()).await
+            }
+        }
+    }
+
+    /// Runs an UPDATE or DELETE. Outside of a transaction one that lost a race is made anew, on what the winner left.
+    async fn rewrite(&mut self, prepared: &Arc<Prepared>, parameters: Vec<Option<ArrayRef>>) -> Result<u64, SqlError> {
+        let mut prepared = Arc::clone(prepared);
+        let mut attempts = self.engine.options.commit_attempts.max(1);
+        let limits = self.limits();
+        loop {
+            let Kind::Rewrite(_, plan) = &prepared.kind else {
+                return Err(SqlError::internal("neither UPDATE nor DELETE"));
+            };
+            let run = plan.run(self, parameters.clone(), prepared.parameters());
+            let result = limits.within(run).await;
+            attempts -= 1;
+            match result {
+                Err(error)
+                    if error.code == SqlState::SERIALIZATION_FAILURE && self.transaction.is_none() && attempts > 0 =>
+                {
+                    prepared = self.refresh(&prepared).await?;
+                }
+                result => return result,
             }
         }
     }
@@ -153,8 +181,6 @@ impl Session {
             }
             Ast::Analyze(_) => complete("ANALYZE"),
             Ast::Vacuum(_) => complete("VACUUM"),
-            Ast::Update(_) => Err(later("UPDATE")),
-            Ast::Delete(_) => Err(later("DELETE").with_hint("TRUNCATE empties a table.")),
             Ast::Merge(_) => Err(later("MERGE")),
             other => {
                 if let Some(tag) = ddl::tag(other) {

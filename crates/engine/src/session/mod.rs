@@ -306,6 +306,7 @@ impl Session {
             search_path: self.search_path(),
             format,
             session,
+            target: None,
             parameters: Default::default(),
         }
     }

@@ -19,7 +19,9 @@ use super::Session;
 use super::result::{ResultColumn, columns_of};
 use super::stream::RowStream;
 use crate::bind::{BindContext, analyze, planner};
+use crate::dml;
 use crate::dml::insert::InsertPlan;
+use crate::dml::rewrite::RewritePlan;
 use crate::error::from_datafusion;
 use crate::statement::Statement;
 
@@ -44,6 +46,8 @@ struct Freshness {
 pub(crate) enum Kind {
     Query(QueryPlan),
     Insert(InsertPlan),
+    /// DELETE and UPDATE, with the name of the command.
+    Rewrite(&'static str, RewritePlan),
     /// Everything that is interpreted when it runs.
     Utility,
 }
@@ -106,7 +110,11 @@ impl Session {
         self.check_not_failed(statement)?;
         let plannable = matches!(
             *statement.ast,
-            ast::Statement::Query(_) | ast::Statement::Insert(_) | ast::Statement::Explain { .. }
+            ast::Statement::Query(_)
+                | ast::Statement::Insert(_)
+                | ast::Statement::Update(_)
+                | ast::Statement::Delete(_)
+                | ast::Statement::Explain { .. }
         );
         if !plannable {
             let columns = self.utility_columns(&statement.ast)?;
@@ -131,7 +139,7 @@ impl Session {
             return Ok(Arc::clone(found));
         }
         let declared = declared_types(oids)?;
-        let context = self.bind_context(catalog);
+        let mut context = self.bind_context(catalog);
         let (kind, columns) = match &*statement.ast {
             ast::Statement::Query(query) => {
                 let plan = self.plan_query(query, &declared, &context).await?;
@@ -141,6 +149,16 @@ impl Session {
             ast::Statement::Insert(insert) => {
                 let plan = InsertPlan::new(self, insert, &declared, &context).await?;
                 (Kind::Insert(plan), None)
+            }
+            ast::Statement::Update(update) => {
+                let plan;
+                (plan, context) = dml::update::plan(self, update, &declared, context).await?;
+                (Kind::Rewrite("UPDATE", plan), None)
+            }
+            ast::Statement::Delete(delete) => {
+                let plan;
+                (plan, context) = dml::delete::plan(self, delete, &declared, context).await?;
+                (Kind::Rewrite("DELETE", plan), None)
             }
             _ => (Kind::Utility, self.utility_columns(&statement.ast)?),
         };

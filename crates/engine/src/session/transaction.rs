@@ -1,10 +1,10 @@
 //! A transaction: one instant of the catalog, and what it has written and not committed.
 //!
 //! What always holds: what a transaction writes are files nobody refers to until its commit, which is one command to the
-//! catalog for all tables at once. Appends that lost a race are applied again on the new head; anything else fails with
-//! `40001`.
+//! catalog for all tables at once. Changes that lost a race are applied again on the new head: appends always, rewritten
+//! files as long as nobody else has rewritten them. Anything else fails with `40001`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -22,10 +22,20 @@ pub(crate) struct Change {
     expected: String,
     /// The metadata with this transaction's changes.
     current: String,
-    /// Files appended since `expected`, for applying them again on another head.
+    /// Files written since `expected` that are in `current`, for applying the change again on another head.
     appended: Vec<WrittenFile>,
+    /// The locations of the files of `expected` that are not in `current` any more.
+    removed: HashSet<String>,
     /// The old rows are gone (TRUNCATE): not to be applied again on another head.
     replaced: bool,
+}
+
+/// What happens to the files that a table has.
+enum Fate {
+    Stay,
+    /// Those at these locations go.
+    Go(HashSet<String>),
+    AllGo,
 }
 
 /// The open transaction of a session.
@@ -72,17 +82,22 @@ impl Transaction {
         id: Uuid,
         location: &str,
         files: Vec<WrittenFile>,
-        replace: bool,
+        fate: Fate,
     ) -> Result<(), SqlError> {
         let (expected, current) = match self.changes.get(&id) {
             Some(change) => (change.expected.clone(), change.current.clone()),
             None => (location.to_owned(), location.to_owned()),
         };
-        let base = engine.warehouse.load(&current).await.map_err(|error| from_lake(&error))?;
-        let new = if replace {
-            commit::replace(&engine.warehouse, &base, files.clone()).await
-        } else {
-            commit::append(&engine.warehouse, &base, files.clone()).await
+        let warehouse = &engine.warehouse;
+        let base = warehouse.load(&current).await.map_err(|error| from_lake(&error))?;
+        let new = match &fate {
+            Fate::Stay => commit::append(warehouse, &base, files.clone()).await,
+            Fate::AllGo => commit::replace(warehouse, &base, files.clone()).await,
+            Fate::Go(removed) => match commit::overwrite(warehouse, &base, removed, files.clone()).await {
+                Ok(Some(new)) => Ok(new),
+                Ok(None) => return Err(conflict()),
+                Err(error) => Err(error),
+            },
         }
         .map_err(|error| from_lake(&error))?;
         if new == current {
@@ -93,12 +108,22 @@ impl Transaction {
             expected,
             current: String::new(),
             appended: Vec::new(),
+            removed: HashSet::new(),
             replaced: false,
         });
         change.current = new;
-        if replace {
-            change.appended.clear();
-            change.replaced = true;
+        match fate {
+            Fate::Stay => {}
+            Fate::AllGo => {
+                change.appended.clear();
+                change.removed.clear();
+                change.replaced = true;
+            }
+            Fate::Go(mut removed) => {
+                // Files of this transaction's own never were in the base.
+                change.appended.retain(|file| !removed.remove(file.location()));
+                change.removed.extend(removed);
+            }
         }
         change.appended.extend(files);
         Ok(())
@@ -112,12 +137,27 @@ impl Transaction {
         location: &str,
         files: Vec<WrittenFile>,
     ) -> Result<(), SqlError> {
-        self.change(engine, id, location, files, false).await
+        self.change(engine, id, location, files, Fate::Stay).await
+    }
+
+    /// Puts files in the place of others, which are known by their locations.
+    ///
+    /// # Errors
+    /// `40001` when one of those is not there any more.
+    pub(crate) async fn overwrite(
+        &mut self,
+        engine: &Engine,
+        id: Uuid,
+        location: &str,
+        removed: HashSet<String>,
+        files: Vec<WrittenFile>,
+    ) -> Result<(), SqlError> {
+        self.change(engine, id, location, files, Fate::Go(removed)).await
     }
 
     /// Empties a table.
     pub(crate) async fn truncate(&mut self, engine: &Engine, id: Uuid, location: &str) -> Result<(), SqlError> {
-        self.change(engine, id, location, Vec::new(), true).await
+        self.change(engine, id, location, Vec::new(), Fate::AllGo).await
     }
 
     /// Makes everything count, in one command.
@@ -147,7 +187,7 @@ impl Transaction {
         Err(conflict().with_detail("Other transactions kept changing the same table."))
     }
 
-    /// Applies the appends again on the tables' new heads.
+    /// Applies the changes again on the tables' new heads.
     async fn rebase(&mut self, engine: &Engine, attempt: usize) -> Result<(), SqlError> {
         if attempt > 2 {
             // Spread writers that keep meeting; bounded, and different for each.
@@ -166,9 +206,12 @@ impl Transaction {
                 return Err(conflict());
             }
             let base = engine.warehouse.load(&table.metadata_location).await.map_err(|error| from_lake(&error))?;
-            change.current = commit::append(&engine.warehouse, &base, change.appended.clone())
-                .await
-                .map_err(|error| from_lake(&error))?;
+            let files = change.appended.clone();
+            let applied = match change.removed.is_empty() {
+                true => commit::append(&engine.warehouse, &base, files).await.map(Some),
+                false => commit::overwrite(&engine.warehouse, &base, &change.removed, files).await,
+            };
+            change.current = applied.map_err(|error| from_lake(&error))?.ok_or_else(conflict)?;
             change.expected.clone_from(&table.metadata_location);
         }
         Ok(())

@@ -41,14 +41,28 @@ pub async fn append(
     let files = file_set(base, &draft.added()[0].entries)?;
 
     let live = base.manifests().await?.iter().filter(|file| manifest::is_live(file));
-    let (small, mut large): (Vec<_>, Vec<_>) = live.cloned().partition(is_small);
+    keep(&mut draft, base, live.cloned(), Vec::new()).await?;
+    draft.write(Operation::Append, change, Change::default(), files).await
+}
+
+/// Keeps manifests of the base, and entries of others. The small manifests are merged when there are many.
+pub(super) async fn keep(
+    draft: &mut Draft<'_>,
+    base: &LakeTable,
+    manifests: impl Iterator<Item = ManifestFile>,
+    mut existing: Vec<ManifestEntryRef>,
+) -> Result<(), LakeError> {
+    let (small, mut large): (Vec<_>, Vec<_>) = manifests.partition(is_small);
     if small.len() >= MERGE_COUNT {
-        draft.add(Contents::Existing(entries(base, &small).await?)).await?;
+        existing.extend(entries(base, &small).await?);
     } else {
         large = small.into_iter().chain(large).collect();
     }
+    if !existing.is_empty() {
+        draft.add(Contents::Existing(existing)).await?;
+    }
     draft.keep(large);
-    draft.write(Operation::Append, change, Change::default(), files).await
+    Ok(())
 }
 
 fn is_small(file: &ManifestFile) -> bool {

@@ -2,12 +2,14 @@
 //!
 //! Each function here takes the state of a table it builds on and returns the location of the metadata file of the new
 //! state. Nobody sees it until the catalog swaps its pointer from the one to the other; when somebody else was faster, the
-//! engine loads the new head and calls again with the same data files, which is sound for appends. What always holds: when a
+//! engine loads the new head and calls again with the same data files, which is sound for appends, and for overwriting files
+//! that are still there. What always holds: when a
 //! function returns a location, everything it leads to is durable; when it fails, what it wrote has been removed where that
 //! was possible, and the data files that were given to it are untouched.
 
 mod append;
 mod columns;
+mod overwrite;
 mod replace;
 mod snapshot;
 
@@ -18,6 +20,7 @@ use crate::write::{self, WrittenFile};
 
 pub use append::append;
 pub use columns::set_columns;
+pub use overwrite::overwrite;
 pub use replace::replace;
 
 /// Removes data files that will not be committed.

@@ -9,5 +9,5 @@ mod prune;
 mod source;
 mod statistics;
 
-pub use provider::LakeProvider;
+pub use provider::{FILE_NUMBER, LakeProvider};
 pub(crate) use statistics::{file_statistics, merged_statistics};

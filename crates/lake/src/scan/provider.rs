@@ -3,14 +3,17 @@
 //! Planning a scan asks nothing of the object store: files were chosen from manifests in memory. Filters are used to leave out
 //! files here, and DataFusion pushes them into the Parquet scan by itself, which leaves out row groups and pages; it evaluates
 //! them over the rows all the same (`Inexact`).
+//!
+//! For statements that rewrite files, each row can say which file it comes from: a column behind those of the table.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
-use datafusion::common::{Statistics, project_schema};
+use datafusion::common::{ColumnStatistics, ScalarValue, Statistics, project_schema};
 use datafusion::datasource::TableType;
 use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -18,6 +21,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion_datasource::{PartitionedFile, TableSchema};
 use datafusion_datasource_parquet::CachedParquetFileReaderFactory;
 
 use super::field_ids::FieldIds;
@@ -25,12 +29,17 @@ use super::source::{LakeSource, balanced_groups};
 use super::{merged_statistics, prune};
 use crate::table::{FileSet, LakeFile, LakeTable};
 
+/// The column with the number of the file that a row comes from. No column of a table has such a name.
+pub const FILE_NUMBER: &str = "\0file";
+
 /// A state of a table that can be scanned.
 pub struct LakeProvider {
     table: Arc<LakeTable>,
     files: Arc<FileSet>,
-    schema: SchemaRef,
+    schema: TableSchema,
     field_ids: Arc<FieldIds>,
+    /// The numbers of the files by location, if rows have them.
+    numbers: Option<HashMap<String, i64>>,
 }
 
 impl std::fmt::Debug for LakeProvider {
@@ -41,7 +50,46 @@ impl std::fmt::Debug for LakeProvider {
 
 impl LakeProvider {
     pub(crate) fn new(table: Arc<LakeTable>, files: Arc<FileSet>) -> LakeProvider {
-        LakeProvider { schema: table.schema(), field_ids: Arc::new(FieldIds::new(table.columns())), table, files }
+        LakeProvider {
+            schema: table.schema().into(),
+            field_ids: Arc::new(FieldIds::new(table.columns())),
+            table,
+            files,
+            numbers: None,
+        }
+    }
+
+    /// The same rows, each with the number of its file in the column [`FILE_NUMBER`].
+    pub(crate) fn numbered(self) -> LakeProvider {
+        let number = Arc::new(Field::new(FILE_NUMBER, DataType::Int64, false));
+        let numbers = self.files.files.iter().map(|file| file.location().to_owned()).zip(0..).collect();
+        LakeProvider {
+            schema: TableSchema::builder(self.table.schema()).with_table_partition_cols(vec![number]).build(),
+            numbers: Some(numbers),
+            ..self
+        }
+    }
+
+    /// The rows of some files only, by their numbers.
+    pub fn only(&self, numbers: &BTreeSet<i64>) -> LakeProvider {
+        let files = self.files.files.iter().zip(0..).filter(|(_, number)| numbers.contains(number));
+        LakeProvider {
+            table: Arc::clone(&self.table),
+            files: Arc::new(FileSet::new(files.map(|(file, _)| Arc::clone(file)).collect())),
+            schema: self.schema.clone(),
+            field_ids: Arc::clone(&self.field_ids),
+            numbers: self.numbers.clone(),
+        }
+    }
+
+    /// Where the files are.
+    pub fn locations(&self) -> Vec<String> {
+        self.files.files.iter().map(|file| file.location().to_owned()).collect()
+    }
+
+    /// How many rows the files have.
+    pub fn rows(&self) -> u64 {
+        self.files.files.iter().map(|file| file.entry.record_count()).sum()
     }
 
     /// The table behind this.
@@ -60,15 +108,38 @@ impl LakeProvider {
         let chosen = match limit {
             // Without a filter, files that together have enough rows suffice.
             Some(limit) if filters.is_empty() => enough(all, limit as u64),
-            _ => prune::matching(all, &self.schema, filters, session),
+            _ => prune::matching(all, self.schema.file_schema(), filters, session),
         };
         match chosen {
-            None => (all.clone(), (*self.files.statistics(&self.schema)).clone()),
+            None => (all.clone(), self.statistics_of_all()),
             Some(chosen) => {
-                let statistics = merged_statistics(&chosen, &self.schema);
+                let statistics = self.with_number(merged_statistics(&chosen, self.schema.file_schema()));
                 (chosen, statistics)
             }
         }
+    }
+
+    fn statistics_of_all(&self) -> Statistics {
+        self.with_number((*self.files.statistics(self.schema.file_schema())).clone())
+    }
+
+    fn with_number(&self, mut statistics: Statistics) -> Statistics {
+        if self.numbers.is_some() {
+            statistics.column_statistics.push(ColumnStatistics::new_unknown());
+        }
+        statistics
+    }
+
+    /// The units of scanning of a file.
+    fn parts(&self, file: &LakeFile) -> Vec<PartitionedFile> {
+        let number = self.numbers.as_ref().and_then(|numbers| numbers.get(file.location()));
+        let Some(number) = number else { return file.parts.clone() };
+        let numbered = |part: &PartitionedFile| {
+            let value = ScalarValue::Int64(Some(*number));
+            PartitionedFile { partition_values: vec![value], ..part.clone() }
+                .with_statistics(Arc::clone(&file.statistics))
+        };
+        file.parts.iter().map(numbered).collect()
     }
 }
 
@@ -87,7 +158,7 @@ fn enough(files: &[Arc<LakeFile>], limit: u64) -> Option<Vec<Arc<LakeFile>>> {
 #[async_trait]
 impl TableProvider for LakeProvider {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+        Arc::clone(self.schema.table_schema())
     }
 
     fn table_type(&self) -> TableType {
@@ -102,9 +173,9 @@ impl TableProvider for LakeProvider {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (files, statistics) = self.choose(session, filters, limit);
-        let parts: Vec<_> = files.iter().flat_map(|file| file.parts.iter().cloned()).collect();
+        let parts: Vec<_> = files.iter().flat_map(|file| self.parts(file)).collect();
         if parts.is_empty() {
-            return Ok(Arc::new(EmptyExec::new(project_schema(&self.schema, projection)?)));
+            return Ok(Arc::new(EmptyExec::new(project_schema(self.schema.table_schema(), projection)?)));
         }
         let groups = session.config().target_partitions().min(parts.len());
         let options = TableParquetOptions {
@@ -114,7 +185,7 @@ impl TableProvider for LakeProvider {
         let store = self.table.store();
         let footers = session.runtime_env().cache_manager.get_file_metadata_cache();
         let readers = CachedParquetFileReaderFactory::new(Arc::clone(store.objects()), footers);
-        let mut parquet = ParquetSource::new(Arc::clone(&self.schema))
+        let mut parquet = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));
         if let Some(hint) = session.config_options().execution.parquet.metadata_size_hint {
@@ -136,6 +207,6 @@ impl TableProvider for LakeProvider {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        Some((*self.files.statistics(&self.schema)).clone())
+        Some(self.statistics_of_all())
     }
 }

@@ -1,6 +1,8 @@
 //! Commits: what they change, what they keep, what they leave behind when they fail.
 
-use wharf_lake::{FAILPOINTS, TableWriter, WriteOptions, commit};
+use std::collections::HashSet;
+
+use wharf_lake::{FAILPOINTS, FILE_NUMBER, TableWriter, WriteOptions, commit};
 
 use super::*;
 
@@ -83,6 +85,67 @@ async fn many_small_commits_stay_small() {
         .find(|snapshot| snapshot["snapshot-id"] == metadata["current-snapshot-id"])
         .unwrap()["summary"];
     assert_eq!((summary["total-records"].as_str(), summary["total-data-files"].as_str()), (Some("230"), Some("230")));
+}
+
+/// The locations of the files with these numbers.
+async fn locations(table: &Arc<LakeTable>, numbers: &[i64]) -> HashSet<String> {
+    let files = table.rewritable().await.unwrap();
+    files.only(&numbers.iter().copied().collect()).locations().into_iter().collect()
+}
+
+#[tokio::test]
+async fn rows_name_their_file_and_files_are_overwritten() {
+    let lake = Lake::new();
+    let mut table = lake.table(&bigint()).await;
+    for values in [vec![1, 2], vec![3], vec![4, 5]] {
+        table = append(&lake.warehouse, &table, bigints(values)).await.unwrap();
+    }
+    let session = SessionContext::new();
+    let (url, store) = lake.warehouse.object_store();
+    session.register_object_store(url.as_ref(), store);
+    session.register_table("t", Arc::new(table.rewritable().await.unwrap())).unwrap();
+    let sql = format!("SELECT DISTINCT \"{FILE_NUMBER}\" FROM t WHERE a > 2 AND a < 5 ORDER BY 1");
+    let found = query(&session, &sql).await;
+    let numbers: Vec<_> =
+        found.iter().flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec()).collect();
+    assert_eq!(numbers.len(), 2);
+    let removed = locations(&table, &numbers).await;
+    let ours = write(&lake.warehouse, &table, [bigints([5])], WriteOptions::default()).await;
+    let new = commit::overwrite(&lake.warehouse, &table, &removed, ours.clone()).await.unwrap().unwrap();
+    for warehouse in [Arc::clone(&lake.warehouse), lake.reopened()] {
+        let new = warehouse.load(&new).await.unwrap();
+        assert_eq!(all(&warehouse, &new).await, [1, 2, 5]);
+        assert_eq!((new.row_count(), new.file_count()), (Some(3), Some(2)));
+    }
+
+    // On a head that somebody else appended to, the same works; on one where the files are gone it does not.
+    let appended = append(&lake.warehouse, &table, bigints([6])).await.unwrap();
+    let again = commit::overwrite(&lake.warehouse, &appended, &removed, ours.clone()).await.unwrap().unwrap();
+    let again = lake.warehouse.load(&again).await.unwrap();
+    assert_eq!(all(&lake.warehouse, &again).await, [1, 2, 5, 6]);
+    assert!(commit::overwrite(&lake.warehouse, &again, &removed, ours).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn many_small_overwrites_stay_small() {
+    let lake = Lake::new();
+    let mut table = lake.table(&bigint()).await;
+    table = append(&lake.warehouse, &table, bigints([-1])).await.unwrap();
+    for i in 0..130 {
+        if i % 37 == 0 {
+            table = lake.reopened().load(table.metadata_location()).await.unwrap();
+        }
+        table = append(&lake.warehouse, &table, bigints([i, i])).await.unwrap();
+        // The newest file first.
+        let removed = locations(&table, &[0]).await;
+        let ours = write(&lake.warehouse, &table, [bigints([i])], WriteOptions::default()).await;
+        let new = commit::overwrite(&lake.warehouse, &table, &removed, ours).await.unwrap().unwrap();
+        table = lake.warehouse.load(&new).await.unwrap();
+    }
+    let warehouse = lake.reopened();
+    let table = warehouse.load(table.metadata_location()).await.unwrap();
+    assert_eq!(all(&warehouse, &table).await, (-1..130).collect::<Vec<_>>());
+    assert_eq!(table.row_count(), Some(131));
 }
 
 #[tokio::test]
