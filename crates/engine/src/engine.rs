@@ -172,6 +172,8 @@ fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> SessionState
     settings.sql_parser.parse_float_as_decimal = true;
     settings.sql_parser.map_string_types_to_utf8view = true;
     settings.sql_parser.default_null_ordering = "nulls_max".to_owned();
+    // DataFusion 55 filters by the bound of `min(a)` even where another aggregate, such as `max(-b)`, needs the other rows.
+    settings.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(OperatorPlanner)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut state = SessionStateBuilder::new()

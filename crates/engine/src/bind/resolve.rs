@@ -371,27 +371,40 @@ impl Resolver<'_> {
                     Arithmetic::Modulo => Operator::Modulo,
                     Arithmetic::Divide => return Ok(divide_numeric(left, right)),
                 };
-                let (left, right) = self.room_for_product(op, left, right)?;
+                let (left, right) = self.room(op, left, right)?;
                 Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right))))
             }
             integer => Ok(integer_operator(op, self.coerce(left, integer)?, self.coerce(right, integer)?)),
         }
     }
 
-    /// A product whose scale would pass 38 digits is computed in 256 bits.
-    fn room_for_product(&self, op: Arithmetic, left: Expr, right: Expr) -> DfResult<(Expr, Expr)> {
+    /// Operands in 256 bits where one is already, or where a product's scale would pass 38 digits. For a product each keeps
+    /// its own scale: DataFusion would bring both to one, and twice as many digits come out of every step.
+    fn room(&self, op: Arithmetic, left: Expr, right: Expr) -> DfResult<(Expr, Expr)> {
         let (a, b) = (self.field(&left)?, self.field(&right)?);
-        let (DataType::Decimal128(_, s1), DataType::Decimal128(_, s2)) = (a.data_type(), b.data_type()) else {
+        let (Some((bits1, s1)), Some((bits2, s2))) = (width(a.data_type()), width(b.data_type())) else {
             return Ok((left, right));
         };
-        if op != Arithmetic::Multiply || i16::from(*s1) + i16::from(*s2) <= 38 {
+        let product = op == Arithmetic::Multiply;
+        if bits1 == 128 && bits2 == 128 && !(product && i16::from(s1) + i16::from(s2) > 38) {
             return Ok((left, right));
         }
-        let wide = |expr, scale| {
+        if product && i16::from(s1) + i16::from(s2) > 76 {
+            return Err(to_datafusion(
+                SqlError::unsupported("a numeric product with more than 76 digits after the point is not supported")
+                    .with_hint("Cast the operands first, such as x::numeric(38, 10)."),
+            ));
+        }
+        let wide = |expr: Expr, bits, scale, own| {
+            if bits == 256 && scale == own {
+                return expr;
+            }
             let field = Field::new("cast", DataType::Decimal256(76, scale), true);
             Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::new(field)))
         };
-        Ok((wide(left, *s1), wide(right, *s2)))
+        let common = s1.max(s2);
+        let (to1, to2) = if product { (s1, s2) } else { (common, common) };
+        Ok((wide(left, bits1, to1, s1), wide(right, bits2, to2, s2)))
     }
 
     fn power(&self, left: Expr, right: Expr) -> DfResult<Expr> {
@@ -578,33 +591,31 @@ impl Resolver<'_> {
         let Case { expr: operand, when_then_expr, else_expr } = case;
         let mut whens = Vec::with_capacity(when_then_expr.len());
         let mut results = Vec::with_capacity(when_then_expr.len() + 1);
-        let mut operand_out = None;
         for (when, then) in when_then_expr {
-            let when = match &operand {
-                Some(operand) => {
-                    let (operand, when) = self.comparable((**operand).clone(), *when, "=")?;
-                    match &operand_out {
-                        None => operand_out = Some(operand),
-                        Some(first) if *first == operand => {}
-                        Some(_) => {
-                            return Err(to_datafusion(
-                                SqlError::unsupported("CASE with WHEN values of different types is not supported")
-                                    .with_hint("Cast the WHEN values to the type of the CASE expression."),
-                            ));
-                        }
-                    }
-                    when
-                }
-                None => self.boolean(*when, "CASE/WHEN")?,
-            };
-            whens.push(when);
+            whens.push(match &operand {
+                Some(operand) => self.comparable((**operand).clone(), *when, "=")?,
+                None => (Expr::Literal(ScalarValue::Null, None), self.boolean(*when, "CASE/WHEN")?),
+            });
             results.push(*then);
         }
+        let first = operand.is_some().then(|| whens.first().map(|(operand, _)| operand.clone())).flatten();
+        // The operand is at the type that it shares with a value: not always the same one.
+        let same = whens.iter().all(|(operand, _)| first.as_ref().is_none_or(|first| first == operand));
+        let operand_out = first.filter(|_| same);
+        if !same && operand.as_ref().is_some_and(|operand| operand.is_volatile()) {
+            return Err(to_datafusion(
+                SqlError::unsupported(
+                    "CASE of a volatile function with WHEN values of different types is not supported",
+                )
+                .with_hint("Cast the WHEN values to the type of the CASE expression."),
+            ));
+        }
+        let whens = whens.into_iter().map(|(operand, when)| if same { when } else { operand.eq(when) });
         let has_else = else_expr.is_some();
         results.extend(else_expr.map(|expr| *expr));
         let mut results = self.unify(results, "CASE")?;
         let else_out = if has_else { results.pop() } else { None };
-        let pairs = whens.into_iter().zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
+        let pairs = whens.zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
         Ok(Expr::Case(Case::new(operand_out.map(Box::new), pairs, else_out.map(Box::new))))
     }
 
@@ -688,6 +699,15 @@ impl Resolver<'_> {
             }
             _ => Ok(expr),
         }
+    }
+}
+
+/// The bits and the scale of a decimal.
+fn width(data_type: &DataType) -> Option<(u16, i8)> {
+    match data_type {
+        DataType::Decimal128(_, scale) => Some((128, *scale)),
+        DataType::Decimal256(_, scale) => Some((256, *scale)),
+        _ => None,
     }
 }
 
