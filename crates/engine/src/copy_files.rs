@@ -1,244 +1,289 @@
-//! COPY from and to files of the object store: Parquet, CSV and JSON (one object a line).
+//! COPY from and to files of an object store: text, CSV, binary, JSON (one object a line) and Parquet.
 //!
-//! A name without a scheme is a path in the warehouse's own object store; only superusers may name files. DataFusion's
-//! readers and writers do the work.
+//! A name is a path in the warehouse's folder, a URL in the warehouse's store, or, as in PostgreSQL, an absolute path of
+//! the server's file system. Only superusers may name files. Parquet is read and written by DataFusion, the other formats
+//! as they are for a client, so that a value means the same whichever way it comes.
 
 use std::sync::Arc;
 
-use datafusion::config::TableParquetOptions;
+use arrow::array::AsArray;
+use arrow::datatypes::UInt64Type;
+use bytes::BytesMut;
 use datafusion::dataframe::DataFrameWriteOptions;
+use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::execution::context::SessionContext;
-use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
-use datafusion::prelude::{CsvReadOptions, DataFrame, JsonReadOptions, ParquetReadOptions};
+use datafusion::prelude::{DataFrame, ParquetReadOptions};
 use futures::StreamExt;
-use sqlparser::ast::CopyOption;
-use wharf_catalog::{Column, Table};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
+use wharf_catalog::{Column, SqlType, Table};
 use wharf_values::{SqlError, SqlState};
 
+use crate::bind::names::display_name;
 use crate::bind::{BindContext, assign_columns};
-use crate::dml::write::{self, Target};
+use crate::copy::{CopyFormat, CopyOptions, OptionItem};
+use crate::copy_load::Rows;
 use crate::error::from_datafusion;
-use crate::session::{Outcome, Session};
+use crate::session::Session;
+use crate::{copy_from, copy_to};
 
-/// The kinds of files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FileKind {
-    Parquet,
-    Csv,
-    Json,
+/// Bytes of a file that are handed to the decoder at a time, at least.
+const CHUNK_BYTES: usize = 256 << 10;
+/// Parts of a file that are being stored while the next is encoded.
+const PARTS_ON_THEIR_WAY: usize = 4;
+
+/// A file: which store it is in, and where in it.
+struct File {
+    name: String,
+    store: Arc<dyn ObjectStore>,
+    url: String,
+    path: Path,
 }
 
-/// What a file is, and how a CSV file is written.
-struct FileFormat {
-    kind: FileKind,
-    header: bool,
-    delimiter: u8,
-}
-
-fn format(options: &[CopyOption], filename: &str) -> Result<FileFormat, SqlError> {
-    let mut kind = None;
-    let mut header = false;
-    let mut delimiter = b',';
-    for option in options {
-        match option {
-            CopyOption::Format(name) => {
-                kind = Some(match name.value.to_lowercase().as_str() {
-                    "parquet" => FileKind::Parquet,
-                    "csv" => FileKind::Csv,
-                    "json" => FileKind::Json,
-                    other => {
-                        return Err(SqlError::unsupported(format!("files of format \"{other}\" are not supported"))
-                            .with_hint("The formats are parquet, csv and json."));
-                    }
-                });
-            }
-            CopyOption::Header(value) => header = *value,
-            CopyOption::Delimiter(value) if value.is_ascii() => delimiter = *value as u8,
-            other => {
-                return Err(SqlError::unsupported(format!("option {other} is not supported for files"))
-                    .with_hint("Use FORMAT, HEADER and DELIMITER, or COPY FROM STDIN."));
-            }
+impl File {
+    fn new(session: &Session, name: &str, context: &BindContext) -> Result<File, SqlError> {
+        if !session.identity.superuser {
+            return Err(SqlError::new(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied to COPY to or from a file")
+                .with_detail("Only superusers may COPY to or from files.")
+                .with_hint("Anyone can COPY to stdout or from stdin."));
         }
-    }
-    let by_name = || match filename.rsplit('.').next() {
-        Some("parquet") => Ok(FileKind::Parquet),
-        Some("csv") => Ok(FileKind::Csv),
-        Some("json" | "ndjson" | "jsonl") => Ok(FileKind::Json),
-        _ => Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "the format of the file is not known")
-            .with_hint("Say WITH (FORMAT parquet), csv or json.")),
-    };
-    Ok(FileFormat { kind: kind.map_or_else(by_name, Ok)?, header, delimiter })
-}
-
-fn require_superuser(session: &Session) -> Result<(), SqlError> {
-    if session.identity.superuser {
-        return Ok(());
-    }
-    Err(SqlError::new(SqlState::INSUFFICIENT_PRIVILEGE, "permission denied to COPY to or from a file")
-        .with_detail("Only superusers may COPY to or from files.")
-        .with_hint("Anyone can COPY to stdout or from stdin."))
-}
-
-/// The URL of a file: as it is written, or a path in the warehouse's store.
-fn url(session: &Session, filename: &str) -> Result<String, SqlError> {
-    if filename.contains("://") {
-        let (own, _) = session.engine.warehouse.object_store();
-        let same_store = filename.starts_with("file://") || filename.starts_with(own.as_str());
-        if !same_store {
-            return Err(SqlError::unsupported(format!("\"{filename}\" is not in the warehouse's object store"))
+        let warehouse = &session.engine.warehouse;
+        let url = if name.contains("://") {
+            name.to_owned()
+        } else if name.starts_with('/') {
+            format!("file://{name}")
+        } else {
+            format!("{}/{name}", warehouse.url())
+        };
+        let (origin, rest) = split_url(&url).ok_or_else(|| invalid_name(name))?;
+        let path = Path::parse(rest).map_err(|_| invalid_name(name))?;
+        let (own, store) = warehouse.object_store();
+        let own = own.as_str().trim_end_matches('/').to_owned();
+        let store = if origin == own {
+            store
+        } else if origin == "file://" {
+            let local = ObjectStoreUrl::local_filesystem();
+            context.session.runtime_env().object_store(&local).map_err(from_datafusion)?
+        } else {
+            return Err(SqlError::unsupported(format!("\"{name}\" is not in the warehouse's object store"))
                 .with_hint("Use a file of the warehouse's own object store."));
-        }
-        return Ok(filename.to_owned());
+        };
+        Ok(File { name: name.to_owned(), store, url: format!("{origin}/{path}"), path })
     }
-    Ok(filename.to_owned())
-}
 
-fn context(state: &Arc<SessionState>) -> SessionContext {
-    SessionContext::new_with_state(state.as_ref().clone())
-}
-
-async fn read(
-    state: &Arc<SessionState>,
-    url: &str,
-    format: &FileFormat,
-    table: &Table,
-    provided: &[usize],
-) -> Result<DataFrame, SqlError> {
-    let context = context(state);
-    let schema = arrow::datatypes::Schema::new(
-        provided
-            .iter()
-            .map(|index| {
-                let column = &table.columns[*index];
-                arrow::datatypes::Field::new(&column.name, wharf_values::arrow_type(&column.ty), true)
-            })
-            .collect::<Vec<_>>(),
-    );
-    match format.kind {
-        FileKind::Parquet => context.read_parquet(url, ParquetReadOptions::default().file_extension("")).await,
-        FileKind::Csv => {
-            let options = CsvReadOptions::new()
-                .has_header(format.header)
-                .delimiter(format.delimiter)
-                .newlines_in_values(true)
-                .file_extension("")
-                .schema(&schema);
-            context.read_csv(url, options).await
+    /// The format that the name says, for COPY without one.
+    fn default_format(&self) -> CopyFormat {
+        match self.name.rsplit_once('.').map(|(_, ending)| ending) {
+            Some("parquet") => CopyFormat::Parquet,
+            Some("json" | "jsonl" | "ndjson") => CopyFormat::Json,
+            _ => CopyFormat::Text,
         }
-        FileKind::Json => context.read_json(url, JsonReadOptions::default().file_extension("").schema(&schema)).await,
     }
-    .map_err(from_datafusion)
+
+    fn error(&self, purpose: &str, error: &object_store::Error) -> SqlError {
+        use std::io::ErrorKind;
+        // What the local file system says is somewhere below.
+        let mut below: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        let io = std::iter::from_fn(|| {
+            let this = below?;
+            below = this.source();
+            Some(this)
+        })
+        .find_map(|error| error.downcast_ref::<std::io::Error>());
+        let (code, reason) = match (error, io.map(std::io::Error::kind)) {
+            (object_store::Error::NotFound { .. }, _) | (_, Some(ErrorKind::NotFound)) => {
+                (SqlState::UNDEFINED_FILE, "No such file or directory".to_owned())
+            }
+            (object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. }, _)
+            | (_, Some(ErrorKind::PermissionDenied)) => {
+                (SqlState::INSUFFICIENT_PRIVILEGE, "Permission denied".to_owned())
+            }
+            (_, Some(ErrorKind::StorageFull)) => (SqlState::DISK_FULL, "No space left on device".to_owned()),
+            _ => (SqlState::IO_ERROR, io.map_or_else(|| error.to_string(), ToString::to_string)),
+        };
+        SqlError::new(code, format!("could not open file \"{}\" for {purpose}: {reason}", self.name))
+    }
+
+    /// What COPY TO may not write over: the files of tables.
+    fn check_writable(&self, warehouse_url: &str) -> Result<(), SqlError> {
+        let inside = self.url.strip_prefix(warehouse_url).unwrap_or_default();
+        if inside.split('/').any(|part| uuid::Uuid::try_parse(part).is_ok()) {
+            return Err(SqlError::new(
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                format!("could not open file \"{}\" for writing: it is in the folder of a table", self.name),
+            ));
+        }
+        Ok(())
+    }
 }
 
-/// COPY FROM a file.
+fn invalid_name(name: &str) -> SqlError {
+    SqlError::new(SqlState::INVALID_NAME, format!("\"{name}\" is not the name of a file"))
+}
+
+/// The part of a URL that names the store, and the path.
+fn split_url(url: &str) -> Option<(&str, &str)> {
+    let authority = url.find("://")? + 3;
+    let path = authority + url[authority..].find('/')?;
+    Some((&url[..path], &url[path + 1..]))
+}
+
+/// COPY FROM a file; gives the number of rows.
 ///
 /// # Errors
-/// `42501` without the right, `58P01` for a missing file, `42703` and `42804` for columns that do not fit.
+/// `42501` without the right, `58P01` for a missing file, what the options can be refused with and what is wrong with
+/// the data.
 pub(crate) async fn load(
     session: &mut Session,
     table: &Arc<Table>,
-    provided: &[usize],
-    filename: &str,
-    options: &[CopyOption],
-    bind: &BindContext,
-) -> Result<Outcome, SqlError> {
-    require_superuser(session)?;
-    let format = format(options, filename)?;
-    let frame = read(&bind.session, &url(session, filename)?, &format, table, provided).await?;
-    let columns: Vec<&Column> = provided.iter().map(|index| &table.columns[*index]).collect();
-    let plan = by_name(frame.into_unoptimized_plan(), &columns)?;
-    let plan = assign_columns(plan, &columns, true, bind).map_err(from_datafusion)?;
-    let defaults = crate::copy_from::defaults(session, table, provided, bind).await?;
-    let state = &bind.session;
-    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
-    let physical =
-        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
-    let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    provided: Vec<usize>,
+    name: &str,
+    options: &[OptionItem],
+    context: &BindContext,
+) -> Result<u64, SqlError> {
+    let file = File::new(session, name, context)?;
+    let options = CopyOptions::with_default(options, false, file.default_format())?;
     let limits = session.limits();
-    let mut target = Target::open(session, table).await?;
-    let written = limits
+    if options.format == CopyFormat::Parquet {
+        let plan = parquet_plan(&file, table, &provided, context).await?;
+        let mut rows = Rows::open(session, table, provided, context).await?;
+        let written = limits.within(write_plan(&plan, &mut rows, context)).await;
+        return rows.finish(session, written).await;
+    }
+    let mut loading = copy_from::load(session, table, provided, &options, context).await?;
+    // When reading fails, dropping the load gives it up.
+    limits
         .within(async {
-            while let Some(batch) = stream.next().await {
-                let batch = batch.map_err(from_datafusion)?;
-                let mut all = Vec::with_capacity(defaults.len());
-                for (index, default) in defaults.iter().enumerate() {
-                    all.push(match default {
-                        Some(value) => value.to_array_of_size(batch.num_rows()).map_err(from_datafusion)?,
-                        None => {
-                            let place = provided.iter().position(|place| *place == index).unwrap_or_default();
-                            Arc::clone(batch.column(place))
-                        }
-                    });
+            let failed = |error| file.error("reading", &error);
+            let mut stream = file.store.get(&file.path).await.map_err(failed)?.into_stream();
+            let mut gathered = BytesMut::new();
+            while let Some(bytes) = stream.next().await {
+                gathered.extend_from_slice(&bytes.map_err(failed)?);
+                if gathered.len() >= CHUNK_BYTES {
+                    loading.write(gathered.split().freeze()).await;
                 }
-                target.write(all).await?;
+                if loading.has_ended() {
+                    return Ok(());
+                }
             }
+            loading.write(gathered.freeze()).await;
             Ok(())
         })
-        .await;
-    let rows = write::finish(session, target, written).await?;
-    Ok(Outcome::Complete(format!("COPY {rows}")))
+        .await?;
+    loading.finish(session).await
 }
 
-/// The file's columns of these names, in this order.
-fn by_name(plan: LogicalPlan, columns: &[&Column]) -> Result<LogicalPlan, SqlError> {
+/// The file's columns of the table's names, at the table's types.
+async fn parquet_plan(
+    file: &File,
+    table: &Table,
+    provided: &[usize],
+    context: &BindContext,
+) -> Result<LogicalPlan, SqlError> {
+    // Only one file of this name is meant, not whatever the name is a pattern of.
+    file.store.head(&file.path).await.map_err(|error| file.error("reading", &error))?;
+    let session = SessionContext::new_with_state(context.session.as_ref().clone());
+    let read = ParquetReadOptions::default().file_extension("");
+    let plan = session.read_parquet(&file.url, read).await.map_err(from_datafusion)?.into_unoptimized_plan();
+    let columns: Vec<&Column> = provided.iter().map(|index| &table.columns[*index]).collect();
     let mut exprs = Vec::with_capacity(columns.len());
-    for column in columns {
+    for column in &columns {
         let found = plan.schema().iter().find(|(_, field)| *field.name() == column.name);
         let Some((qualifier, field)) = found else {
             return Err(SqlError::new(
                 SqlState::UNDEFINED_COLUMN,
-                format!("the file has no column \"{}\"", column.name),
+                format!("column \"{}\" does not exist in file \"{}\"", column.name, file.name),
             )
             .with_hint("Name the columns that the file has: COPY table (a, b) FROM .."));
         };
-        exprs.push(datafusion::logical_expr::Expr::from((qualifier, field)));
+        exprs.push(Expr::from((qualifier, field)));
     }
-    datafusion::logical_expr::LogicalPlanBuilder::from(plan)
+    LogicalPlanBuilder::from(plan)
         .project(exprs)
         .and_then(|builder| builder.build())
+        .and_then(|plan| assign_columns(plan, &columns, true, context))
         .map_err(from_datafusion)
 }
 
-/// COPY TO a file.
+async fn write_plan(plan: &LogicalPlan, rows: &mut Rows, context: &BindContext) -> Result<(), SqlError> {
+    let state = &context.session;
+    let optimized = state.optimize(plan).map_err(from_datafusion)?;
+    let physical =
+        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+    let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    while let Some(batch) = stream.next().await {
+        rows.write(batch.map_err(from_datafusion)?.columns()).await?;
+    }
+    Ok(())
+}
+
+/// COPY TO a file; gives the number of rows. A file of that name is replaced, once all of the new one is there.
 ///
 /// # Errors
-/// `42501` without the right, and what the query or the object store raises.
+/// `42501` without the right, and what the options, the query or the object store raise.
 pub(crate) async fn unload(
     session: &mut Session,
     plan: LogicalPlan,
-    filename: &str,
-    options: &[CopyOption],
-    bind: &BindContext,
-) -> Result<Outcome, SqlError> {
-    require_superuser(session)?;
-    let format = format(options, filename)?;
-    let url = url(session, filename)?;
-    let frame = DataFrame::new(bind.session.as_ref().clone(), plan);
-    let write = DataFrameWriteOptions::new().with_single_file_output(true);
+    name: &str,
+    options: &[OptionItem],
+    context: &BindContext,
+) -> Result<u64, SqlError> {
+    let file = File::new(session, name, context)?;
+    file.check_writable(&session.engine.warehouse.url())?;
+    let options = CopyOptions::with_default(options, true, file.default_format())?;
     let limits = session.limits();
-    let counted = limits
+    if options.format == CopyFormat::Parquet {
+        return limits.within(write_parquet(plan, &file, context)).await;
+    }
+    let mut chunks = copy_to::encoded(session, &plan, &options, context).await?;
+    let failed = |error| file.error("writing", &error);
+    let upload = limits.within(async { file.store.put_multipart(&file.path).await.map_err(failed) }).await?;
+    let mut writer = WriteMultipart::new(upload);
+    let written = limits
         .within(async {
-            match format.kind {
-                FileKind::Parquet => frame.write_parquet(&url, write, Some(TableParquetOptions::default())).await,
-                FileKind::Csv => {
-                    let csv = datafusion::config::CsvOptions::default()
-                        .with_has_header(format.header)
-                        .with_delimiter(format.delimiter);
-                    frame.write_csv(&url, write, Some(csv)).await
-                }
-                FileKind::Json => frame.write_json(&url, write, None).await,
+            let mut total = 0;
+            while let Some(chunk) = chunks.next().await {
+                let (bytes, rows) = chunk?;
+                writer.wait_for_capacity(PARTS_ON_THEIR_WAY).await.map_err(failed)?;
+                writer.put(bytes);
+                total += rows;
             }
-            .map_err(from_datafusion)
+            Ok(total)
         })
-        .await?;
-    let rows = counted
-        .first()
-        .and_then(|batch| {
-            use arrow::array::AsArray;
-            batch.column(0).as_primitive_opt::<arrow::datatypes::UInt64Type>().map(|counts| counts.value(0))
-        })
-        .unwrap_or(0);
-    Ok(Outcome::Complete(format!("COPY {rows}")))
+        .await;
+    match written {
+        Ok(total) => {
+            writer.finish().await.map_err(failed)?;
+            Ok(total)
+        }
+        Err(error) => {
+            if let Err(error) = writer.abort().await {
+                tracing::warn!(file = %file.name, %error, "could not remove what a failed COPY wrote");
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn write_parquet(plan: LogicalPlan, file: &File, context: &BindContext) -> Result<u64, SqlError> {
+    if let Some(field) = plan.schema().fields().iter().find(|field| wharf_values::sql_type(field) == SqlType::Interval)
+    {
+        let name = display_name(field.name());
+        return Err(SqlError::unsupported(format!("column \"{name}\" of type interval cannot be written to Parquet"))
+            .with_hint("Cast it to text."));
+    }
+    let names: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| Expr::from((qualifier, field)).alias(display_name(field.name())))
+        .collect();
+    let plan =
+        LogicalPlanBuilder::from(plan).project(names).and_then(|builder| builder.build()).map_err(from_datafusion)?;
+    let frame = DataFrame::new(context.session.as_ref().clone(), plan);
+    let options = DataFrameWriteOptions::new().with_single_file_output(true);
+    let counted = frame.write_parquet(&file.url, options, None).await.map_err(from_datafusion)?;
+    let count = counted.first().and_then(|batch| batch.column(0).as_primitive_opt::<UInt64Type>());
+    Ok(count.map_or(0, |counts| counts.values().iter().sum()))
 }

@@ -1,23 +1,30 @@
-//! COPY TO STDOUT: a table or a query as text, CSV or binary.
+//! COPY TO: a table or a query as bytes for the client or a file.
+
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use sqlparser::ast::{self, Statement as Ast};
 use wharf_values::{SqlError, SqlState};
 
+use crate::bind::BindContext;
 use crate::bind::names::display_name;
 use crate::copy::{CopyEncoder, CopyFormat, CopyOptions};
+use crate::copy_files;
 use crate::error::from_datafusion;
 use crate::session::{CopyOut, Outcome, Session};
+use crate::statement::Statement;
 
-/// Starts a COPY TO.
+/// Starts a COPY TO; one to a file ends here too.
 ///
 /// # Errors
 /// What binding the table or query refuses, and what the options can be refused with.
-pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outcome, SqlError> {
-    let Ast::Copy { source, target, options, legacy_options, .. } = statement else {
+pub(crate) async fn start(session: &mut Session, statement: &Statement) -> Result<Outcome, SqlError> {
+    let Ast::Copy { source, target, .. } = &*statement.ast else {
         return Err(SqlError::internal("not COPY"));
     };
     let query = match source {
@@ -33,23 +40,40 @@ pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outc
             .with_hint("Try the COPY (SELECT ...) TO variant."));
     }
     let plan = session.plan_query(&query, &[], &context).await?;
-    if let ast::CopyTarget::File { filename } = target {
-        return crate::copy_files::unload(session, plan, filename, options, &context).await;
+    match target {
+        ast::CopyTarget::Stdout => {
+            let options = CopyOptions::new(&statement.copy_options, true)?;
+            let columns = plan.schema().fields().len();
+            let chunks = encoded(session, &plan, &options, &context).await?;
+            Ok(Outcome::CopyOut(CopyOut { binary: options.format == CopyFormat::Binary, columns, chunks }))
+        }
+        ast::CopyTarget::File { filename } => {
+            let rows = copy_files::unload(session, plan, filename, &statement.copy_options, &context).await?;
+            Ok(Outcome::Complete(format!("COPY {rows}")))
+        }
+        _ => Err(SqlError::unsupported("COPY TO PROGRAM is not supported")
+            .with_hint("COPY TO STDOUT, and run the program with the client.")),
     }
-    if !matches!(target, ast::CopyTarget::Stdout) {
-        return Err(SqlError::unsupported("COPY TO PROGRAM is not supported"));
-    }
-    let options = CopyOptions::new(options, legacy_options, true)?;
-    let columns: Vec<_> = plan
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| (display_name(field.name()).to_owned(), std::sync::Arc::clone(field)))
-        .collect();
-    let count = columns.len();
-    let mut encoder = CopyEncoder::new(&options, columns, &context.format)?;
+}
+
+/// Encoded rows: bytes, and how many rows they hold. What comes before and after the rows are chunks of no rows.
+pub(crate) type Chunks = BoxStream<'static, Result<(Bytes, u64), SqlError>>;
+
+/// The rows of a plan in a format that is encoded here.
+///
+/// # Errors
+/// `42P10` for a column of an option that the plan does not have, `0A000` for a type or format without an encoding.
+pub(crate) async fn encoded(
+    session: &Session,
+    plan: &LogicalPlan,
+    options: &CopyOptions,
+    context: &BindContext,
+) -> Result<Chunks, SqlError> {
+    let columns: Vec<_> =
+        plan.schema().fields().iter().map(|field| (display_name(field.name()).to_owned(), Arc::clone(field))).collect();
+    let mut encoder = CopyEncoder::new(options, columns, &context.format)?;
     let state = &context.session;
-    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
+    let optimized = state.optimize(plan).map_err(from_datafusion)?;
     let physical =
         state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
     let stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
@@ -57,29 +81,24 @@ pub(crate) async fn start(session: &mut Session, statement: &Ast) -> Result<Outc
     let mut header = Vec::new();
     encoder.header(&mut header);
     let start = (!header.is_empty()).then(|| Ok((Bytes::from(header), 0)));
-    let chunks =
-        futures::stream::iter(start).chain(batches.map(Some).chain(futures::stream::once(async { None })).scan(
-            encoder,
-            |encoder, batch: Option<Result<RecordBatch, SqlError>>| {
-                let mut out = Vec::new();
-                let chunk = match batch {
-                    Some(Ok(batch)) => {
-                        encoder.encode(&batch, &mut out).map(|()| (Bytes::from(out), batch.num_rows() as u64))
-                    }
-                    Some(Err(error)) => Err(error),
-                    None => {
-                        encoder.trailer(&mut out);
-                        Ok((Bytes::from(out), 0))
-                    }
-                };
-                futures::future::ready(Some(chunk))
-            },
-        ));
-    Ok(Outcome::CopyOut(CopyOut {
-        binary: options.format == CopyFormat::Binary,
-        columns: count,
-        chunks: chunks.boxed(),
-    }))
+    let rest = batches.map(Some).chain(futures::stream::once(async { None })).scan(
+        encoder,
+        |encoder, batch: Option<Result<RecordBatch, SqlError>>| {
+            let mut out = Vec::new();
+            let chunk = match batch {
+                Some(Ok(batch)) => {
+                    encoder.encode(&batch, &mut out).map(|()| (Bytes::from(out), batch.num_rows() as u64))
+                }
+                Some(Err(error)) => Err(error),
+                None => {
+                    encoder.trailer(&mut out);
+                    Ok((Bytes::from(out), 0))
+                }
+            };
+            futures::future::ready(Some(chunk))
+        },
+    );
+    Ok(futures::stream::iter(start).chain(rest).boxed())
 }
 
 /// `SELECT columns FROM table`.

@@ -11,18 +11,16 @@
 
 mod bind;
 mod cast;
-// The option parser and the line splitter are for loading in parallel, which is not wired up yet.
-#[allow(dead_code, unused_imports)]
 mod copy;
 mod copy_files;
 mod copy_from;
+mod copy_load;
 mod copy_to;
 mod ddl;
 mod dml;
 mod engine;
 mod error;
 mod explain;
-#[allow(dead_code)]
 mod functions;
 mod names;
 mod operators;

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 use wharf_values::{SqlError, SqlState};
+
+use crate::copy::{self, OptionItem};
 
 /// How deep expressions and queries may nest.
 const MAX_NESTING: usize = 200;
@@ -14,6 +18,8 @@ const MAX_NESTING: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Statement {
     pub(crate) ast: Arc<ast::Statement>,
+    /// The options of a COPY, for which the syntax tree has no room.
+    pub(crate) copy_options: Arc<[OptionItem]>,
     /// What it was parsed from, for the plan cache; statements cut out of a longer text have none.
     pub(crate) text: Option<Arc<str>>,
 }
@@ -23,18 +29,46 @@ pub struct Statement {
 /// # Errors
 /// `42601` with the position of the offending token.
 pub(crate) fn parse(sql: &str) -> Result<Vec<ast::Statement>, SqlError> {
+    Ok(parse_with_options(sql)?.into_iter().map(|(statement, _)| statement).collect())
+}
+
+/// Parses a text into its statements, and the options of those that are COPY.
+fn parse_with_options(sql: &str) -> Result<Vec<Parsed>, SqlError> {
     Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(MAX_NESTING)
         .try_with_sql(sql)
-        .and_then(|mut parser| parser.parse_statements())
+        .and_then(|mut parser| parse_statements(&mut parser))
         .map_err(|error| syntax_error(sql, &error))
+}
+
+/// A statement and, when it is COPY, its options.
+type Parsed = (ast::Statement, Vec<OptionItem>);
+
+fn parse_statements(parser: &mut Parser<'_>) -> Result<Vec<Parsed>, ParserError> {
+    let mut statements = Vec::new();
+    loop {
+        while parser.consume_token(&Token::SemiColon) {}
+        if parser.peek_token_ref().token == Token::EOF {
+            return Ok(statements);
+        }
+        statements.push(if parser.parse_keyword(Keyword::COPY) {
+            copy::parse_statement(parser)?
+        } else {
+            (parser.parse_statement()?, Vec::new())
+        });
+        if !matches!(parser.peek_token_ref().token, Token::SemiColon | Token::EOF) {
+            return parser.expected_ref("end of statement", parser.peek_token_ref());
+        }
+    }
 }
 
 /// Parses a text for a session.
 pub(crate) fn split(sql: &str) -> Result<Vec<Statement>, SqlError> {
-    let parsed = parse(sql)?;
+    let parsed = parse_with_options(sql)?;
     let text = (parsed.len() == 1).then(|| Arc::from(sql));
-    Ok(parsed.into_iter().map(|ast| Statement { ast: Arc::new(ast), text: text.clone() }).collect())
+    let statement =
+        |(ast, options): Parsed| Statement { ast: Arc::new(ast), copy_options: Arc::from(options), text: text.clone() };
+    Ok(parsed.into_iter().map(statement).collect())
 }
 
 fn syntax_error(sql: &str, error: &ParserError) -> SqlError {

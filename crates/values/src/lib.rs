@@ -30,5 +30,6 @@ pub use error::{ErrorObject, SqlError, SqlState};
 pub use format::{ByteaOutput, DateOrder, DateOutput, DateStyle, IntervalStyle, TextFormat};
 pub use jsonb::normalize as normalize_jsonb;
 pub use mapping::{NumericDisplay, arrow_type, field, sql_type};
+pub use text_in::json::validate as validate_json;
 pub use text_out::TextEncoder;
 pub use time_zone::TimeZone;

@@ -15,6 +15,7 @@ use sqlparser::ast::{
 use wharf_values::{SqlError, SqlState};
 
 use super::names;
+use crate::functions::parameter_names;
 use crate::operators::UNTYPED;
 
 /// Normalizes a statement in place.
@@ -334,6 +335,7 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
         let name = names::last_part(&function.name);
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
     }
+    place_named_arguments(&mut function)?;
     let renamed = match names::last_part(&function.name).as_str() {
         // Names DataFusion gives to the same thing.
         "every" => Some("bool_and"),
@@ -350,6 +352,46 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
     }
     Ok(Expr::Function(function))
+}
+
+/// Arguments by name go to their places; what is left out between them is 0, the default of all such parameters.
+fn place_named_arguments(function: &mut Function) -> Result<(), SqlError> {
+    let name = names::last_part(&function.name);
+    let FunctionArguments::List(list) = &mut function.args else { return Ok(()) };
+    let is_named = |argument: &FunctionArg| !matches!(argument, FunctionArg::Unnamed(_));
+    if !list.args.iter().any(is_named) {
+        return Ok(());
+    }
+    let undefined = || {
+        SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist with these arguments"))
+            .with_hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            )
+    };
+    let parameters = parameter_names(&name).ok_or_else(undefined)?;
+    let mut placed: Vec<Option<FunctionArg>> = Vec::new();
+    for argument in list.args.drain(..) {
+        let (place, arg) = match argument {
+            FunctionArg::Named { name, arg, .. } | FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => {
+                let name = names::fold(&name);
+                (parameters.iter().position(|parameter| *parameter == name).ok_or_else(undefined)?, arg)
+            }
+            FunctionArg::Unnamed(arg) if placed.iter().all(Option::is_some) => (placed.len(), arg),
+            _ => {
+                return Err(SqlError::new(SqlState::SYNTAX_ERROR, "positional argument cannot follow named argument"));
+            }
+        };
+        if placed.len() <= place {
+            placed.resize(place + 1, None);
+        }
+        if placed[place].replace(FunctionArg::Unnamed(arg)).is_some() {
+            let message = format!("argument name \"{}\" used more than once", parameters.get(place).unwrap_or(&""));
+            return Err(SqlError::new(SqlState::SYNTAX_ERROR, message));
+        }
+    }
+    let zero = || FunctionArg::Unnamed(FunctionArgExpr::Expr(number("0")));
+    list.args = placed.into_iter().map(|argument| argument.unwrap_or_else(zero)).collect();
+    Ok(())
 }
 
 /// DataFusion's planner refuses a VALUES list whose column has strings and, say, timestamps, or casts beside NULLs, before

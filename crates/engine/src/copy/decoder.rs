@@ -2,8 +2,7 @@
 //!
 //! What always holds: bytes may be cut anywhere, also within a character or an end of line; what is not a whole record
 //! waits for more, up to [`MAX_RECORD_BYTES`]. The first end of line decides which kind the data have. A decoder never
-//! looks at a byte twice to find an end of line. [`split_lines`] finds where data can be cut so that several decoders
-//! ([`CopyDecoder::for_part`]) work on them at once.
+//! looks at a byte twice to find an end of line.
 
 use std::collections::VecDeque;
 
@@ -15,6 +14,7 @@ use wharf_values::{SqlError, SqlState, TextFormat};
 use super::binary::BinaryReader;
 use super::csv::CsvRecord;
 use super::fields::{Column, Fields};
+use super::json::JsonLine;
 use super::options::{CopyFormat, CopyOptions, Header};
 use super::text::TextLine;
 
@@ -35,6 +35,7 @@ enum Splitter {
     Text(TextLine),
     Csv(CsvRecord),
     Binary(BinaryReader),
+    Json(JsonLine),
 }
 
 /// Decodes the data of one COPY FROM.
@@ -74,14 +75,16 @@ impl CopyDecoder {
         batch_rows: usize,
     ) -> Result<CopyDecoder, SqlError> {
         let columns = columns.into_iter().map(|(name, ty, nullable)| Column { name, ty, nullable }).collect::<Vec<_>>();
-        CopyDecoder::with_fields(options, Fields::new(table_name, columns, format), batch_rows)
-    }
-
-    fn with_fields(options: &CopyOptions, fields: Fields, batch_rows: usize) -> Result<CopyDecoder, SqlError> {
+        let fields = Fields::new(table_name, columns, format);
         let splitter = match options.format {
             CopyFormat::Text => Splitter::Text(TextLine::new(options)),
             CopyFormat::Csv => Splitter::Csv(CsvRecord::new(options, &fields.names())?),
             CopyFormat::Binary => Splitter::Binary(BinaryReader::new()),
+            CopyFormat::Json => Splitter::Json(JsonLine::new(&fields.names())),
+            CopyFormat::Parquet => {
+                return Err(SqlError::unsupported("COPY format \"parquet\" is for files alone")
+                    .with_hint("Name a file: COPY table FROM 'file.parquet'."));
+            }
         };
         Ok(CopyDecoder {
             options: options.clone(),
@@ -100,29 +103,6 @@ impl CopyDecoder {
             header: options.header,
             ended: false,
         })
-    }
-
-    /// A decoder like this one for a later part of the same data, which begins at a line of this number. It takes no
-    /// header. Text and CSV only.
-    ///
-    /// # Errors
-    /// None that [`CopyDecoder::new`] did not raise.
-    pub(crate) fn for_part(&self, first_line: u64) -> Result<CopyDecoder, SqlError> {
-        let mut part = CopyDecoder::with_fields(&self.options, self.fields.emptied(), self.batch_rows)?;
-        part.header = Header::None;
-        part.line = first_line;
-        part.line_end = self.line_end;
-        Ok(part)
-    }
-
-    /// The line that will be decoded next, counted from 1.
-    pub(crate) fn line(&self) -> u64 {
-        self.line
-    }
-
-    /// True behind the marker of the end of data; what comes after it is not looked at.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended
     }
 
     /// An error of the COPY as a whole, with the line it had come to.
@@ -217,12 +197,14 @@ impl CopyDecoder {
     fn decode_lines(&mut self, buffer: &[u8], at_end: bool) -> Result<(), SqlError> {
         // What the whole of the bytes does not have need not be looked for in each line.
         let fresh = &buffer[self.start..];
-        let has_return = memchr::memchr(b'\r', fresh).is_some();
+        let is_json = matches!(self.splitter, Splitter::Json(_));
+        // The strings of JSON hold no end of line, so its lines are told by newlines alone.
+        let has_return = !is_json && memchr::memchr(b'\r', fresh).is_some();
         let special = match self.splitter {
             Splitter::Csv(_) => self.options.quote,
             _ => b'\\',
         };
-        let has_special = memchr::memchr(special, fresh).is_some();
+        let has_special = !is_json && memchr::memchr(special, fresh).is_some();
         let is_csv = matches!(self.splitter, Splitter::Csv(_));
         // In CSV a backslash only matters in a line that is `\.`.
         let has_marker = if is_csv { memchr::memmem::find(fresh, b"\\.").is_some() } else { has_special };
@@ -230,10 +212,11 @@ impl CopyDecoder {
             let end = if has_return || has_special || self.in_quotes || self.line_end == Some(LineEnd::CarriageReturn) {
                 self.find_end(buffer, at_end)?
             } else {
-                memchr::memchr(b'\n', &buffer[self.scanned..]).map(|offset| {
-                    let end = self.scanned + offset;
-                    (end, end + 1)
-                })
+                let newline = memchr::memchr(b'\n', &buffer[self.scanned..]).map(|offset| self.scanned + offset);
+                if newline.is_none() {
+                    self.scanned = buffer.len();
+                }
+                newline.map(|end| (end, end + 1))
             };
             let (end, next) = match end {
                 Some((end, next)) => {
@@ -250,10 +233,7 @@ impl CopyDecoder {
                     (end, next)
                 }
                 None if at_end => (buffer.len(), buffer.len()),
-                None => {
-                    self.scanned = buffer.len();
-                    return Ok(());
-                }
+                None => return Ok(()),
             };
             let line = &buffer[self.start..end];
             if has_marker && self.is_marker(line, next > end, at_end)? {
@@ -287,6 +267,11 @@ impl CopyDecoder {
             Splitter::Text(text) => text.parse(line, has_special, number, &mut self.fields)?,
             Splitter::Csv(csv) => {
                 csv.parse(line, has_special, self.line - 1, &mut self.fields)?;
+            }
+            Splitter::Json(json) => {
+                if !json.parse(line, number, &mut self.fields)? {
+                    return Ok(());
+                }
             }
             Splitter::Binary(_) => return Err(SqlError::internal("binary data have no lines")),
         }
@@ -405,7 +390,7 @@ impl CopyDecoder {
         let names = match &mut self.splitter {
             Splitter::Text(text) => text.names(line),
             Splitter::Csv(csv) => csv.names(line),
-            Splitter::Binary(_) => return Ok(()),
+            Splitter::Binary(_) | Splitter::Json(_) => return Ok(()),
         };
         let wrong = |message: String| {
             self.fields.line_error(SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, message), number, line)
@@ -430,52 +415,5 @@ impl CopyDecoder {
             }
         }
         Ok(())
-    }
-}
-
-/// How many of the leading bytes are whole records: where data that begin with a record can be cut so that both parts
-/// can be decoded apart. 0 when there is no whole record. Text and CSV only.
-pub(crate) fn split_lines(options: &CopyOptions, bytes: &[u8]) -> usize {
-    let end_of_line = if memchr::memchr(b'\n', bytes).is_some() { b'\n' } else { b'\r' };
-    match options.format {
-        CopyFormat::Text => {
-            let mut end = bytes.len();
-            // A newline behind an odd number of backslashes is part of a value.
-            while let Some(at) = memchr::memrchr(end_of_line, &bytes[..end]) {
-                let backslashes = bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
-                if backslashes % 2 == 0 {
-                    return at + 1;
-                }
-                end = at;
-            }
-            0
-        }
-        CopyFormat::Csv => {
-            let Some(mut last) = memchr::memrchr(end_of_line, bytes) else { return 0 };
-            if memchr::memchr(options.quote, bytes).is_none() {
-                return last + 1;
-            }
-            last = 0;
-            let (mut in_quotes, mut escaped) = (false, false);
-            let mut at = 0;
-            while let Some(offset) = memchr::memchr3(options.quote, options.escape, end_of_line, &bytes[at..]) {
-                escaped &= offset == 0;
-                at += offset;
-                let byte = bytes[at];
-                if in_quotes && byte == options.escape && options.escape != options.quote {
-                    escaped = !escaped;
-                } else {
-                    if byte == options.quote {
-                        in_quotes ^= !escaped;
-                    } else if byte == end_of_line && !in_quotes {
-                        last = at + 1;
-                    }
-                    escaped = false;
-                }
-                at += 1;
-            }
-            last
-        }
-        CopyFormat::Binary => 0,
     }
 }

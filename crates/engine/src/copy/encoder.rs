@@ -9,6 +9,7 @@ use wharf_values::{BinaryEncoder, SqlError, TextEncoder, TextFormat, binary_out,
 
 use super::binary::SIGNATURE;
 use super::options::{CopyFormat, CopyOptions, Header};
+use crate::functions::json::RowWriter;
 
 /// Encodes the rows of one COPY TO.
 pub(crate) struct CopyEncoder {
@@ -31,13 +32,17 @@ impl CopyEncoder {
         columns: Vec<(String, FieldRef)>,
         format: &TextFormat,
     ) -> Result<CopyEncoder, SqlError> {
+        if options.format == CopyFormat::Parquet {
+            return Err(SqlError::unsupported("COPY format \"parquet\" is for files alone")
+                .with_hint("Name a file: COPY table TO 'file.parquet'."));
+        }
         let names = columns.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
         let force_quote = CopyOptions::places(&options.force_quote, &names, "FORCE_QUOTE")?;
         let mut special = [false; 256];
         let bytes: &[u8] = match options.format {
             CopyFormat::Text => b"\\\x08\x0c\n\r\t\x0b",
             CopyFormat::Csv => b"\n\r",
-            CopyFormat::Binary => b"",
+            CopyFormat::Binary | CopyFormat::Json | CopyFormat::Parquet => b"",
         };
         for byte in bytes {
             special[usize::from(*byte)] = true;
@@ -87,6 +92,7 @@ impl CopyEncoder {
     pub(crate) fn encode(&mut self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), SqlError> {
         match self.options.format {
             CopyFormat::Binary => self.encode_binary(batch, out),
+            CopyFormat::Json => self.encode_json(batch, out),
             _ => self.encode_lines(batch, out),
         }
     }
@@ -189,6 +195,19 @@ impl CopyEncoder {
             out.push(*byte);
         }
         out.push(quote);
+    }
+
+    fn encode_json(&self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), SqlError> {
+        let mut writer = RowWriter::new(&self.fields(batch), batch.columns(), &self.format)?;
+        let mut text = String::new();
+        for row in 0..batch.num_rows() {
+            text.clear();
+            writer.write(row, &mut text)?;
+            // A document kept as it was written may have ends of line between its parts; its strings have none.
+            out.extend(text.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+            out.push(b'\n');
+        }
+        Ok(())
     }
 
     fn encode_binary(&self, batch: &RecordBatch, out: &mut Vec<u8>) -> Result<(), SqlError> {

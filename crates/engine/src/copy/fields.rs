@@ -21,7 +21,6 @@ pub(super) struct Fields {
     pub(super) columns: Vec<Column>,
     builders: Vec<ColumnBuilder>,
     rows: usize,
-    format: TextFormat,
 }
 
 /// Bytes of a line or value that an error shows, at most.
@@ -30,12 +29,7 @@ const MAX_SHOWN: usize = 100;
 impl Fields {
     pub(super) fn new(table: &str, columns: Vec<Column>, format: &TextFormat) -> Fields {
         let builders = columns.iter().map(|column| ColumnBuilder::new(&column.ty, format)).collect();
-        Fields { table: table.to_owned(), columns, builders, rows: 0, format: format.clone() }
-    }
-
-    /// The same columns, empty.
-    pub(super) fn emptied(&self) -> Fields {
-        Fields::new(&self.table, self.columns.clone(), &self.format)
+        Fields { table: table.to_owned(), columns, builders, rows: 0 }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,7 +1,7 @@
 //! The formats of COPY: options, decoders from bytes to columns, encoders from batches to bytes.
 //!
 //! What always holds: text, CSV and binary are read and written as PostgreSQL 15 does, with its errors, SQLSTATEs and
-//! error contexts; bytes may be cut anywhere. Nothing here reads a table, knows a session or waits: the caller feeds a
+//! error contexts; JSON's lines hold what `row_to_json` makes of a row; bytes may be cut anywhere. Nothing here reads a table, knows a session or waits: the caller feeds a
 //! decoder and takes batches from it, or gives an encoder batches and takes bytes.
 
 mod binary;
@@ -9,14 +9,15 @@ mod csv;
 mod decoder;
 mod encoder;
 mod fields;
+mod json;
 mod options;
 mod statement;
 mod text;
 
-pub(crate) use decoder::{CopyDecoder, split_lines};
+pub(crate) use decoder::CopyDecoder;
 pub(crate) use encoder::CopyEncoder;
 pub(crate) use options::{CopyFormat, CopyOptions};
-pub(crate) use statement::{OptionItem, OptionValue, parse_statement};
+pub(crate) use statement::{OptionItem, parse_statement};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,6 @@
 //! message, so a decoder or encoder need not check again. Whether listed columns exist is checked where the columns are
 //! known.
 
-use sqlparser::ast::{CopyLegacyCsvOption, CopyLegacyOption, CopyOption, Ident};
 use wharf_values::{SqlError, SqlState};
 
 use super::statement::{OptionItem, OptionValue};
@@ -19,6 +18,28 @@ pub(crate) enum CopyFormat {
     Csv,
     /// PostgreSQL's binary format.
     Binary,
+    /// One object a line.
+    Json,
+    /// Parquet, in files alone.
+    Parquet,
+}
+
+impl CopyFormat {
+    /// What the format is called where a message names it.
+    fn mode(self) -> &'static str {
+        match self {
+            CopyFormat::Text => "TEXT",
+            CopyFormat::Csv => "CSV",
+            CopyFormat::Binary => "BINARY",
+            CopyFormat::Json => "JSON",
+            CopyFormat::Parquet => "PARQUET",
+        }
+    }
+
+    /// Lines of values with separators between them.
+    fn has_separators(self) -> bool {
+        matches!(self, CopyFormat::Text | CopyFormat::Csv)
+    }
 }
 
 /// What the first line is.
@@ -85,32 +106,24 @@ struct Given {
 }
 
 impl CopyOptions {
-    /// The options of a statement as sqlparser reads it, in the parenthesised and the older spelling.
-    ///
-    /// # Errors
-    /// `42601`, `22023` and `0A000` with PostgreSQL's messages.
-    pub(crate) fn new(
-        options: &[CopyOption],
-        legacy_options: &[CopyLegacyOption],
-        to: bool,
-    ) -> Result<CopyOptions, SqlError> {
-        let mut items = options.iter().map(item_of_option).collect::<Vec<_>>();
-        for option in legacy_options {
-            items_of_legacy_option(option, &mut items)?;
-        }
-        CopyOptions::of_items(&items, to)
-    }
-
     /// The options of a list of names and values; `to` for COPY TO.
     ///
     /// # Errors
     /// `42601`, `22023` and `0A000` with PostgreSQL's messages.
-    pub(crate) fn of_items(items: &[OptionItem], to: bool) -> Result<CopyOptions, SqlError> {
+    pub(crate) fn new(items: &[OptionItem], to: bool) -> Result<CopyOptions, SqlError> {
+        CopyOptions::with_default(items, to, CopyFormat::Text)
+    }
+
+    /// As [`CopyOptions::new`], with the format that holds when the options name none.
+    ///
+    /// # Errors
+    /// As [`CopyOptions::new`].
+    pub(crate) fn with_default(items: &[OptionItem], to: bool, default: CopyFormat) -> Result<CopyOptions, SqlError> {
         let mut given = Given::default();
         for item in items {
             given.take(item, to)?;
         }
-        given.check(to)
+        given.check(to, default)
     }
 
     /// Which of the copied columns are listed.
@@ -136,63 +149,6 @@ impl CopyOptions {
             }
         }
     }
-}
-
-/// The name as PostgreSQL folds it.
-fn fold(ident: &Ident) -> String {
-    if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
-}
-
-fn item_of_option(option: &CopyOption) -> OptionItem {
-    let flag = |value: bool| OptionValue::Text(if value { "true" } else { "false" }.to_owned());
-    let list = |names: &[Ident]| OptionValue::List(names.iter().map(fold).collect());
-    let (name, value) = match option {
-        CopyOption::Format(name) => ("format", OptionValue::Text(fold(name))),
-        CopyOption::Freeze(value) => ("freeze", flag(*value)),
-        CopyOption::Delimiter(letter) => ("delimiter", OptionValue::Text(letter.to_string())),
-        CopyOption::Null(text) => ("null", OptionValue::Text(text.clone())),
-        CopyOption::Header(value) => ("header", flag(*value)),
-        CopyOption::Quote(letter) => ("quote", OptionValue::Text(letter.to_string())),
-        CopyOption::Escape(letter) => ("escape", OptionValue::Text(letter.to_string())),
-        CopyOption::ForceQuote(names) => ("force_quote", list(names)),
-        CopyOption::ForceNotNull(names) => ("force_not_null", list(names)),
-        CopyOption::ForceNull(names) => ("force_null", list(names)),
-        CopyOption::Encoding(name) => ("encoding", OptionValue::Text(name.clone())),
-    };
-    OptionItem { name: name.to_owned(), value }
-}
-
-fn items_of_legacy_option(option: &CopyLegacyOption, items: &mut Vec<OptionItem>) -> Result<(), SqlError> {
-    let mut push = |name: &str, value: OptionValue| items.push(OptionItem { name: name.to_owned(), value });
-    let text = |text: &str| OptionValue::Text(text.to_owned());
-    match option {
-        CopyLegacyOption::Binary => push("format", text("binary")),
-        CopyLegacyOption::Delimiter(letter) => push("delimiter", text(&letter.to_string())),
-        CopyLegacyOption::Null(null) => push("null", text(null)),
-        CopyLegacyOption::Header => push("header", OptionValue::None),
-        CopyLegacyOption::Csv(options) => {
-            push("format", text("csv"));
-            for option in options {
-                match option {
-                    CopyLegacyCsvOption::Header => push("header", OptionValue::None),
-                    CopyLegacyCsvOption::Quote(letter) => push("quote", text(&letter.to_string())),
-                    CopyLegacyCsvOption::Escape(letter) => push("escape", text(&letter.to_string())),
-                    CopyLegacyCsvOption::ForceQuote(names) => {
-                        push("force_quote", OptionValue::List(names.iter().map(fold).collect()));
-                    }
-                    CopyLegacyCsvOption::ForceNotNull(names) => {
-                        push("force_not_null", OptionValue::List(names.iter().map(fold).collect()));
-                    }
-                }
-            }
-        }
-        other => {
-            let word = other.to_string();
-            let word = word.split(' ').next().unwrap_or_default();
-            return Err(syntax_error(format!("syntax error at or near \"{word}\"")));
-        }
-    }
-    Ok(())
 }
 
 impl Given {
@@ -249,23 +205,27 @@ impl Given {
     }
 
     /// PostgreSQL's `ProcessCopyOptions`, in its order.
-    fn check(self, to: bool) -> Result<CopyOptions, SqlError> {
+    fn check(self, to: bool, default: CopyFormat) -> Result<CopyOptions, SqlError> {
         let format = match self.format.as_deref() {
-            None | Some("text") => CopyFormat::Text,
+            None => default,
+            Some("text") => CopyFormat::Text,
             Some("csv") => CopyFormat::Csv,
             Some("binary") => CopyFormat::Binary,
+            Some("json") => CopyFormat::Json,
+            Some("parquet") => CopyFormat::Parquet,
             Some(other) => return Err(invalid(format!("COPY format \"{other}\" not recognized"))),
         };
         if let Some(encoding) = &self.encoding {
             check_encoding(encoding)?;
         }
         let csv = format == CopyFormat::Csv;
-        if format == CopyFormat::Binary {
+        if !format.has_separators() {
+            let mode = format.mode();
             if self.delimiter.is_some() {
-                return Err(syntax_error("cannot specify DELIMITER in BINARY mode"));
+                return Err(syntax_error(format!("cannot specify DELIMITER in {mode} mode")));
             }
             if self.null.is_some() {
-                return Err(syntax_error("cannot specify NULL in BINARY mode"));
+                return Err(syntax_error(format!("cannot specify NULL in {mode} mode")));
             }
         }
         let delimiter = self.delimiter.unwrap_or_else(|| if csv { "," } else { "\t" }.to_owned());
@@ -282,8 +242,8 @@ impl Given {
         if !csv && reserved {
             return Err(invalid(format!("COPY delimiter cannot be \"{}\"", char::from(delimiter))));
         }
-        if format == CopyFormat::Binary && self.header.is_some_and(|header| header != Header::None) {
-            return Err(SqlError::unsupported("cannot specify HEADER in BINARY mode"));
+        if !format.has_separators() && self.header.is_some_and(|header| header != Header::None) {
+            return Err(SqlError::unsupported(format!("cannot specify HEADER in {} mode", format.mode())));
         }
         if !csv && self.quote.is_some() {
             return Err(SqlError::unsupported("COPY quote available only in CSV mode"));
@@ -353,7 +313,32 @@ fn check_encoding(name: &str) -> Result<(), SqlError> {
     let plain = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     match plain.as_str() {
         "utf8" | "unicode" => Ok(()),
-        _ => Err(SqlError::unsupported(format!("encoding \"{name}\" is not supported"))
+        other if is_encoding(other) => Err(SqlError::unsupported(format!("encoding \"{name}\" is not supported"))
             .with_hint("The only encoding is UTF8.")),
+        _ => Err(invalid("argument to option \"encoding\" must be a valid encoding name")),
     }
+}
+
+/// Whether PostgreSQL knows an encoding of this name, without punctuation and in lower case.
+fn is_encoding(name: &str) -> bool {
+    const FAMILIES: [&str; 6] = ["iso8859", "koi8", "latin", "win", "windows", "euc"];
+    const SINGLE: [&str; 16] = [
+        "abc",
+        "alt",
+        "big5",
+        "gb18030",
+        "gbk",
+        "johab",
+        "mskanji",
+        "muleinternal",
+        "shiftjis",
+        "shiftjis2004",
+        "sjis",
+        "sqlascii",
+        "tcvn",
+        "uhc",
+        "vscii",
+        "koi8",
+    ];
+    SINGLE.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family) && name.len() > family.len())
 }

@@ -11,7 +11,7 @@ use sqlparser::parser::Parser;
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, TextFormat, text_out};
 
-use super::{CopyDecoder, CopyEncoder, CopyOptions, OptionItem, parse_statement, split_lines};
+use super::{CopyDecoder, CopyEncoder, CopyOptions, OptionItem, parse_statement};
 
 /// The options of `COPY t FROM/TO STDIN <text>`.
 fn items(text: &str, to: bool) -> Vec<OptionItem> {
@@ -22,7 +22,7 @@ fn items(text: &str, to: bool) -> Vec<OptionItem> {
 }
 
 fn options(text: &str, to: bool) -> Result<CopyOptions, SqlError> {
-    CopyOptions::of_items(&items(text, to), to)
+    CopyOptions::new(&items(text, to), to)
 }
 
 type Columns<'a> = &'a [(&'a str, SqlType, bool)];
@@ -216,20 +216,6 @@ fn options_are_refused_as_postgresql_refuses_them() {
     assert_eq!(error.err().unwrap().code.as_str(), "42P10");
 }
 
-#[test]
-fn sqlparsers_own_options_mean_the_same() {
-    let sql = "copy t from stdin (format csv, header, delimiter ';', null 'x', force_null (A, \"B\"))";
-    let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-    let sqlparser::ast::Statement::Copy { options: listed, legacy_options, .. } = statement else { panic!() };
-    let ours = options("(format csv, header, delimiter ';', null 'x', force_null (A, \"B\"))", false).unwrap();
-    assert_eq!(CopyOptions::new(&listed, &legacy_options, false).unwrap(), ours);
-    let sql = "copy t to stdout csv header quote ''''";
-    let statement = Parser::parse_sql(&PostgreSqlDialect {}, sql).unwrap().remove(0);
-    let sqlparser::ast::Statement::Copy { options: listed, legacy_options, .. } = statement else { panic!() };
-    let ours = options("csv header quote ''''", true).unwrap();
-    assert_eq!(CopyOptions::new(&listed, &legacy_options, true).unwrap(), ours);
-}
-
 fn encode(text: &str, columns: Columns<'_>, data: &[u8]) -> Vec<u8> {
     let mut decoder = decoder("", columns, 1000);
     decoder.push(Bytes::copy_from_slice(data)).unwrap();
@@ -288,25 +274,38 @@ fn binary_comes_back_as_it_was() {
 }
 
 #[test]
-fn data_are_cut_between_records() {
-    let text = options("", false).unwrap();
-    assert_eq!(split_lines(&text, b"1\ta\n2\tb\n3\tc"), 8);
-    assert_eq!(split_lines(&text, b"1\ta\n2\tb\\\n"), 4);
-    assert_eq!(split_lines(&text, b"1\ta\n2\tb\\\\\n"), 10);
-    assert_eq!(split_lines(&text, b"1\ta"), 0);
-    let csv = options("(format csv)", false).unwrap();
-    assert_eq!(split_lines(&csv, b"1,a\n2,\"b\nc"), 4);
-    assert_eq!(split_lines(&csv, b"1,a\n2,\"b\nc\"\n3"), 12);
-    assert_eq!(split_lines(&csv, b"1,\"a\"\"\nb\"\n"), 10);
-    assert_eq!(split_lines(&csv, b"\"open\n\n\n"), 0);
-    let escape = options("(format csv, escape '\\')", false).unwrap();
-    assert_eq!(split_lines(&escape, b"1,\"a\\\"\nb\"\n2"), 10);
-}
-
-#[test]
-fn a_part_goes_on_with_the_numbers_of_lines() {
-    let whole = decoder("(format csv, header)", &ab(), 100);
-    let mut part = whole.for_part(42).unwrap();
-    let error = part.push(Bytes::from_static(b"1,x\nq,y\n")).unwrap_err();
-    assert_eq!(error.context.as_deref(), Some("COPY t, line 43, column a: \"q\""));
+fn json_is_written_and_read_line_by_line() {
+    let columns = &[
+        ("a", SqlType::Numeric(Some((10, 2))), true),
+        ("b", SqlType::Text, true),
+        ("c", SqlType::Array(Box::new(SqlType::Text)), true),
+        ("d", SqlType::Timestamp, true),
+        ("e", SqlType::Jsonb, true),
+    ];
+    let data = b"1.50\tx\"y\\nz\t{a,NULL,\"b c\"}\t2020-01-01 10:00:00\t{\"k\": [1, null]}\n\\N\t\\N\t\\N\t\\N\t\\N\n";
+    let bytes = encode("(format json)", columns, data);
+    let lines = concat!(
+        r#"{"a":1.50,"b":"x\"y\nz","c":["a",null,"b c"],"d":"2020-01-01T10:00:00","e":{"k": [1, null]}}"#,
+        "\n",
+        r#"{"a":null,"b":null,"c":null,"d":null,"e":null}"#,
+        "\n"
+    );
+    assert_eq!(String::from_utf8(bytes).unwrap(), lines);
+    let rows = decode("(format json)", columns, lines.as_bytes()).unwrap();
+    assert_eq!(
+        rows,
+        ["1.50|x\"y\nz|{a,NULL,\"b c\"}|2020-01-01 10:00:00|{\"k\": [1, null]}", "NULL|NULL|NULL|NULL|NULL"]
+    );
+    let json = |data: &[u8]| decode("(format json)", &ab(), data).unwrap();
+    assert_eq!(json(b"{\"b\": {\"x\": 1}, \"z\": 0}\r\n\n {\"a\": \"7\"}"), ["NULL|{\"x\": 1}", "7|NULL"]);
+    for (data, expected) in [
+        (&b"{\"a\": 1}\n[1]\n"[..], "22P04 a line of JSON is not an object / COPY t, line 2: \"[1]\""),
+        (b"{\"a\": 1.5}", "22P02 invalid input syntax for type integer: \"1.5\" / COPY t, line 1, column a: \"1.5\""),
+        (
+            b"{\"a\": }",
+            "22P02 invalid input syntax for type json / JSON data, line 1: {\"a\": }\nCOPY t, line 1: \"{\"a\": }\"",
+        ),
+    ] {
+        assert_eq!(failure("(format json)", &ab(), data), expected);
+    }
 }

@@ -22,7 +22,7 @@ mod convert;
 mod datetime;
 mod decimal;
 mod formatting;
-mod json;
+pub(crate) mod json;
 mod math;
 mod output;
 mod overload;
@@ -75,24 +75,6 @@ pub(crate) fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
 /// The functions that stand in FROM with constant arguments, and their names.
 pub(crate) fn table_functions() -> Vec<(String, Arc<dyn TableFunctionImpl>)> {
     vec![("generate_series".to_owned(), Arc::new(series::SeriesFunction))]
-}
-
-/// Whether PostgreSQL's function of this name returns a set. Its function here returns an array, to be unnested.
-pub(crate) fn returns_set(name: &str) -> bool {
-    matches!(
-        name,
-        "generate_series"
-            | "generate_subscripts"
-            | "json_array_elements"
-            | "json_array_elements_text"
-            | "json_object_keys"
-            | "jsonb_array_elements"
-            | "jsonb_array_elements_text"
-            | "jsonb_object_keys"
-            | "regexp_matches"
-            | "regexp_split_to_table"
-            | "string_to_table"
-    )
 }
 
 /// The names of a function's parameters, for calls with named arguments (`make_interval(days => 3)`), whose missing

@@ -50,8 +50,11 @@ impl Session {
                 Ok(Outcome::Complete(format!("{command} {count}")))
             }
             Kind::Utility => {
-                let ast = Arc::clone(&prepared.statement.ast);
-                self.utility(&ast, parameters, prepared.parameters()).await
+                let statement = prepared.statement.clone();
+                if let Ast::Copy { to, .. } = &*statement.ast {
+                    return self.copy(&statement, *to).await;
+                }
+                self.utility(&statement.ast, parameters, prepared.parameters()).await
             }
         }
     }
@@ -122,6 +125,14 @@ impl Session {
         }
     }
 
+    async fn copy(&mut self, statement: &Statement, to: bool) -> Result<Outcome, SqlError> {
+        if to {
+            return copy_to::start(self, statement).await;
+        }
+        self.require_write("COPY FROM")?;
+        copy_from::start(self, statement).await
+    }
+
     async fn utility(
         &mut self,
         ast: &Ast,
@@ -167,13 +178,6 @@ impl Session {
                 complete("DEALLOCATE")
             }
             Ast::Explain { .. } => explain::run(self, ast, parameters, types).await,
-            Ast::Copy { .. } => match copy_from::target(ast) {
-                copy_from::Direction::From => {
-                    self.require_write("COPY FROM")?;
-                    copy_from::start(self, ast).await
-                }
-                copy_from::Direction::To => copy_to::start(self, ast).await,
-            },
             Ast::Truncate(truncate) => {
                 self.require_write("TRUNCATE TABLE")?;
                 dml::truncate::run(self, truncate).await?;
@@ -432,7 +436,7 @@ impl Session {
             .iter()
             .map(|data_type| Ok(sql_type_of_ast(data_type)?.oid()))
             .collect::<Result<Vec<u32>, SqlError>>()?;
-        let statement = Statement { ast: Arc::new(statement.clone()), text: None };
+        let statement = Statement { ast: Arc::new(statement.clone()), copy_options: Arc::from([]), text: None };
         let prepared = Box::pin(self.prepare(&statement, &oids)).await?;
         self.store_statement(&name, Some(prepared));
         Ok(Outcome::Complete("PREPARE".to_owned()))

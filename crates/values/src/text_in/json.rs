@@ -23,7 +23,10 @@ pub(crate) trait Listener {
 }
 
 /// Checks the text of a `json` value.
-pub(crate) fn validate(text: &str) -> Result<(), SqlError> {
+///
+/// # Errors
+/// `22P02` for what is no JSON.
+pub fn validate(text: &str) -> Result<(), SqlError> {
     struct Nobody;
     impl Listener for Nobody {
         const TEXT_NEEDED: bool = false;

@@ -148,21 +148,52 @@ impl Writer {
                 }
                 out.push(']');
             }
-            Writer::Record { members, .. } => {
-                out.push('{');
-                for (index, (name, writer)) in members.iter_mut().enumerate() {
-                    if index > 0 {
-                        out.push(',');
-                    }
-                    push_string(name, out);
-                    out.push(':');
-                    writer.write(row, out)?;
-                }
-                out.push('}');
-            }
+            Writer::Record { members, .. } => write_members(members, row, out)?,
         }
         Ok(())
     }
+}
+
+/// Writes rows of several columns as objects, as `row_to_json` does.
+pub(crate) struct RowWriter {
+    members: Vec<(String, Writer)>,
+}
+
+impl RowWriter {
+    /// A writer for columns with the names of their fields.
+    ///
+    /// # Errors
+    /// `0A000` for a type that has no text.
+    pub(crate) fn new(fields: &[Field], columns: &[ArrayRef], format: &TextFormat) -> Result<RowWriter> {
+        let members = fields
+            .iter()
+            .zip(columns)
+            .map(|(field, column)| Ok((field.name().clone(), Writer::new(column, field, format)?)))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(RowWriter { members })
+    }
+
+    /// Appends a row.
+    ///
+    /// # Errors
+    /// What an output function refuses.
+    pub(crate) fn write(&mut self, row: usize, out: &mut String) -> Result<()> {
+        write_members(&mut self.members, row, out)
+    }
+}
+
+fn write_members(members: &mut [(String, Writer)], row: usize, out: &mut String) -> Result<()> {
+    out.push('{');
+    for (index, (name, writer)) in members.iter_mut().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        push_string(name, out);
+        out.push(':');
+        writer.write(row, out)?;
+    }
+    out.push('}');
+    Ok(())
 }
 
 /// `2020-01-01 10:00:00+00` in the form of XML Schema: `"2020-01-01T10:00:00+00:00"`.

@@ -11,6 +11,9 @@ mod scan;
 mod test;
 mod value;
 
+pub(crate) use build::RowWriter;
+pub(crate) use scan::{Kind, Parts, as_text, kind, string_text};
+
 use super::overload::Declaration;
 
 pub(super) const FUNCTIONS: &[&[Declaration]] =

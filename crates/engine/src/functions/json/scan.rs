@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 /// The kinds of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Object,
     Array,
     String,
@@ -28,16 +28,12 @@ impl Kind {
             Kind::Null => "null",
         }
     }
-
-    pub(super) fn is_scalar(self) -> bool {
-        !matches!(self, Kind::Object | Kind::Array)
-    }
 }
 
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
 
 /// The kind of a value.
-pub(super) fn kind(text: &str) -> Kind {
+pub(crate) fn kind(text: &str) -> Kind {
     match text.trim_start_matches(SPACE).as_bytes().first() {
         Some(b'{') => Kind::Object,
         Some(b'[') => Kind::Array,
@@ -96,14 +92,14 @@ fn string_end(bytes: &[u8]) -> usize {
 }
 
 /// The parts of an array or object, in order: keys (quoted, empty for an array) and values.
-pub(super) struct Parts<'a> {
+pub(crate) struct Parts<'a> {
     rest: &'a str,
     object: bool,
 }
 
 impl<'a> Parts<'a> {
     /// Nothing for a scalar.
-    pub(super) fn of(document: &'a str) -> Parts<'a> {
+    pub(crate) fn of(document: &'a str) -> Parts<'a> {
         let document = document.trim_matches(SPACE);
         match kind(document) {
             Kind::Object => Parts { rest: document.get(1..).unwrap_or_default(), object: true },
@@ -179,7 +175,7 @@ pub(super) fn element(document: &str, index: i32) -> Option<&str> {
 }
 
 /// The text of a string, without quotes and escapes.
-pub(super) fn string_text(quoted: &str) -> Cow<'_, str> {
+pub(crate) fn string_text(quoted: &str) -> Cow<'_, str> {
     let inner = quoted.trim_matches(SPACE);
     let inner = inner.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(inner);
     if !inner.contains('\\') {
@@ -220,7 +216,7 @@ pub(super) fn string_text(quoted: &str) -> Cow<'_, str> {
 }
 
 /// A value as text: a string without its quotes, `None` for null, anything else as it is.
-pub(super) fn as_text(value: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn as_text(value: &str) -> Option<Cow<'_, str>> {
     match kind(value) {
         Kind::Null => None,
         Kind::String => Some(string_text(value)),

@@ -97,7 +97,6 @@ pub(super) struct Parsed {
     pub(super) root: Node,
     pub(super) captures: usize,
     pub(super) has_backreference: bool,
-    pub(super) has_look: bool,
     pub(super) ignore_case: bool,
 }
 
@@ -122,7 +121,6 @@ pub(super) fn parse(pattern: &str, options: Options) -> Result<Parsed> {
         captures: 0,
         closed: Vec::new(),
         has_backreference: false,
-        has_look: false,
         depth: 0,
         within_look: 0,
     };
@@ -142,7 +140,6 @@ pub(super) fn parse(pattern: &str, options: Options) -> Result<Parsed> {
         root,
         captures: parser.captures,
         has_backreference: parser.has_backreference,
-        has_look: parser.has_look,
         ignore_case: parser.options.ignore_case,
     })
 }
@@ -159,7 +156,6 @@ struct Parser {
     /// The captures that are complete, which a back reference may name.
     closed: Vec<usize>,
     has_backreference: bool,
-    has_look: bool,
     depth: usize,
     within_look: usize,
 }
@@ -407,7 +403,6 @@ impl Parser {
             };
             let (ahead, negative, skip) = look;
             self.position += skip;
-            self.has_look = true;
             self.within_look += 1;
             let inner = Box::new(self.alternation()?);
             self.within_look -= 1;

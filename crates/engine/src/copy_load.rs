@@ -1,0 +1,222 @@
+//! Rows on their way into a table: decoded in one task, written in another, whole or not at all.
+//!
+//! What always holds: the queues between the tasks are short, so that a slow one holds the others up instead of filling
+//! the memory. A load that is given up (its [`Loading`] is dropped) leaves no file behind.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef};
+use bytes::Bytes;
+use datafusion::common::ScalarValue;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use wharf_catalog::{SqlType, Table};
+use wharf_values::{SqlError, SqlState, mapping};
+
+use crate::bind::BindContext;
+use crate::copy::CopyDecoder;
+use crate::dml::constants;
+use crate::dml::write::{self, Target};
+use crate::error::from_datafusion;
+use crate::session::Session;
+
+/// Chunks that may wait for the decoder.
+const QUEUE_CHUNKS: usize = 8;
+/// Batches that may wait for the writer.
+const QUEUE_BATCHES: usize = 4;
+
+/// A table that takes rows of some of its columns; the others get their defaults.
+pub(crate) struct Rows {
+    target: Target,
+    sources: Vec<Source>,
+}
+
+/// Where the values of a column of the table come from.
+enum Source {
+    /// The column at this place of the data.
+    Data(usize),
+    /// The same value for every row.
+    Constant(ScalarValue),
+}
+
+impl Rows {
+    /// Opens a table for data that have its columns at the given places.
+    ///
+    /// # Errors
+    /// What a default raises, and what the lake says.
+    pub(crate) async fn open(
+        session: &Session,
+        table: &Arc<Table>,
+        provided: Vec<usize>,
+        context: &BindContext,
+    ) -> Result<Rows, SqlError> {
+        let mut sources = Vec::with_capacity(table.columns.len());
+        for (index, column) in table.columns.iter().enumerate() {
+            if let Some(place) = provided.iter().position(|place| *place == index) {
+                sources.push(Source::Data(place));
+                continue;
+            }
+            let value = match &column.default {
+                Some(text) => {
+                    let types: &[SqlType] = std::slice::from_ref(&column.ty);
+                    let batch = constants::evaluate(session, text, types, context).await?;
+                    ScalarValue::try_from_array(batch.column(0), 0)
+                }
+                None => ScalarValue::try_from(&mapping::arrow_type(&column.ty)),
+            };
+            sources.push(Source::Constant(value.map_err(from_datafusion)?));
+        }
+        Ok(Rows { target: Target::open(session, table).await?, sources })
+    }
+
+    /// Writes the columns of some rows.
+    ///
+    /// # Errors
+    /// `23502`, and what the lake says.
+    pub(crate) async fn write(&mut self, columns: &[ArrayRef]) -> Result<(), SqlError> {
+        let rows = columns.first().map_or(0, |column| column.len());
+        let all = self
+            .sources
+            .iter()
+            .map(|source| match source {
+                Source::Data(place) => Ok(Arc::clone(&columns[*place])),
+                Source::Constant(value) => value.to_array_of_size(rows).map_err(from_datafusion),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        self.target.write(all).await
+    }
+
+    /// Makes what was written count, or removes it after an error; gives the number of rows.
+    ///
+    /// # Errors
+    /// The error it was given, and what the commit raises.
+    pub(crate) async fn finish(self, session: &mut Session, written: Result<(), SqlError>) -> Result<u64, SqlError> {
+        write::finish(session, self.target, written).await
+    }
+}
+
+/// Data being decoded and written in the background.
+pub(crate) struct Loading {
+    /// None when the worker has ended before the data have.
+    chunks: Option<mpsc::Sender<Bytes>>,
+    worker: JoinHandle<Result<Rows, SqlError>>,
+    ending: Arc<Mutex<Ending>>,
+}
+
+/// How the data end, for the decoder to find when no more come.
+enum Ending {
+    /// Nobody wants them any more.
+    Dropped,
+    /// All have come.
+    Complete,
+    /// Who sends them gave up, or broke off.
+    GivenUp(SqlError),
+}
+
+impl Loading {
+    /// Starts the tasks.
+    pub(crate) fn start(decoder: CopyDecoder, rows: Rows) -> Loading {
+        let (chunks, receiver) = mpsc::channel(QUEUE_CHUNKS);
+        let ending = Arc::new(Mutex::new(Ending::Dropped));
+        let worker = tokio::spawn(work(decoder, receiver, rows, Arc::clone(&ending)));
+        Loading { chunks: Some(chunks), worker, ending }
+    }
+
+    /// Takes the next bytes, cut anywhere; waits while the tasks are behind. After an error the bytes are dropped, and
+    /// [`Loading::finish`] says what it was.
+    pub(crate) async fn write(&mut self, bytes: Bytes) {
+        if let Some(chunks) = &self.chunks
+            && chunks.send(bytes).await.is_err()
+        {
+            self.chunks = None;
+        }
+    }
+
+    /// True when the rest of the data need not be sent.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.chunks.is_none() || self.worker.is_finished()
+    }
+
+    /// Gives up, and says where the data were when that happened; an error in data that came before wins.
+    pub(crate) async fn give_up(self, error: SqlError) -> SqlError {
+        let Loading { chunks, worker, ending } = self;
+        *ending.lock() = Ending::GivenUp(error.clone());
+        drop(chunks);
+        match worker.await {
+            Ok(Err(placed)) => placed,
+            _ => error,
+        }
+    }
+
+    /// All data have come: makes them count; gives the number of rows.
+    ///
+    /// # Errors
+    /// What was wrong with the data, and what the commit raises.
+    pub(crate) async fn finish(self, session: &mut Session) -> Result<u64, SqlError> {
+        let Loading { chunks, worker, ending } = self;
+        *ending.lock() = Ending::Complete;
+        drop(chunks);
+        let rows = worker.await.map_err(|error| SqlError::internal(format!("the COPY task ended: {error}")))??;
+        rows.finish(session, Ok(())).await
+    }
+}
+
+/// Writes what the decoder's task sends; on any error what was written is removed.
+async fn work(
+    decoder: CopyDecoder,
+    chunks: mpsc::Receiver<Bytes>,
+    mut rows: Rows,
+    ending: Arc<Mutex<Ending>>,
+) -> Result<Rows, SqlError> {
+    let (sender, mut batches) = mpsc::channel(QUEUE_BATCHES);
+    let decoding = tokio::spawn(decode(decoder, chunks, sender, ending));
+    let mut written = Ok(());
+    while let Some(batch) = batches.recv().await {
+        written = rows.write(&batch).await;
+        if written.is_err() {
+            break;
+        }
+    }
+    // Without a receiver the decoder stops.
+    drop(batches);
+    let decoded = decoding.await.map_err(|error| SqlError::internal(format!("the COPY task ended: {error}")));
+    match written.and(decoded.and_then(|decoded| decoded)) {
+        Ok(()) => Ok(rows),
+        Err(error) => {
+            rows.target.abort().await;
+            Err(error)
+        }
+    }
+}
+
+/// Decodes chunks until there are no more, or nobody takes the batches.
+async fn decode(
+    mut decoder: CopyDecoder,
+    mut chunks: mpsc::Receiver<Bytes>,
+    batches: mpsc::Sender<Vec<ArrayRef>>,
+    ending: Arc<Mutex<Ending>>,
+) -> Result<(), SqlError> {
+    while let Some(chunk) = chunks.recv().await {
+        decoder.push(chunk)?;
+        while let Some(batch) = decoder.next_batch() {
+            if batches.send(batch).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    match std::mem::replace(&mut *ending.lock(), Ending::Dropped) {
+        Ending::Complete => {}
+        Ending::GivenUp(error) => return Err(decoder.place(error)),
+        Ending::Dropped => {
+            return Err(SqlError::new(SqlState::QUERY_CANCELED, "COPY was given up before its end"));
+        }
+    }
+    decoder.finish()?;
+    while let Some(batch) = decoder.next_batch() {
+        if batches.send(batch).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
