@@ -9,7 +9,7 @@ use wharf_values::{SqlError, SqlState};
 
 use crate::bind::{BindContext, analyze, coerce_columns, planner};
 use crate::error::from_datafusion;
-use crate::session::Session;
+use crate::session::{Session, task_context};
 
 /// Evaluates a list of expressions at the given types; one row comes back.
 ///
@@ -33,6 +33,6 @@ pub(crate) async fn evaluate(
     let physical =
         state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
     let schema = physical.schema();
-    let batches = collect(physical, state.task_ctx()).await.map_err(from_datafusion)?;
+    let batches = collect(physical, task_context(state)).await.map_err(from_datafusion)?;
     concat_batches(&schema, &batches).map_err(|error| SqlError::internal(error.to_string()))
 }

@@ -16,7 +16,7 @@ use crate::bind::normalize::is_constant_source;
 use crate::bind::{BindContext, assign_columns, types::cast_field};
 use crate::error::from_datafusion;
 use crate::names::find_relation;
-use crate::session::{Session, with_values};
+use crate::session::{Session, task_context, with_values};
 
 /// A planned INSERT.
 pub(crate) struct InsertPlan {
@@ -225,11 +225,11 @@ pub(crate) async fn run(
 ) -> Result<u64, SqlError> {
     let plan = with_values(insert.plan.clone(), values, types)?;
     let catalog = session.catalog().await?;
-    let state = session.session_state(&catalog);
+    let state = session.execution_state(&catalog);
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =
         state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
-    let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    let mut stream = execute_stream(physical, task_context(&state)).map_err(from_datafusion)?;
     let mut target = Target::open(session, &insert.table).await?;
     let written = async {
         while let Some(batch) = stream.next().await {

@@ -25,7 +25,7 @@ use crate::bind::names::{fold, last_part};
 use crate::bind::{BindContext, TARGET};
 use crate::error::{from_datafusion, from_lake};
 use crate::names::{find_relation, quoted};
-use crate::session::{Session, Transaction, with_values};
+use crate::session::{Session, Transaction, task_context, with_values};
 
 /// A planned DELETE or UPDATE.
 pub(crate) struct RewritePlan {
@@ -197,7 +197,7 @@ impl RewritePlan {
         types: &[SqlType],
     ) -> Result<u64, SqlError> {
         let catalog = session.catalog().await?;
-        let state = session.session_state(&catalog);
+        let state = session.execution_state(&catalog);
         let touched = match &self.touched {
             Some(plan) => {
                 let plan = with_values(plan.clone(), values.clone(), types)?;
@@ -280,7 +280,7 @@ async fn stream(plan: &LogicalPlan, state: &Arc<SessionState>) -> Result<Sendabl
     let optimized = state.optimize(plan).map_err(from_datafusion)?;
     let physical =
         state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
-    execute_stream(physical, state.task_ctx()).map_err(from_datafusion)
+    execute_stream(physical, task_context(state)).map_err(from_datafusion)
 }
 
 async fn numbers(mut rows: SendableRecordBatchStream) -> Result<BTreeSet<i64>, SqlError> {

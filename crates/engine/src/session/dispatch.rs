@@ -28,6 +28,16 @@ impl Session {
         prepared: &Arc<Prepared>,
         parameters: Vec<Option<ArrayRef>>,
     ) -> Result<Outcome, SqlError> {
+        self.bound = None;
+        self.execute_bound(prepared, parameters).await
+    }
+
+    /// The same for a statement that may have been bound just now.
+    pub(super) async fn execute_bound(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<Option<ArrayRef>>,
+    ) -> Result<Outcome, SqlError> {
         self.canceller.begin();
         self.check_not_failed(&prepared.statement)?;
         let prepared = self.refresh(prepared).await?;

@@ -34,7 +34,7 @@ pub use result::{CopyOut, Notice, Outcome, ResultColumn, TransactionStatus};
 pub use stream::RowStream;
 
 pub(crate) use dispatch::{text_columns, text_rows};
-pub(crate) use prepare::with_values;
+pub(crate) use prepare::{task_context, with_values};
 pub(crate) use stream::Limits;
 pub(crate) use transaction::Transaction;
 
@@ -78,6 +78,8 @@ pub struct Session {
     pub(crate) transaction: Option<Transaction>,
     statements: HashMap<String, Option<Arc<Prepared>>>,
     plans: PlanCache,
+    /// DataFusion's session of what was bound last, for the execution that follows at once.
+    bound: Option<Arc<SessionState>>,
     notices: Vec<Notice>,
     canceller: Arc<Canceller>,
 }
@@ -118,6 +120,7 @@ impl Session {
             transaction: None,
             statements: HashMap::new(),
             plans,
+            bound: None,
             notices: Vec::new(),
             canceller: Arc::new(Canceller::default()),
         })
@@ -136,8 +139,10 @@ impl Session {
     /// # Errors
     /// Whatever the statement raises.
     pub async fn run(&mut self, statement: &Statement) -> Result<Outcome, SqlError> {
+        // What an earlier statement left: its clock is not this one's.
+        self.bound = None;
         let prepared = self.prepare(statement, &[]).await?;
-        self.execute(&prepared, Vec::new()).await
+        self.execute_bound(&prepared, Vec::new()).await
     }
 
     /// Remembers a statement under a name; `None` is a text without a statement in it.
@@ -293,6 +298,11 @@ impl Session {
         // Functions get the options that are in force now, not those the engine was built with.
         state.mark_start_execution();
         Arc::new(state)
+    }
+
+    /// DataFusion's session for the execution of a plan: the one it was bound in, when that was just now.
+    pub(crate) fn execution_state(&mut self, catalog: &Arc<State>) -> Arc<SessionState> {
+        self.bound.take().unwrap_or_else(|| self.session_state(catalog))
     }
 
     /// The surroundings of one statement for the binder.

@@ -1,12 +1,13 @@
 //! From a statement to something that can be run many times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::TaskContext;
+use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -163,6 +164,7 @@ impl Session {
             _ => (Kind::Utility, self.utility_columns(&statement.ast)?),
         };
         let parameters = merge_parameters(&declared, &context);
+        self.bound = Some(Arc::clone(&context.session));
         let prepared = Arc::new(Prepared {
             statement: statement.clone(),
             oids: oids.to_vec(),
@@ -227,7 +229,7 @@ impl Session {
             Some((plan, task)) => (reset_plan_states(plan).map_err(from_datafusion)?, task),
             None => {
                 let catalog = self.catalog().await?;
-                let state = self.session_state(&catalog);
+                let state = self.execution_state(&catalog);
                 let logical = with_values(query.plan.clone(), values, types)?;
                 let plan = limits
                     .within(async {
@@ -239,7 +241,7 @@ impl Session {
                             .map_err(from_datafusion)
                     })
                     .await?;
-                let task = state.task_ctx();
+                let task = task_context(&state);
                 if query.reusable {
                     *query.physical.lock() = Some((Arc::clone(&plan), Arc::clone(&task)));
                 }
@@ -249,6 +251,20 @@ impl Session {
         let stream = execute_stream(plan, task).map_err(from_datafusion)?;
         Ok(RowStream { columns, batches: limits.guard(stream), tag: "SELECT".to_owned(), counts: true })
     }
+}
+
+/// What a plan runs in. It has its functions in it already, so the registry, which takes long to copy, stays empty.
+pub(crate) fn task_context(state: &SessionState) -> Arc<TaskContext> {
+    Arc::new(TaskContext::new(
+        None,
+        state.session_id().to_owned(),
+        state.config().clone(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        HashMap::new(),
+        Arc::clone(state.runtime_env()),
+    ))
 }
 
 /// A plan with its parameters' values in their places.
