@@ -4,6 +4,7 @@
 //! result; a name nobody has is `42704`. Values are checked when they are set. Names with a dot may be anything.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wharf_values::{ByteaOutput, DateStyle, IntervalStyle, SqlError, SqlState, TextFormat, TimeZone};
 
@@ -121,8 +122,14 @@ pub(crate) struct Settings {
     /// What `RESET` goes back to: what the client asked for when it connected.
     initial: BTreeMap<String, String>,
     pub(crate) format: TextFormat,
-    /// Rises with every change, for what is made from settings.
+    /// Another one with every change, for what is made from settings.
     pub(crate) version: u64,
+}
+
+/// A number that no other state of any session's settings has. Going back to older settings brings their number back, too.
+fn next_version() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Settings {
@@ -207,12 +214,12 @@ impl Settings {
             // These values were accepted before.
             let _ = self.check(known, &value);
         }
-        self.version += 1;
+        self.version = next_version();
     }
 
     fn put(&mut self, name: String, value: String) {
         self.values.insert(name, value);
-        self.version += 1;
+        self.version = next_version();
     }
 
     /// The settings clients are told about.

@@ -50,21 +50,22 @@ impl Session {
             Kind::Insert(insert) => {
                 self.require_write("INSERT")?;
                 let limits = self.limits();
-                let run = dml::insert::run(self, insert, parameters, prepared.parameters());
-                let count = limits.within(run).await?;
+                // Boxed, like all that is large and rarer than a query, whose future is copied about.
+                let count =
+                    Box::pin(limits.within(dml::insert::run(self, insert, parameters, prepared.parameters()))).await?;
                 Ok(Outcome::Complete(format!("INSERT 0 {count}")))
             }
             Kind::Rewrite(command, _) => {
                 self.require_write(command)?;
-                let count = self.rewrite(&prepared, parameters).await?;
+                let count = Box::pin(self.rewrite(&prepared, parameters)).await?;
                 Ok(Outcome::Complete(format!("{command} {count}")))
             }
             Kind::Utility => {
                 let statement = prepared.statement.clone();
                 if let Ast::Copy { to, .. } = &*statement.ast {
-                    return self.copy(&statement, *to).await;
+                    return Box::pin(self.copy(&statement, *to)).await;
                 }
-                self.utility(&statement.ast, parameters, prepared.parameters()).await
+                Box::pin(self.utility(&statement.ast, parameters, prepared.parameters())).await
             }
         }
     }

@@ -75,6 +75,8 @@ pub struct Session {
     /// What SET LOCAL replaced, which the end of the block brings back.
     local_settings: Vec<(String, String)>,
     last_reported: HashMap<&'static str, String>,
+    /// The state of the settings that was reported last.
+    last_reported_version: Option<u64>,
     pub(crate) transaction: Option<Transaction>,
     statements: HashMap<String, Option<Arc<Prepared>>>,
     plans: PlanCache,
@@ -117,6 +119,7 @@ impl Session {
             settings_at_begin: None,
             local_settings: Vec::new(),
             last_reported: HashMap::new(),
+            last_reported_version: None,
             transaction: None,
             statements: HashMap::new(),
             plans,
@@ -131,7 +134,11 @@ impl Session {
     /// # Errors
     /// `42601`.
     pub fn split(&self, sql: &str) -> Result<Vec<Statement>, SqlError> {
-        statement::split(sql)
+        // A text with a plan was one statement when it was parsed, and still is.
+        match self.plans.get(sql) {
+            Some(known) => Ok(vec![known.statement.clone()]),
+            None => statement::split(sql),
+        }
     }
 
     /// Runs a statement without parameters.
@@ -213,6 +220,10 @@ impl Session {
     /// The settings clients are told about that have changed since the last call; all of them the first time.
     pub fn settings_to_report(&mut self) -> Vec<(&'static str, String)> {
         let mut changed = Vec::new();
+        // Asked after every statement, and most change no setting.
+        if self.last_reported_version.replace(self.settings.version) == Some(self.settings.version) {
+            return changed;
+        }
         for (name, value) in self.settings.reported() {
             if self.last_reported.get(name) != Some(&value) {
                 changed.push((name, value));

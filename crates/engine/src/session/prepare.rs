@@ -143,22 +143,22 @@ impl Session {
         let mut context = self.bind_context(catalog);
         let (kind, columns) = match &*statement.ast {
             ast::Statement::Query(query) => {
-                let plan = self.plan_query(query, &declared, &context).await?;
+                let plan = Box::pin(self.plan_query(query, &declared, &context)).await?;
                 let columns = columns_of(plan.schema());
                 (Kind::Query(QueryPlan::new(plan)), Some(columns))
             }
             ast::Statement::Insert(insert) => {
-                let plan = InsertPlan::new(self, insert, &declared, &context).await?;
+                let plan = Box::pin(InsertPlan::new(self, insert, &declared, &context)).await?;
                 (Kind::Insert(plan), None)
             }
             ast::Statement::Update(update) => {
                 let plan;
-                (plan, context) = dml::update::plan(self, update, &declared, context).await?;
+                (plan, context) = Box::pin(dml::update::plan(self, update, &declared, context)).await?;
                 (Kind::Rewrite("UPDATE", plan), None)
             }
             ast::Statement::Delete(delete) => {
                 let plan;
-                (plan, context) = dml::delete::plan(self, delete, &declared, context).await?;
+                (plan, context) = Box::pin(dml::delete::plan(self, delete, &declared, context)).await?;
                 (Kind::Rewrite("DELETE", plan), None)
             }
             _ => (Kind::Utility, self.utility_columns(&statement.ast)?),
@@ -205,7 +205,7 @@ impl Session {
             true => Vec::new(),
             false => prepared.parameters.iter().map(SqlType::oid).collect(),
         };
-        let fresh = self.prepare(&prepared.statement, &oids).await?;
+        let fresh = Box::pin(self.prepare(&prepared.statement, &oids)).await?;
         let types = |prepared: &Prepared| {
             prepared.columns.as_ref().map(|columns| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>())
         };
