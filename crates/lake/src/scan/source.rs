@@ -25,7 +25,8 @@ use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselize
 use datafusion_datasource::{PartitionedFile, TableSchema};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use object_store::ObjectStore;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::LakeError;
 use crate::store::Store;
@@ -179,27 +180,42 @@ pub(super) fn balanced_groups(parts: Vec<PartitionedFile>, groups: usize) -> Vec
 
 /// Which file this is about, for errors.
 #[derive(Clone, Debug)]
-struct Name(Arc<str>);
+struct Name {
+    store: Arc<Store>,
+    path: Path,
+}
 
 impl Name {
+    fn location(&self) -> String {
+        self.store.location(&self.path)
+    }
+
     /// The error with the name of the file, if it is one of reading or decoding.
     fn on(&self, error: DataFusionError) -> DataFusionError {
         if !is_about_file(error.find_root()) {
             return error;
         }
-        let location = self.0.to_string();
-        match error.find_root() {
-            DataFusionError::ObjectStore(source) if matches!(**source, object_store::Error::NotFound { .. }) => {
-                LakeError::NotFound { location }.into()
-            }
-            _ => LakeError::DataFile { location, source: Box::new(error) }.into(),
+        LakeError::DataFile { location: self.location(), source: Box::new(error) }.into()
+    }
+
+    /// As [`on`](Name::on), and tells a file that is missing from one that cannot be read. The reader makes a text of what
+    /// the store says, so the store is asked.
+    async fn on_reading(&self, error: DataFusionError) -> DataFusionError {
+        if !is_about_file(error.find_root()) {
+            return error;
+        }
+        match self.store.objects().head(&self.path).await {
+            Err(object_store::Error::NotFound { .. }) => LakeError::NotFound { location: self.location() }.into(),
+            _ => self.on(error),
         }
     }
 
     fn panicked(&self, panic: &(dyn Any + Send)) -> DataFusionError {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        LakeError::corrupt(&*self.0, text.unwrap_or("it cannot be decoded")).into()
+        let what = format!("the decoder panicked: {}", text.unwrap_or("no message"));
+        let source = Box::new(DataFusionError::Execution(what));
+        LakeError::DataFile { location: self.location(), source }.into()
     }
 }
 
@@ -226,7 +242,7 @@ struct NamingMorselizer {
 
 impl Morselizer for NamingMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
-        let name = Name(self.store.location(file.path()).into());
+        let name = Name { store: Arc::clone(&self.store), path: file.path().clone() };
         let inner = self.inner.plan_file(file).map_err(|error| name.on(error))?;
         Ok(Box::new(NamingPlanner { inner, name }))
     }
@@ -259,7 +275,7 @@ impl MorselPlanner for NamingPlanner {
                 let planned = planned.unwrap_or_else(|panic| Err(name.panicked(&*panic)));
                 match planned {
                     Ok(inner) => Ok(Box::new(NamingPlanner { inner, name }) as Box<dyn MorselPlanner>),
-                    Err(error) => Err(name.on(error)),
+                    Err(error) => Err(name.on_reading(error).await),
                 }
             });
         }
@@ -277,10 +293,15 @@ impl Morsel for NamingMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
         let name = self.name;
         let stream = AssertUnwindSafe(self.inner.into_stream()).catch_unwind();
-        let named = stream.map(move |item| match item {
-            Ok(Ok(batch)) => Ok(batch),
-            Ok(Err(error)) => Err(name.on(error)),
-            Err(panic) => Err(name.panicked(&*panic)),
+        let named = stream.then(move |item| {
+            let name = name.clone();
+            async move {
+                match item {
+                    Ok(Ok(batch)) => Ok(batch),
+                    Ok(Err(error)) => Err(name.on_reading(error).await),
+                    Err(panic) => Err(name.panicked(&*panic)),
+                }
+            }
         });
         named.boxed()
     }
@@ -288,6 +309,10 @@ impl Morsel for NamingMorsel {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::HashMap;
+
     use super::*;
 
     #[test]
@@ -313,9 +338,10 @@ mod tests {
 
     #[test]
     fn only_errors_about_the_file_get_its_name() {
-        let name = Name("file:///lake/a.parquet".into());
+        let store = Store::open("memory://", &HashMap::new()).unwrap();
+        let name = Name { store: Arc::new(store), path: Path::from("lake/a.parquet") };
         let decode = DataFusionError::ParquetError(Box::new(parquet::errors::ParquetError::EOF("no more".to_owned())));
-        assert!(name.on(decode).to_string().contains("could not read data file \"file:///lake/a.parquet\""));
+        assert!(name.on(decode).to_string().contains("could not read data file \"memory:///lake/a.parquet\""));
         let query = DataFusionError::ArrowError(Box::new(ArrowError::DivideByZero), None);
         assert!(!name.on(query).to_string().contains("file"));
         let filter = DataFusionError::ParquetError(Box::new(parquet::errors::ParquetError::ArrowError(

@@ -65,6 +65,11 @@ impl FileEncoder {
         &self.location
     }
 
+    /// How many bytes the file has so far.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.writer.bytes_written() as u64
+    }
+
     /// Appends a row group.
     pub(super) async fn append(&mut self, chunks: Vec<EncodedChunk>) -> Result<(), LakeError> {
         let failed = |error| LakeError::encode(&self.location, error);

@@ -16,6 +16,8 @@ use super::encoder::EncodedChunk;
 
 /// How many batches may wait for a column.
 const BATCHES_IN_FLIGHT: usize = 4;
+/// What a text, or a list, is supposed to take as long as nothing is known.
+const VIEW_BYTES: usize = 16;
 
 /// A row group that takes rows.
 pub(super) struct RowGroup {
@@ -24,11 +26,22 @@ pub(super) struct RowGroup {
 }
 
 struct Column {
-    leaves: mpsc::Sender<ArrowLeafColumn>,
+    /// Values, and how many rows the group has with them.
+    leaves: mpsc::Sender<(ArrowLeafColumn, usize)>,
     task: SpawnedTask<Result<ArrowColumnChunk>>,
-    /// About how many bytes the chunk has.
-    size_bytes: Arc<AtomicUsize>,
+    encoded: Arc<Encoded>,
+    /// What a value takes, about, as long as none is encoded.
+    value_bytes: usize,
     nans: u64,
+}
+
+/// How far the encoding of a column chunk has come.
+#[derive(Default)]
+struct Encoded {
+    /// About how many bytes the chunk has.
+    size_bytes: AtomicUsize,
+    /// How many rows are in it.
+    rows: AtomicUsize,
 }
 
 /// A row group that is complete and perhaps still being encoded.
@@ -48,22 +61,28 @@ impl RowGroup {
     /// About how many bytes it has; what still waits is not counted.
     pub(super) fn size_bytes(&self) -> usize {
         let sizes = self.columns.iter();
-        sizes.map(|column| column.size_bytes.load(Ordering::Relaxed)).sum()
+        sizes.map(|column| column.encoded.size_bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// About how many bytes it will have when what still waits is encoded, too.
+    pub(super) fn final_bytes(&self) -> u64 {
+        self.columns.iter().map(|column| column.final_bytes(self.rows)).sum()
     }
 
     /// Sends rows to the columns. False when a column has failed: closing and [`ClosedRowGroup::chunks`] say why.
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<bool> {
         let schema = batch.schema();
+        self.rows += batch.num_rows();
         let values = schema.fields().iter().zip(batch.columns());
         for ((field, array), column) in values.zip(&mut self.columns) {
             column.nans += nan_count(array);
+            column.value_bytes = array.data_type().primitive_width().unwrap_or(VIEW_BYTES);
             for leaf in compute_leaves(field, array)? {
-                if column.leaves.send(leaf).await.is_err() {
+                if column.leaves.send((leaf, self.rows)).await.is_err() {
                     return Ok(false);
                 }
             }
         }
-        self.rows += batch.num_rows();
         Ok(true)
     }
 
@@ -76,17 +95,28 @@ impl RowGroup {
 
 impl Column {
     fn new(mut writer: ArrowColumnWriter) -> Column {
-        let (leaves, mut receiver) = mpsc::channel::<ArrowLeafColumn>(BATCHES_IN_FLIGHT);
-        let size_bytes = Arc::new(AtomicUsize::new(0));
-        let size = Arc::clone(&size_bytes);
+        let (leaves, mut receiver) = mpsc::channel::<(ArrowLeafColumn, usize)>(BATCHES_IN_FLIGHT);
+        let encoded = Arc::new(Encoded::default());
+        let progress = Arc::clone(&encoded);
         let task = SpawnedTask::spawn(async move {
-            while let Some(leaf) = receiver.recv().await {
+            while let Some((leaf, rows)) = receiver.recv().await {
                 writer.write(&leaf)?;
-                size.store(writer.get_estimated_total_bytes(), Ordering::Relaxed);
+                progress.size_bytes.store(writer.get_estimated_total_bytes(), Ordering::Relaxed);
+                progress.rows.store(rows, Ordering::Relaxed);
             }
             writer.close()
         });
-        Column { leaves, task, size_bytes, nans: 0 }
+        Column { leaves, task, encoded, value_bytes: 0, nans: 0 }
+    }
+
+    fn final_bytes(&self, rows: usize) -> u64 {
+        let encoded = self.encoded.rows.load(Ordering::Relaxed) as u64;
+        let size_bytes = self.encoded.size_bytes.load(Ordering::Relaxed) as u64;
+        let rows = rows as u64;
+        match encoded {
+            0 => rows.saturating_mul(self.value_bytes as u64),
+            _ => size_bytes.saturating_mul(rows) / encoded,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! the file and sends it off, so that encoding, writing and whoever produces the rows go on at the same time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use iceberg::spec::DataFile;
@@ -19,7 +20,8 @@ const GROUPS_IN_FLIGHT: usize = 1;
 
 /// What the task of a file is told. When the channel closes without a `Finish`, the file is given up.
 enum Message {
-    Group(ClosedRowGroup),
+    /// A row group and about how many bytes it has.
+    Group(ClosedRowGroup, u64),
     Finish,
 }
 
@@ -29,8 +31,8 @@ pub(super) struct FileStream {
     factory: ArrowRowGroupWriterFactory,
     group: Option<RowGroup>,
     groups: usize,
-    /// About how many bytes the closed row groups have.
-    closed_bytes: u64,
+    /// How many bytes the closed row groups have: estimated for those that still wait, counted for those in the file.
+    closed_bytes: Arc<AtomicU64>,
     messages: mpsc::Sender<Message>,
     /// None once its end has been reported.
     task: Option<JoinHandle<Result<Option<DataFile>, LakeError>>>,
@@ -43,14 +45,16 @@ impl FileStream {
     pub(super) fn new(encoder: FileEncoder, factory: ArrowRowGroupWriterFactory, options: &WriteOptions) -> FileStream {
         let location = encoder.location().into();
         let (messages, receiver) = mpsc::channel(GROUPS_IN_FLIGHT);
+        let closed_bytes = Arc::new(AtomicU64::new(0));
+        let task = tokio::spawn(run(encoder, receiver, Arc::clone(&closed_bytes)));
         FileStream {
             location,
             factory,
             group: None,
             groups: 0,
-            closed_bytes: 0,
+            closed_bytes,
             messages,
-            task: Some(tokio::spawn(run(encoder, receiver))),
+            task: Some(task),
             target_file_bytes: options.target_file_bytes,
             row_group_rows: options.row_group_rows.max(1),
             row_group_bytes: options.row_group_bytes,
@@ -65,7 +69,7 @@ impl FileStream {
 
     /// Whether the file is as large as it should get. Only ever so between two row groups.
     pub(super) fn is_full(&self) -> bool {
-        self.group.is_none() && self.closed_bytes >= self.target_file_bytes
+        self.group.is_none() && self.closed_bytes.load(Ordering::Relaxed) >= self.target_file_bytes
     }
 
     /// Writes rows, no more than there is [`room`](FileStream::room) for.
@@ -91,8 +95,9 @@ impl FileStream {
         let Some(group) = self.group.take() else {
             return Ok(());
         };
-        self.closed_bytes += group.size_bytes() as u64;
-        if self.messages.send(Message::Group(group.close())).await.is_err() {
+        let estimate = group.final_bytes();
+        self.closed_bytes.fetch_add(estimate, Ordering::Relaxed);
+        if self.messages.send(Message::Group(group.close(), estimate)).await.is_err() {
             return Err(self.failure().await);
         }
         Ok(())
@@ -138,16 +143,21 @@ impl FileStream {
 }
 
 /// The task of a file.
-async fn run(mut encoder: FileEncoder, mut messages: mpsc::Receiver<Message>) -> Result<Option<DataFile>, LakeError> {
+async fn run(
+    mut encoder: FileEncoder,
+    mut messages: mpsc::Receiver<Message>,
+    closed_bytes: Arc<AtomicU64>,
+) -> Result<Option<DataFile>, LakeError> {
     loop {
-        let group = match messages.recv().await {
-            Some(Message::Group(group)) => group,
+        let (group, estimate) = match messages.recv().await {
+            Some(Message::Group(group, estimate)) => (group, estimate),
             Some(Message::Finish) => return encoder.finish().await.map(Some),
             None => {
                 encoder.abort().await;
                 return Ok(None);
             }
         };
+        let before = encoder.size_bytes();
         let appended = match group.chunks().await {
             Ok(chunks) => encoder.append(chunks).await,
             Err(error) => Err(LakeError::encode(encoder.location(), error)),
@@ -156,5 +166,7 @@ async fn run(mut encoder: FileEncoder, mut messages: mpsc::Receiver<Message>) ->
             encoder.abort().await;
             return Err(error);
         }
+        closed_bytes.fetch_add(encoder.size_bytes() - before, Ordering::Relaxed);
+        closed_bytes.fetch_sub(estimate, Ordering::Relaxed);
     }
 }

@@ -59,9 +59,12 @@ async fn files_are_left_out_at_planning() {
         ("i > 39", 0, 0),
         ("i BETWEEN 8 AND 12", 2, 5),
         ("i IN (1, 39)", 2, 2),
-        ("i + 1 = 16", 1, 1),
+        // DataFusion does not reason about arithmetic.
+        ("i + 1 = 16", 4, 1),
         ("s = 'key 15 and a tail beyond the bound'", 1, 1),
-        ("s > 'key 29 and a tail beyond the bound'", 1, 10),
+        // The bounds know sixteen characters, in which the third file has this value.
+        ("s > 'key 29 and a tail beyond the bound'", 2, 10),
+        ("s > 'key 29 and a tale'", 1, 10),
         ("s LIKE 'key 0%'", 1, 10),
         ("d < DATE '1970-01-06'", 1, 5),
         ("ts >= TIMESTAMP '1970-01-31T00:00:00Z'", 1, 10),

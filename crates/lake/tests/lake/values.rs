@@ -25,7 +25,6 @@ fn scalars() -> Vec<SqlType> {
         SqlType::Numeric(Some((15, 2))),
         SqlType::Numeric(Some((30, 10))),
         SqlType::Numeric(Some((38, 38))),
-        SqlType::Numeric(Some((3, -2))),
         SqlType::Text,
         SqlType::Varchar(Some(20)),
         SqlType::Char(7),
