@@ -9,6 +9,7 @@ mod analyze;
 mod context;
 pub(crate) mod names;
 pub(crate) mod normalize;
+mod number;
 pub(crate) mod planner;
 mod resolve;
 pub(crate) mod types;

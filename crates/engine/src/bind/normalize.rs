@@ -247,6 +247,10 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         Expr::Value(ValueWithSpan { value: Value::NationalStringLiteral(text), span }) => {
             Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span })
         }
+        Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }) => match super::number::literal(&text)? {
+            Some(expr) => expr,
+            None => Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }),
+        },
         Expr::Function(function) if names::last_part(&function.name) == "row" => as_row(Expr::Function(function)),
         Expr::Function(function) => rewrite_function(function)?,
         Expr::CompoundFieldAccess { root, access_chain } => {
