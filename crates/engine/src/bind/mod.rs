@@ -12,6 +12,7 @@ pub(crate) mod normalize;
 mod number;
 pub(crate) mod planner;
 mod resolve;
+mod series;
 pub(crate) mod types;
 
 pub(crate) use analyze::{analyze, assign_columns, coerce_columns};

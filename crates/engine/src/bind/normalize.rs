@@ -76,7 +76,7 @@ impl VisitorMut for Normalizer {
         names::name_select_items(select);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-                unnest_series(expr);
+                super::series::unnest(expr);
             }
         }
         ControlFlow::Continue(())
@@ -97,6 +97,12 @@ impl VisitorMut for Normalizer {
             if alias.columns.is_empty() {
                 alias.columns.push(sqlparser::ast::TableAliasColumnDef::from_name(column));
             }
+        }
+        if let Some(subquery) = super::series::of_parameters(factor)
+            && let TableFactor::Table { alias, .. } = factor
+        {
+            let alias = alias.take();
+            *factor = TableFactor::Derived { lateral: false, subquery: Box::new(subquery), alias, sample: None };
         }
         ControlFlow::Continue(())
     }
@@ -461,17 +467,6 @@ fn compare_rows(left: Vec<Expr>, op: BinaryOperator, right: Vec<Expr>) -> Result
         };
     }
     Ok(result)
-}
-
-/// `SELECT generate_series(1, 3)` makes rows: the list version of the function, unnested.
-fn unnest_series(expr: &mut Expr) {
-    if let Expr::Function(function) = expr
-        && names::last_part(&function.name) == "generate_series"
-        && function.over.is_none()
-    {
-        let inner = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
-        *expr = call("unnest", vec![inner]);
-    }
 }
 
 fn field_name(field: &DateTimeField) -> String {
