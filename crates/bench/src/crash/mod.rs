@@ -55,6 +55,8 @@ const ROUNDS_PER_GENERATION: u32 = 5;
 const LIFE_MILLISECONDS: std::ops::Range<u64> = 50..1_500;
 /// A failpoint that was not reached by then is not on the path.
 const FAILPOINT_LIMIT: Duration = Duration::from_secs(60);
+/// A failpoint that a start passes by itself is passed this often before the process dies there, so that it is a commit's.
+const LATER_PASS: u32 = 10;
 /// Raft snapshots are taken this often, so that their failpoints are reached.
 const SNAPSHOT_EVERY: (&str, &str) = ("WHARF_CATALOG__SNAPSHOT_EVERY_ENTRIES", "20");
 
@@ -163,35 +165,54 @@ async fn failpoints(arguments: &Arguments, binary: &Path, seed: u64) -> anyhow::
         if !arguments.failpoints.is_empty() && !arguments.failpoints.iter().any(|chosen| chosen == name) {
             continue;
         }
-        let folder = tempfile::Builder::new().prefix("wharf-crash-").tempdir()?;
-        let mut failures = Vec::new();
-        let outcome = one_failpoint(arguments, binary, folder.path(), name, random.fork(), &mut failures).await;
-        match outcome {
-            Ok(how) if failures.is_empty() => println!("ok      {name}: {how}"),
-            Ok(how) => println!("FAILED  {name}: {how}"),
-            Err(error) => failures.push(format!("{error:#}")),
+        for pass in [1, LATER_PASS] {
+            let folder = tempfile::Builder::new().prefix("wharf-crash-").tempdir()?;
+            let mut failures = Vec::new();
+            let armed = format!("{name}=abort@{pass}");
+            let outcome = one_failpoint(arguments, binary, folder.path(), &armed, random.fork(), &mut failures).await;
+            let reached = outcome.as_ref().ok().map(|(reached, _)| *reached);
+            if pass > 1 && reached == Some(Reached::Starting) {
+                failures.push("only ever reached while starting".to_owned());
+            }
+            match outcome {
+                Ok((_, how)) if failures.is_empty() => println!("ok      {armed}: {how}"),
+                Ok((_, how)) => println!("FAILED  {armed}: {how}"),
+                Err(error) => failures.push(format!("{error:#}")),
+            }
+            for failure in &failures {
+                println!("  FAILED {armed}: {failure}");
+            }
+            count += failures.len();
+            keep(arguments, folder, &failures, &armed)?;
+            if reached != Some(Reached::Starting) {
+                break;
+            }
         }
-        for failure in &failures {
-            println!("  FAILED {name}: {failure}");
-        }
-        count += failures.len();
-        keep(arguments, folder, &failures, name)?;
     }
     Ok(count)
+}
+
+/// When the process died.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reached {
+    /// Before anybody could connect.
+    Starting,
+    /// While it was written to, or on its way down.
+    Serving,
 }
 
 async fn one_failpoint(
     arguments: &Arguments,
     binary: &Path,
     folder: &Path,
-    name: &str,
+    failpoint: &str,
     random: fastrand::Rng,
     failures: &mut Vec<String>,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<(Reached, String)> {
     let count = usize::from(arguments.writers);
     let data = folder.join("data");
     let plain = Launch::new(binary).data(&data).environment(SNAPSHOT_EVERY.0, SNAPSHOT_EVERY.1);
-    let armed = plain.clone().environment("WHARF_FAILPOINTS", &format!("{name}=abort"));
+    let armed = plain.clone().environment("WHARF_FAILPOINTS", failpoint);
 
     // Rows from a quiet life, so that there is something to lose.
     let mut journal = Journal::default();
@@ -212,7 +233,10 @@ async fn one_failpoint(
     let begun = Instant::now();
     let mut how = None;
     match armed.attempt()? {
-        Started::Ended(status, output) => how = Some(format!("reached while starting ({})", aborted(status, &output)?)),
+        Started::Ended(status, output) => {
+            let status = aborted(status, &output)?;
+            how = Some((Reached::Starting, format!("reached while starting ({status})")));
+        }
         Started::Ready(mut server) => {
             let shared = share(&mut journal);
             let writers = writers::start(&server.url(), &shared, random.clone(), count);
@@ -223,7 +247,8 @@ async fn one_failpoint(
             }
             if let Some(status) = ended {
                 let status = aborted(status, &server.log_tail(10))?;
-                how = Some(format!("reached after {} ms ({status})", begun.elapsed().as_millis()));
+                let after = begun.elapsed().as_millis();
+                how = Some((Reached::Serving, format!("reached after {after} ms ({status})")));
             }
             writers.stop();
             writers.finish(failures).await;
@@ -233,7 +258,8 @@ async fn one_failpoint(
                 server.ask_to_end();
                 let status = server.wait(Duration::from_secs(30)).context("it did not end after SIGTERM")?;
                 if !status.success() {
-                    how = Some(format!("reached while ending ({})", aborted(status, &server.log_tail(10))?));
+                    let status = aborted(status, &server.log_tail(10))?;
+                    how = Some((Reached::Serving, format!("reached while ending ({status})")));
                 }
             }
         }
@@ -257,11 +283,11 @@ async fn one_failpoint(
     drop(client);
     server.stop(Duration::from_secs(30))?;
 
-    let how = match how {
+    let (reached, how) = match how {
         Some(how) => how,
-        None => first_start(&armed, &plain, folder, failures).await?,
+        None => (Reached::Serving, first_start(&armed, &plain, folder, failures).await?),
     };
-    Ok(format!("{how}, {counts}, restart {} ms", restart.as_millis()))
+    Ok((reached, format!("{how}, {counts}, restart {} ms", restart.as_millis())))
 }
 
 /// A failpoint that no statement reaches must be on the way of a first start.
@@ -299,7 +325,7 @@ fn keep(arguments: &Arguments, folder: tempfile::TempDir, failures: &[String], n
         return Ok(());
     };
     std::fs::create_dir_all(keep)?;
-    let target = keep.join(name.replace([':', '/'], "-"));
+    let target = keep.join(name.replace([':', '/', '=', '@'], "-"));
     let source = folder.keep();
     // Another file system: it stays where it is.
     let kept = std::fs::rename(&source, &target).map_or(source, |()| target);

@@ -28,7 +28,7 @@ enum Command {
     Serve(ServeArguments),
     /// Load TPC-H, run its 22 queries, then serve: a node to look at.
     Demo(DemoArguments),
-    /// Print the names of all failpoints, which WHARF_FAILPOINTS="name=abort;.." arms.
+    /// Print the names of all failpoints, which WHARF_FAILPOINTS="name=abort;name=abort@10;.." arms.
     Failpoints,
 }
 
