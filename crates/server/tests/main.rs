@@ -1,5 +1,6 @@
-//! The tests of the binary from outside: how it starts, and the crate graph it is built from.
+//! The tests of the binary from outside: how it starts, what transactions leave, and the crate graph it is built from.
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
 mod start_up;
+mod transactions;

@@ -37,7 +37,7 @@ fn refused(command: &mut Command) -> (String, String) {
 }
 
 /// A server that is up, killed when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     address: SocketAddr,
     /// What it printed before `listening on`.
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    fn serve(folder: &Path) -> Server {
+    pub(crate) fn serve(folder: &Path) -> Server {
         Server::start(wharf(folder).args(["serve", "--listen", "127.0.0.1:0", "--auth", "trust"]))
     }
 
@@ -84,7 +84,7 @@ impl Server {
         }
     }
 
-    async fn connect(&self, password: &str) -> Result<Client, tokio_postgres::Error> {
+    pub(crate) async fn connect(&self, password: &str) -> Result<Client, tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
         config.host(self.address.ip().to_string()).port(self.address.port());
         config.user("wharf").dbname("wharf").password(password);
@@ -101,7 +101,7 @@ impl Drop for Server {
     }
 }
 
-fn folder() -> TempDir {
+pub(crate) fn folder() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 

@@ -6,8 +6,9 @@ use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use sqlparser::ast::{self, ColumnOption, TableConstraint};
 use uuid::Uuid;
-use wharf_catalog::{Column, Command, RelationName, SqlType, Table};
-use wharf_lake::{NewTable, commit};
+use wharf_catalog::{Column, Command, Effect, RelationName, SqlType, Table};
+use wharf_lake::NewTable;
+use wharf_lake::commit::{self, Uncommitted};
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::{propose, unsupported_clause};
@@ -55,7 +56,7 @@ pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> 
     if exists(&name, create.if_not_exists, session, &context)? {
         return Ok(());
     }
-    let (id, metadata_location) = new_metadata(session, &name, &columns).await?;
+    let (id, metadata_location, written) = new_metadata(session, &name, &columns).await?;
     let command = Command::CreateTable {
         database: session.identity.database,
         id,
@@ -65,7 +66,19 @@ pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> 
         owner: session.identity.role_oid,
         if_not_exists: create.if_not_exists,
     };
-    propose(session, command).await.map(drop)
+    propose_table(session, command, written).await
+}
+
+/// Makes a table whose files are written; they are removed when the catalog does not take it.
+async fn propose_table(session: &mut Session, command: Command, mut written: Uncommitted) -> Result<(), SqlError> {
+    written.set_in_doubt(true);
+    let (in_doubt, result) = match propose(session, command).await {
+        Ok(answer) => (answer.effect != Effect::Nothing, Ok(())),
+        // The catalog itself has said no; of other errors nobody knows what came of the command.
+        Err(error) => (!matches!(error.code.class(), "42" | "3F"), Err(error)),
+    };
+    written.set_in_doubt(in_doubt);
+    result
 }
 
 fn has_key(create: &ast::CreateTable) -> bool {
@@ -176,7 +189,12 @@ fn number(columns: &mut [Column]) {
     }
 }
 
-async fn new_metadata(session: &Session, name: &RelationName, columns: &[Column]) -> Result<(Uuid, String), SqlError> {
+/// Writes the metadata of a new table: its id, where that is, and how it is removed again.
+async fn new_metadata(
+    session: &Session,
+    name: &RelationName,
+    columns: &[Column],
+) -> Result<(Uuid, String, Uncommitted), SqlError> {
     let id = Uuid::now_v7();
     let catalog = session.engine.group.local();
     let database = catalog.database(session.identity.database).map_or("", |database| database.name.as_str());
@@ -186,7 +204,9 @@ async fn new_metadata(session: &Session, name: &RelationName, columns: &[Column]
         .create_table(NewTable { id, namespace: database, name: &name.name, columns, properties: Default::default() })
         .await
         .map_err(|error| from_lake(&error))?;
-    Ok((id, location))
+    let mut written = Uncommitted::new(&session.engine.warehouse);
+    written.add_state(&location);
+    Ok((id, location, written))
 }
 
 /// CREATE TABLE AS: the rows are written before the table exists, and one command makes both visible.
@@ -230,7 +250,7 @@ pub(super) async fn create_as(session: &mut Session, create: &ast::CreateTable) 
     number(&mut columns);
     let targets: Vec<&Column> = columns.iter().collect();
     let plan = crate::bind::assign_columns(plan, &targets, true, &context).map_err(from_datafusion)?;
-    let (id, location) = new_metadata(session, &name, &columns).await?;
+    let (id, location, mut made) = new_metadata(session, &name, &columns).await?;
     let state = &context.session;
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =
@@ -265,9 +285,12 @@ pub(super) async fn create_as(session: &mut Session, create: &ast::CreateTable) 
     let location = if files.is_empty() {
         location
     } else {
+        made.add_files(&files);
         let warehouse = &session.engine.warehouse;
         let base = warehouse.load(&location).await.map_err(|error| from_lake(&error))?;
-        commit::append(warehouse, &base, files).await.map_err(|error| from_lake(&error))?
+        let location = commit::append(warehouse, &base, files).await.map_err(|error| from_lake(&error))?;
+        made.add_state(&location);
+        location
     };
     let command = Command::CreateTable {
         database: session.identity.database,
@@ -278,7 +301,7 @@ pub(super) async fn create_as(session: &mut Session, create: &ast::CreateTable) 
         owner: session.identity.role_oid,
         if_not_exists: create.if_not_exists,
     };
-    propose(session, command).await?;
+    propose_table(session, command, made).await?;
     Ok(rows)
 }
 

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use wharf_catalog::Table;
+use wharf_lake::commit::Uncommitted;
 use wharf_lake::{TableWriter, WriteOptions, WrittenFile};
 use wharf_values::{ErrorObject, SqlError, SqlState};
 
@@ -108,7 +109,10 @@ pub(crate) async fn finish(
         Some(transaction) => transaction.append(&engine, table.id, &table.metadata_location, files).await?,
         None => {
             // The head may have moved while the rows were being written; that costs less than losing the race.
+            let mut written = Uncommitted::new(&engine.warehouse);
+            written.add_files(&files);
             let catalog = engine.catalog().await?;
+            written.let_go(&files);
             let head = catalog.table_by_id(table.id).map(|table| table.metadata_location.clone());
             let location = head.unwrap_or_else(|| table.metadata_location.clone());
             let mut transaction = Transaction::new(false);

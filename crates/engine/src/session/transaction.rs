@@ -2,21 +2,22 @@
 //!
 //! What always holds: what a transaction writes are files nobody refers to until its commit, which is one command to the
 //! catalog for all tables at once. Changes that lost a race are applied again on the new head: appends always, rewritten
-//! files as long as nobody else has rewritten them. Anything else fails with `40001`.
+//! files as long as nobody else has rewritten them. Anything else fails with `40001`. Files of a transaction that ends
+//! another way are removed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
 use wharf_catalog::{CatalogError, Command, State, TableChange};
-use wharf_lake::{WrittenFile, commit};
+use wharf_lake::WrittenFile;
+use wharf_lake::commit::{self, Uncommitted};
 use wharf_values::{SqlError, SqlState};
 
 use crate::engine::{Engine, now_us};
 use crate::error::{from_catalog, from_lake};
 
 /// What one transaction did to one table.
-#[derive(Clone)]
 pub(crate) struct Change {
     /// The metadata the catalog must still have at the commit.
     expected: String,
@@ -28,6 +29,8 @@ pub(crate) struct Change {
     removed: HashSet<String>,
     /// The old rows are gone (TRUNCATE): not to be applied again on another head.
     replaced: bool,
+    /// Everything written for this, to be removed unless it is committed.
+    written: Uncommitted,
 }
 
 /// What happens to the files that a table has.
@@ -89,6 +92,8 @@ impl Transaction {
             None => (location.to_owned(), location.to_owned()),
         };
         let warehouse = &engine.warehouse;
+        let mut written = Uncommitted::new(warehouse);
+        written.add_files(&files);
         let base = warehouse.load(&current).await.map_err(|error| from_lake(&error))?;
         let new = match &fate {
             Fate::Stay => commit::append(warehouse, &base, files.clone()).await,
@@ -104,13 +109,16 @@ impl Transaction {
             // Nothing to change, such as TRUNCATE of a table that never had rows.
             return Ok(());
         }
+        written.add_state(&new);
         let change = self.changes.entry(id).or_insert_with(|| Change {
             expected,
             current: String::new(),
             appended: Vec::new(),
             removed: HashSet::new(),
             replaced: false,
+            written: Uncommitted::new(warehouse),
         });
+        change.written.absorb(written);
         change.current = new;
         match fate {
             Fate::Stay => {}
@@ -178,13 +186,21 @@ impl Transaction {
                     new: change.current.clone(),
                 })
                 .collect();
-            match engine.try_propose(Command::CommitTables { changes }).await? {
-                Ok(_) => return Ok(()),
-                Err(CatalogError::CommitConflict { .. }) => self.rebase(engine, attempt).await?,
-                Err(other) => return Err(from_catalog(&other)),
+            self.set_in_doubt(true);
+            let Err(refused) = engine.try_propose(Command::CommitTables { changes }).await? else {
+                return Ok(());
+            };
+            self.set_in_doubt(false);
+            match refused {
+                CatalogError::CommitConflict { .. } => self.rebase(engine, attempt).await?,
+                other => return Err(from_catalog(&other)),
             }
         }
         Err(conflict().with_detail("Other transactions kept changing the same table."))
+    }
+
+    fn set_in_doubt(&mut self, in_doubt: bool) {
+        self.changes.values_mut().for_each(|change| change.written.set_in_doubt(in_doubt));
     }
 
     /// Applies the changes again on the tables' new heads.
@@ -212,6 +228,12 @@ impl Transaction {
                 false => commit::overwrite(&engine.warehouse, &base, &change.removed, files).await,
             };
             change.current = applied.map_err(|error| from_lake(&error))?.ok_or_else(conflict)?;
+            // The states over the old head go, and the files that only they have.
+            let mut written = Uncommitted::new(&engine.warehouse);
+            written.add_files(&change.appended);
+            written.add_state(&change.current);
+            change.written.let_go(&change.appended);
+            change.written = written;
             change.expected.clone_from(&table.metadata_location);
         }
         Ok(())

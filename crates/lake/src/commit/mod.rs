@@ -12,6 +12,7 @@ mod columns;
 mod overwrite;
 mod replace;
 mod snapshot;
+mod uncommitted;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub use append::append;
 pub use columns::set_columns;
 pub use overwrite::overwrite;
 pub use replace::replace;
+pub use uncommitted::Uncommitted;
 
 /// Removes data files that will not be committed.
 pub async fn discard(warehouse: &Arc<Warehouse>, files: &[WrittenFile]) {

@@ -177,13 +177,31 @@ pub(super) fn new_state(warehouse: &Warehouse, base: &LakeTable, table: TableMet
     warehouse.table(location, metadata)
 }
 
-/// Writes manifests and manifest list (the last of `files`) and the metadata file, all at once.
+/// Writes manifests and manifest list (the last of `files`) and the metadata file, all at once. When one fails, or nobody
+/// waits for them any more, they are removed; not before all have ended, since one that is given up half way could still
+/// make its file afterwards.
 async fn write_files(
-    store: &Store,
-    mut files: Vec<(String, Bytes)>,
+    store: &Arc<Store>,
+    files: Vec<(String, Bytes)>,
     metadata: (String, Bytes),
 ) -> Result<(), LakeError> {
-    let written: Vec<_> = files.iter().map(|(location, _)| location.clone()).collect();
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let store = Arc::clone(store);
+    tokio::spawn(async move {
+        let written = files.iter().chain([&metadata]).map(|(location, _)| location.clone()).collect::<Vec<_>>();
+        let result = write_all(&store, files, metadata).await;
+        if result.is_err() {
+            store.discard(written).await;
+            // Nobody waits for the error.
+            drop(sender.send(result));
+        } else if sender.send(result).is_err() {
+            store.discard(written).await;
+        }
+    });
+    receiver.await.unwrap_or_else(|error| Err(LakeError::Task(error.to_string())))
+}
+
+async fn write_all(store: &Store, mut files: Vec<(String, Bytes)>, metadata: (String, Bytes)) -> Result<(), LakeError> {
     let list = files.pop();
     let manifests = async {
         for (location, content) in files {
@@ -199,14 +217,8 @@ async fn write_files(
         fail::fail_point!("lake::manifest_list_written", |_| Err(LakeError::Failpoint("lake::manifest_list_written")));
         Ok(())
     };
-    let metadata_location = metadata.0.clone();
-    // All are waited for: one that is given up half way could still make its file after the others were removed.
     let (manifests, list, metadata) = futures::join!(manifests, list, write_metadata(store, metadata));
-    if let Err(error) = manifests.and(list).and(metadata) {
-        store.discard(written.into_iter().chain([metadata_location])).await;
-        return Err(error);
-    }
-    Ok(())
+    manifests.and(list).and(metadata)
 }
 
 /// Writes the metadata file.
