@@ -14,7 +14,8 @@ use parquet::schema::types::ColumnPath;
 pub enum Codec {
     /// Not at all.
     Uncompressed,
-    /// LZ4, the fastest to read.
+    /// LZ4, the fastest to read, and only for columns of texts and bytes that hardly repeat: of a dictionary's indices and
+    /// of numbers it saves next to nothing, and reading them takes the time all the same.
     #[default]
     Lz4,
     /// Snappy.
@@ -51,6 +52,8 @@ impl Default for WriteOptions {
 const SAMPLE_ROWS: usize = 16 * 1024;
 /// A dictionary pays when values repeat at least this often in the sample.
 const REPEATS: usize = 4;
+/// A dictionary is small, so that it will do for the whole row group, when values repeat at least this often in the sample.
+const MANY_REPEATS: usize = 8;
 /// Fewer rows than this are written plain: a dictionary page would cost more than it saves.
 const MIN_DICTIONARY_ROWS: usize = 64;
 
@@ -61,9 +64,15 @@ pub(super) fn properties(options: &WriteOptions, schema: &SchemaRef, beginning: 
         .set_compression(compression(options.codec))
         .set_write_batch_size(8 * 1024);
     for (index, field) in schema.fields().iter().enumerate() {
-        if !dictionary_pays(index, field.data_type(), beginning) {
-            let column = ColumnPath::from(vec![field.name().clone()]);
-            properties = properties.set_column_dictionary_enabled(column, false);
+        let data_type = field.data_type();
+        let repetition = repetition(index, data_type, beginning);
+        let column = ColumnPath::from(vec![field.name().clone()]);
+        if repetition == Repetition::Rare {
+            properties = properties.set_column_dictionary_enabled(column.clone(), false);
+        }
+        let fixed_width = data_type.primitive_width().is_some() || *data_type == DataType::Boolean;
+        if options.codec == Codec::Lz4 && (fixed_width || repetition == Repetition::Constant) {
+            properties = properties.set_column_compression(column, Compression::UNCOMPRESSED);
         }
     }
     properties.build()
@@ -78,9 +87,19 @@ fn compression(codec: Codec) -> Compression {
     }
 }
 
-/// Whether the values of a column repeat enough. A column that does not would fill the dictionary page and then be written
-/// plain, which costs time twice and reads worse.
-fn dictionary_pays(column: usize, data_type: &DataType, beginning: &[RecordBatch]) -> bool {
+/// How often the values of a column come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repetition {
+    /// Too seldom for a dictionary: its page would fill and the rest be written plain, which costs time twice and reads worse.
+    Rare,
+    /// Often enough for a dictionary to pay, or not looked at.
+    Frequent,
+    /// All the time: a few values make up the column.
+    Constant,
+}
+
+/// Looks at the first values of a column.
+fn repetition(column: usize, data_type: &DataType, beginning: &[RecordBatch]) -> Repetition {
     let hasher = RandomState::new();
     let mut distinct = HashSet::new();
     let mut seen = 0;
@@ -88,14 +107,19 @@ fn dictionary_pays(column: usize, data_type: &DataType, beginning: &[RecordBatch
         let rows = batch.num_rows().min(SAMPLE_ROWS - seen);
         let values = batch.column(column).slice(0, rows);
         if !hashes(&values, data_type, &hasher, &mut distinct) {
-            return true;
+            return Repetition::Frequent;
         }
         seen += rows;
         if seen == SAMPLE_ROWS {
             break;
         }
     }
-    seen >= MIN_DICTIONARY_ROWS && distinct.len() * REPEATS <= seen
+    match distinct.len() {
+        _ if seen < MIN_DICTIONARY_ROWS => Repetition::Rare,
+        distinct if distinct * MANY_REPEATS <= seen => Repetition::Constant,
+        distinct if distinct * REPEATS <= seen => Repetition::Frequent,
+        _ => Repetition::Rare,
+    }
 }
 
 /// Adds the hashes of the values; false when the type is not worth looking at (booleans have no dictionary, and elements of
@@ -156,5 +180,22 @@ mod tests {
         assert_eq!(enabled(batch(1000)), [false, true]);
         assert_eq!(enabled(batch(100_000)), [false, true]);
         assert_eq!(enabled(batch(10)), [false, false]);
+    }
+
+    #[test]
+    fn only_texts_that_hardly_repeat_are_compressed() {
+        let numbers = Int64Array::from_iter_values(0..1000);
+        let repeated = StringViewArray::from_iter_values((0..1000).map(|i| format!("{}", i % 7)));
+        let unique = StringViewArray::from_iter_values((0..1000).map(|i| format!("{i}")));
+        let columns: [(&str, ArrayRef); 3] =
+            [("n", Arc::new(numbers)), ("r", Arc::new(repeated)), ("u", Arc::new(unique))];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let compression = |codec| {
+            let options = WriteOptions { codec, ..WriteOptions::default() };
+            let properties = properties(&options, &batch.schema(), std::slice::from_ref(&batch));
+            ["n", "r", "u"].map(|name| properties.compression(&ColumnPath::from(name)) != Compression::UNCOMPRESSED)
+        };
+        assert_eq!(compression(Codec::Lz4), [false, false, true]);
+        assert_eq!(compression(Codec::Snappy), [true, true, true]);
     }
 }
