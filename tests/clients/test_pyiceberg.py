@@ -113,3 +113,20 @@ def test_truncate_and_rename(connection, schema):
 def test_a_table_made_of_a_query(connection, schema):
     connection.execute("CREATE TABLE t AS SELECT g AS id, g * 1.5::double precision AS x FROM generate_series(1, 100) AS g(g)")
     assert iceberg_rows(connection, schema, "t", order=0) == [(n, n * 1.5) for n in range(1, 101)]
+
+
+def test_rows_after_update_and_delete(connection, schema):
+    connection.execute("CREATE TABLE t (id integer, name text)")
+    for number in range(6):
+        connection.execute("INSERT INTO t VALUES (%s, 'a'), (%s, 'b')", (number, number + 10))
+    connection.execute("DELETE FROM t WHERE id IN (1, 3, 13)")
+    connection.execute("UPDATE t SET name = 'c' WHERE id < 3 OR id = 15")
+    connection.execute("INSERT INTO t VALUES (20, 'd')")
+    expected = connection.execute("SELECT * FROM t ORDER BY id").fetchall()
+    assert len(expected) == 10
+    assert iceberg_rows(connection, schema, "t", order=0) == expected
+    table = StaticTable.from_metadata(location(connection, schema, "t"))
+    snapshots = sorted(table.metadata.snapshots, key=lambda snapshot: snapshot.sequence_number)
+    operations = [snapshot.summary.operation.value for snapshot in snapshots[-3:]]
+    assert operations == ["overwrite", "overwrite", "append"]
+    assert table.current_snapshot().summary["total-records"] == "10"
