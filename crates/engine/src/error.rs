@@ -17,6 +17,9 @@ pub(crate) fn to_datafusion(error: SqlError) -> DataFusionError {
 
 /// What the client is told of a failed plan or execution.
 pub(crate) fn from_datafusion(error: DataFusionError) -> SqlError {
+    if std::env::var_os("WHARF_DBG").is_some() {
+        eprintln!("DBG {error:?}");
+    }
     match error {
         DataFusionError::External(inner) => from_external(inner),
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
@@ -343,10 +346,6 @@ fn from_unsupported(message: &str) -> SqlError {
     let line = first_line(message);
     if line.contains("logical expression WindowFunction") {
         return SqlError::new(SqlState::WINDOWING_ERROR, "window functions are not allowed here");
-    }
-    if line.contains("logical expression Exists") || line.contains("logical expression InSubquery") {
-        return SqlError::unsupported("a subquery cannot stand here")
-            .with_hint("Use it in WHERE, or join with the subquery.");
     }
     SqlError::unsupported(lower_first(&line))
 }

@@ -14,31 +14,52 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, Cast, InSubquery, Placeholder, Sort as SortExpr, WindowFunction,
+    AggregateFunction, AggregateFunctionParams, BinaryExpr, Cast, InSubquery, Placeholder, SetComparison,
+    Sort as SortExpr, WindowFunction,
 };
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
+use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Expr, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Projection, RecursiveQuery, Sort, TableScan,
-    TableScanBuilder, Union, Values, Window, WindowFunctionDefinition,
+    Aggregate, Expr, ExprSchemable, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
+    RecursiveQuery, Sort, Subquery, TableScan, TableScanBuilder, Union, Values, Window, WindowFunctionDefinition, cast,
+    lit,
 };
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::context::BindContext;
 use super::resolve::{Known, Resolver, common_type};
+use super::subqueries;
 use crate::cast::CastMode;
 use crate::error::to_datafusion;
-use crate::operators::{UNTYPED, divide_numeric, interval_key};
+use crate::operators::{UNTYPED, divide_numeric, interval_key, null_safe_equal};
 
-/// Resolves all types of a plan.
+/// Resolves all types of a plan, and plans the subqueries that DataFusion does not.
 pub(crate) fn analyze(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
+    subqueries::unnest(typed(plan, context)?)
+}
+
+fn typed(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
     let plan = match plan {
         LogicalPlan::RecursiveQuery(query) => return recursive_query(query, context),
-        plan => plan,
+        // The right side may refer to the left one (LATERAL), whose types must be known first.
+        LogicalPlan::Join(join) => {
+            let left = typed(Arc::unwrap_or_clone(join.left), context)?;
+            let right = subqueries::refresh(Arc::unwrap_or_clone(join.right), left.schema())?;
+            let right = typed(right, context)?;
+            LogicalPlan::Join(Join { left: Arc::new(left), right: Arc::new(right), ..join })
+        }
+        plan => plan.map_children(|plan| typed(plan, context).map(Transformed::yes))?.data,
     };
-    let plan = plan.map_subqueries(|plan| analyze(plan, context).map(Transformed::yes))?.data;
-    let plan = plan.map_children(|plan| analyze(plan, context).map(Transformed::yes))?.data;
+    let scope = merge_schema(&plan.inputs());
+    let plan = plan
+        .map_expressions(|expr| {
+            expr.transform_down(|expr| {
+                subqueries::map_subquery(expr, |inner| typed(subqueries::refresh(inner, &scope)?, context))
+            })
+        })?
+        .data;
     node(plan, context)
 }
 
@@ -48,7 +69,8 @@ fn node(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
     match plan {
         LogicalPlan::Values(values) => self::values(values, &resolver),
         LogicalPlan::Filter(filter) => {
-            let predicate = resolver.condition(subqueries(filter.predicate, &resolver)?, "WHERE")?;
+            let predicate = resolver.condition(compared_subqueries(filter.predicate, &resolver)?, "WHERE")?;
+            let predicate = without_null_equality(predicate, &schema)?;
             Ok(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?))
         }
         LogicalPlan::Join(join) => self::join(join, &resolver),
@@ -65,7 +87,7 @@ fn node(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
             let plan = plan
                 .map_expressions(|expr| {
                     let name = names.save(&expr);
-                    let expr = resolver.settle(resolver.resolve(subqueries(expr, &resolver)?)?)?;
+                    let expr = resolver.settle(resolver.resolve(compared_subqueries(expr, &resolver)?)?)?;
                     Ok(Transformed::yes(name.restore(expr)))
                 })?
                 .data;
@@ -74,31 +96,47 @@ fn node(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
     }
 }
 
-/// `x IN (SELECT ..)`: the two sides must be comparable.
-fn subqueries(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Expr> {
+/// `x IN (SELECT ..)`, `x < ANY (SELECT ..)`: both sides at the type in which they are compared.
+fn compared_subqueries(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Expr> {
     Ok(expr
         .transform_up(|expr| match expr {
             Expr::InSubquery(InSubquery { expr, subquery, negated }) => {
-                let inner = resolver.resolve(*expr)?;
-                let field = subquery.subquery.schema().field(0).clone();
-                let of_subquery = mapping::sql_type(&field);
-                let inner = match resolver.known(&inner)? {
-                    Known::Unknown => resolver.coerce(inner, &of_subquery)?,
-                    known => {
-                        common_type(&[known.clone(), Known::Type(of_subquery.clone())], "IN")
-                            .map_err(|_| super::resolve::no_operator("=", &known, &Known::Type(of_subquery.clone())))?;
-                        inner
-                    }
-                };
-                Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr: Box::new(inner), subquery, negated })))
+                let (expr, subquery) = compared(*expr, subquery, "=", resolver)?;
+                Ok(Transformed::yes(Expr::InSubquery(InSubquery { expr: Box::new(expr), subquery, negated })))
+            }
+            Expr::SetComparison(SetComparison { expr, subquery, op, quantifier }) => {
+                let (expr, subquery) = compared(*expr, subquery, &op.to_string(), resolver)?;
+                let expr = Box::new(expr);
+                Ok(Transformed::yes(Expr::SetComparison(SetComparison { expr, subquery, op, quantifier })))
             }
             other => Ok(Transformed::no(other)),
         })?
         .data)
 }
 
+fn compared(expr: Expr, subquery: Subquery, symbol: &str, resolver: &Resolver<'_>) -> DfResult<(Expr, Subquery)> {
+    let expr = resolver.resolve(expr)?;
+    let plan = Arc::clone(&subquery.subquery);
+    let (qualifier, field) = plan.schema().qualified_field(0);
+    let column = datafusion::common::Column::from((qualifier, field));
+    // An outer column brings its type along, which a column of another plan does not.
+    let value = Expr::OuterReferenceColumn(Arc::clone(field), column.clone());
+    let (expr, converted) = resolver.comparable(expr, value.clone(), symbol)?;
+    if converted == value {
+        return Ok((expr, subquery));
+    }
+    let converted = converted
+        .transform_up(|expr| {
+            Ok(if expr == value { Transformed::yes(Expr::Column(column.clone())) } else { Transformed::no(expr) })
+        })?
+        .data
+        .alias(field.name());
+    let plan = LogicalPlan::Projection(Projection::try_new(vec![converted], plan)?);
+    Ok((expr, Subquery { subquery: Arc::new(plan), ..subquery }))
+}
+
 fn sort_key(sort: SortExpr, resolver: &Resolver<'_>) -> DfResult<SortExpr> {
-    let expr = resolver.settle(resolver.resolve(sort.expr)?)?;
+    let expr = resolver.settle(resolver.resolve(compared_subqueries(sort.expr, resolver)?)?)?;
     let expr = match resolver.known(&expr)? {
         Known::Type(SqlType::Interval) => interval_key(expr),
         Known::Type(SqlType::Json) => {
@@ -231,8 +269,31 @@ fn join(join: Join, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
             other => return Err(to_datafusion(SqlError::internal(format!("join key {other}")))),
         }
     }
-    let filter = join.filter.map(|filter| resolver.condition(subqueries(filter, resolver)?, "JOIN/ON")).transpose()?;
+    let filter =
+        join.filter.map(|filter| resolver.condition(compared_subqueries(filter, resolver)?, "JOIN/ON")).transpose()?;
+    let filter = filter.map(|filter| without_null_equality(filter, resolver.schema)).transpose()?;
     LogicalPlan::Join(Join { on, filter, ..join }).recompute_schema()
+}
+
+/// A condition without `IS NOT DISTINCT FROM` between columns, of which DataFusion would make joins that are wrong.
+fn without_null_equality(condition: Expr, schema: &DFSchema) -> DfResult<Expr> {
+    let conditions = split_conjunction_owned(condition).into_iter().map(|condition| match condition {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::IsNotDistinctFrom, right })
+            if !left.column_refs().is_empty() && !right.column_refs().is_empty() =>
+        {
+            let (l, r) = (left.get_type(schema)?, right.get_type(schema)?);
+            match comparison_coercion(&l, &r) {
+                Some(common) => {
+                    let side =
+                        |side: Expr, ty: &DataType| if *ty == common { side } else { cast(side, common.clone()) };
+                    null_safe_equal(side(*left, &l), side(*right, &r), schema)
+                }
+                None => Ok(Expr::BinaryExpr(BinaryExpr { left, op: Operator::IsNotDistinctFrom, right })),
+            }
+        }
+        other => Ok(other),
+    });
+    Ok(conjunction(conditions.collect::<DfResult<Vec<_>>>()?).unwrap_or_else(|| lit(true)))
 }
 
 /// Branches at one type per column; the names are the first branch's.
@@ -322,7 +383,7 @@ fn to_target(expr: Expr, target: &SqlType, resolver: &Resolver<'_>) -> DfResult<
 
 /// `WITH RECURSIVE`: the columns have the types of the non-recursive term, which the self-reference must see too.
 fn recursive_query(query: RecursiveQuery, context: &BindContext) -> DfResult<LogicalPlan> {
-    let static_term = analyze(Arc::unwrap_or_clone(query.static_term), context)?;
+    let static_term = typed(Arc::unwrap_or_clone(query.static_term), context)?;
     let static_schema = Arc::clone(static_term.schema());
     let types: Vec<SqlType> = static_schema
         .fields()
@@ -359,7 +420,7 @@ fn recursive_query(query: RecursiveQuery, context: &BindContext) -> DfResult<Log
             other => Ok(Transformed::no(other)),
         })?
         .data;
-    let recursive_term = analyze(recursive_term, context)?;
+    let recursive_term = typed(recursive_term, context)?;
     for (index, (ty, field)) in types.iter().zip(recursive_term.schema().fields()).enumerate() {
         let recursive = mapping::sql_type(field);
         let same = *ty == recursive
@@ -410,7 +471,7 @@ fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalP
         .map(|expr| {
             let name = names.save(&expr);
             let grouping = matches!(expr, Expr::GroupingSet(_));
-            let expr = resolver.settle(resolver.resolve(expr)?)?;
+            let expr = resolver.settle(resolver.resolve(compared_subqueries(expr, resolver)?)?)?;
             Ok(if grouping { expr } else { name.restore(expr) })
         })
         .collect::<DfResult<Vec<_>>>()?;
@@ -418,7 +479,7 @@ fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalP
     let mut outputs = Vec::new();
     for expr in aggregate.aggr_expr {
         let name = expr.schema_name().to_string();
-        let resolved = resolver.resolve(expr)?;
+        let resolved = resolver.resolve(compared_subqueries(expr, resolver)?)?;
         outputs.push((name, plan_aggregate(resolved, resolver)?));
     }
     let all_kept = outputs.iter().all(|(_, plan)| matches!(plan, Plan::Keep(_)));
@@ -461,7 +522,7 @@ fn window(window: Window, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
     let mut finished = Vec::new();
     for expr in window.window_expr {
         let name = expr.schema_name().to_string();
-        let resolved = resolver.resolve(expr)?;
+        let resolved = resolver.resolve(compared_subqueries(expr, resolver)?)?;
         let mut add = |expr: Expr| -> String {
             let name = expr.schema_name().to_string();
             if !calls.iter().any(|call| call.schema_name().to_string() == name) {

@@ -2,7 +2,7 @@
 //!
 //! The way of a query: [`normalize`] says in plain SQL what is special syntax, [`planner`] finds the tables and views
 //! and lets DataFusion's `SqlToRel` build a plan, in which operators are still open (`crate::operators`), [`analyze`]
-//! gives every expression PostgreSQL's type. What comes out is ready for DataFusion's own analyzer and optimizer. No
+//! gives every expression PostgreSQL's type, [`subqueries`] makes joins of subqueries. What comes out is ready for DataFusion's own analyzer and optimizer. No
 //! rows are read here.
 
 mod analyze;
@@ -13,6 +13,7 @@ mod number;
 pub(crate) mod planner;
 mod resolve;
 mod series;
+pub(crate) mod subqueries;
 pub(crate) mod types;
 
 pub(crate) use analyze::{analyze, assign_columns, coerce_columns};

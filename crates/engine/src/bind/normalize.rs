@@ -15,6 +15,7 @@ use sqlparser::ast::{
 use wharf_values::{SqlError, SqlState};
 
 use super::names;
+use super::subqueries::ARRAY_OF_ROWS;
 use crate::functions::parameter_names;
 use crate::operators::UNTYPED;
 
@@ -207,6 +208,8 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         Expr::UnaryOp { op: UnaryOperator::PGAbs, expr } => call("abs", vec![*expr]),
         Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => call("bitwise_not", vec![*expr]),
         Expr::UnaryOp { op: UnaryOperator::Minus, expr } => negate(*expr),
+        Expr::IsDistinctFrom(left, right) => distinct_from(*left, *right, false),
+        Expr::IsNotDistinctFrom(left, right) => distinct_from(*left, *right, true),
         Expr::IsNull(inner) if matches!(*inner, Expr::Tuple(_)) => match *inner {
             Expr::Tuple(row) => row_null(row, false),
             other => Expr::IsNull(Box::new(other)),
@@ -258,6 +261,11 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
             None => Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }),
         },
         Expr::Function(function) if names::last_part(&function.name) == "row" => as_row(Expr::Function(function)),
+        Expr::Function(Function { name, args: FunctionArguments::Subquery(query), .. })
+            if names::last_part(&name) == "array" =>
+        {
+            call(ARRAY_OF_ROWS, vec![Expr::Subquery(query)])
+        }
         Expr::Function(function) => rewrite_function(function)?,
         Expr::CompoundFieldAccess { root, access_chain } => {
             if access_chain.iter().any(|access| matches!(access, AccessExpr::Dot(_))) {
@@ -276,6 +284,17 @@ fn negate(expr: Expr) -> Expr {
             Expr::BinaryOp { left: Box::new(negate(*left)), op: BinaryOperator::PGExp, right }
         }
         other => Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(other) },
+    }
+}
+
+/// `a IS DISTINCT FROM b AND c` is `(a IS DISTINCT FROM b) AND c`; the parser takes all of `b AND c` for the right side.
+fn distinct_from(left: Expr, right: Expr, not: bool) -> Expr {
+    match right {
+        Expr::BinaryOp { left: first, op: op @ (BinaryOperator::And | BinaryOperator::Or), right } => {
+            Expr::BinaryOp { left: Box::new(distinct_from(left, *first, not)), op, right }
+        }
+        right if not => Expr::IsNotDistinctFrom(Box::new(left), Box::new(right)),
+        right => Expr::IsDistinctFrom(Box::new(left), Box::new(right)),
     }
 }
 

@@ -26,6 +26,7 @@ use wharf_values::{SqlError, SqlState, mapping};
 
 use super::context::{BindContext, TARGET};
 use super::normalize::normalize;
+use super::subqueries::ARRAY_OF_ROWS;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
 use crate::operators::{UNTYPED, UnresolvedOperator};
 use crate::table_reader::TableReader;
@@ -244,7 +245,7 @@ impl ContextProvider for Provider<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         match name {
             "bitwise_not" => return Some(UnresolvedOperator::function("~")),
-            UNTYPED => return Some(UnresolvedOperator::function(UNTYPED)),
+            UNTYPED | ARRAY_OF_ROWS => return Some(UnresolvedOperator::function(name)),
             _ => {}
         }
         self.session.scalar_functions().get(name).cloned()

@@ -251,7 +251,7 @@ impl Resolver<'_> {
     }
 
     /// Both sides of a comparison at one type.
-    fn comparable(&self, left: Expr, right: Expr, symbol: &str) -> DfResult<(Expr, Expr)> {
+    pub(super) fn comparable(&self, left: Expr, right: Expr, symbol: &str) -> DfResult<(Expr, Expr)> {
         let (l, r) = (self.known(&left)?, self.known(&right)?);
         let common = match (&l, &r) {
             (Known::Unknown, Known::Unknown) => SqlType::Text,
@@ -633,6 +633,9 @@ impl Resolver<'_> {
         let ScalarFunction { func, args } = function;
         if let Some(operator) = func.inner().downcast_ref::<UnresolvedOperator>() {
             let symbol = operator.symbol().to_owned();
+            if symbol == super::subqueries::ARRAY_OF_ROWS {
+                return Ok(Expr::ScalarFunction(ScalarFunction { func, args }));
+            }
             return self.operator(&symbol, args);
         }
         let args = match func.name() {
@@ -898,7 +901,7 @@ fn castable(from: &SqlType, to: &SqlType) -> bool {
     }
 }
 
-pub(super) fn no_operator(symbol: &str, left: &Known, right: &Known) -> datafusion::error::DataFusionError {
+fn no_operator(symbol: &str, left: &Known, right: &Known) -> datafusion::error::DataFusionError {
     to_datafusion(
         SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {left} {symbol} {right}"))
             .with_hint(

@@ -9,12 +9,16 @@ mod division;
 mod float;
 mod integer;
 mod interval_key;
+mod null_safe;
+mod single_value;
 mod unresolved;
 
 pub(crate) use division::divide_numeric;
 pub(crate) use float::float_operator;
 pub(crate) use integer::integer_operator;
 pub(crate) use interval_key::interval_key;
+pub(crate) use null_safe::null_safe_equal;
+pub(crate) use single_value::single_value;
 pub(crate) use unresolved::{OperatorPlanner, UNTYPED, UnresolvedOperator};
 
 /// The arithmetic operators, by what they do.

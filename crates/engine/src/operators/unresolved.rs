@@ -12,6 +12,7 @@ use datafusion::logical_expr::{
 use sqlparser::ast::BinaryOperator;
 use wharf_values::SqlError;
 
+use crate::bind::subqueries::ARRAY_OF_ROWS;
 use crate::error::to_datafusion;
 
 /// An operator by its symbol, to be resolved by the binder; evaluating it is a bug.
@@ -73,7 +74,10 @@ fn rough_type(symbol: &str, types: &[DataType]) -> DataType {
     let (Some(left), Some(right)) = (types.first(), types.last()) else { return T::Null };
     let text = |t: &T| matches!(t, T::Utf8 | T::LargeUtf8 | T::Utf8View);
     match symbol {
-        UNTYPED => T::Null,
+        // A literal without a type, and what has one.
+        UNTYPED if matches!(left, T::Utf8) => T::Null,
+        UNTYPED => left.clone(),
+        ARRAY_OF_ROWS => T::List(Arc::new(Field::new_list_field(left.clone(), true))),
         "||" if matches!(left, T::List(_)) => left.clone(),
         "||" if matches!(right, T::List(_)) => right.clone(),
         "||" | "->" | "->>" | "#>" | "#>>" => T::Utf8View,
