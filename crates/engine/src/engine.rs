@@ -19,6 +19,7 @@ use wharf_values::{SqlError, SqlState};
 use crate::error::{from_catalog, from_consensus, from_datafusion};
 use crate::operators::OperatorPlanner;
 use crate::session::{Session, Startup};
+use crate::unique_names::UniqueNamesPlanner;
 
 /// The limits of the engine.
 #[derive(Clone, Debug)]
@@ -181,6 +182,7 @@ fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> SessionState
         .with_runtime_env(runtime)
         .with_default_features()
         .with_expr_planners(planners)
+        .with_query_planner(Arc::new(UniqueNamesPlanner))
         .build();
     register_functions(&mut state);
     state

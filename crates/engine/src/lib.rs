@@ -33,6 +33,8 @@ mod statement;
 mod table_functions;
 mod table_reader;
 mod time_zone;
+mod tokens;
+mod unique_names;
 
 pub use copy_from::CopyIn;
 pub use engine::{Engine, EngineOptions};

@@ -34,11 +34,39 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<ast::Statement>, SqlError> {
 
 /// Parses a text into its statements, and the options of those that are COPY.
 fn parse_with_options(sql: &str) -> Result<Vec<Parsed>, SqlError> {
-    Parser::new(&PostgreSqlDialect {})
-        .with_recursion_limit(MAX_NESTING)
-        .try_with_sql(sql)
-        .and_then(|mut parser| parse_statements(&mut parser))
+    let dialect = PostgreSqlDialect {};
+    crate::tokens::tokens(&dialect, sql)
+        .and_then(|tokens| {
+            let parser = Parser::new(&dialect).with_recursion_limit(MAX_NESTING);
+            parse_statements(&mut parser.with_tokens_with_locations(tokens))
+        })
+        .map(|parsed| parsed.into_iter().map(|(statement, options)| (with_before_insert(statement), options)).collect())
         .map_err(|error| syntax_error(sql, &error))
+}
+
+/// `WITH q AS (..) INSERT INTO t SELECT ..` is an INSERT whose query has the WITH.
+fn with_before_insert(statement: ast::Statement) -> ast::Statement {
+    let ast::Statement::Query(mut query) = statement else { return statement };
+    let simple = query.order_by.is_none() && query.limit_clause.is_none() && query.fetch.is_none();
+    match (*query.body, query.with.take()) {
+        (ast::SetExpr::Insert(ast::Statement::Insert(mut insert)), Some(with)) if simple && insert.source.is_some() => {
+            if let Some(source) = &mut insert.source {
+                match &mut source.with {
+                    Some(own) => {
+                        own.recursive |= with.recursive;
+                        own.cte_tables.splice(0..0, with.cte_tables);
+                    }
+                    None => source.with = Some(with),
+                }
+            }
+            ast::Statement::Insert(insert)
+        }
+        (body, with) => {
+            query.body = Box::new(body);
+            query.with = with;
+            ast::Statement::Query(query)
+        }
+    }
 }
 
 /// A statement and, when it is COPY, its options.

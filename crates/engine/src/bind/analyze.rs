@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::{DFSchema, NullEquality, ScalarValue};
 use datafusion::datasource::{provider_as_source, source_as_provider};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{
@@ -21,16 +21,17 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Filter, Join, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
-    RecursiveQuery, Sort, Subquery, TableScan, TableScanBuilder, Union, Values, Window, WindowFunctionDefinition, cast,
-    lit,
+    Aggregate, Expr, ExprSchemable, Filter, Join, JoinType, Limit, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, RecursiveQuery, Sort, Subquery, TableScan, TableScanBuilder, Values, Window, WindowFunctionDefinition,
+    cast, lit,
 };
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::context::BindContext;
 use super::resolve::{Known, Resolver, common_type};
-use super::subqueries;
+use super::set_operations::coerce_columns;
+use super::{set_operations, subqueries};
 use crate::cast::CastMode;
 use crate::error::to_datafusion;
 use crate::operators::{UNTYPED, divide_numeric, interval_key, null_safe_equal};
@@ -76,7 +77,7 @@ fn node(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
         LogicalPlan::Join(join) => self::join(join, &resolver),
         LogicalPlan::Aggregate(aggregate) => self::aggregate(aggregate, &resolver),
         LogicalPlan::Window(window) => self::window(window, &resolver),
-        LogicalPlan::Union(union) => self::union(union, context),
+        LogicalPlan::Union(union) => set_operations::union(union, context),
         LogicalPlan::Sort(sort) => {
             let expr = sort.expr.into_iter().map(|expr| sort_key(expr, &resolver)).collect::<DfResult<_>>()?;
             Ok(LogicalPlan::Sort(Sort { expr, input: sort.input, fetch: sort.fetch }))
@@ -223,6 +224,7 @@ fn values(values: Values, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
 /// DataFusion's planner casts the literals of a VALUES list to a common type of its own; the binder decides anew.
 fn without_casts(expr: Expr) -> Expr {
     match expr {
+        Expr::Literal(value, None) if value.is_null() => Expr::Literal(ScalarValue::Null, None),
         Expr::Cast(cast)
             if !cast.field.metadata().contains_key(mapping::TYPE_KEY)
                 && (matches!(*cast.expr, Expr::Literal(..) | Expr::Placeholder(_)) || is_untyped(&cast.expr)) =>
@@ -244,6 +246,9 @@ fn decimal_of_all(exprs: &[Expr], resolver: &Resolver<'_>) -> DfResult<Option<Da
     let mut scale = 0i8;
     let mut any = false;
     for expr in exprs {
+        if matches!(expr, Expr::Literal(value, _) if value.is_null()) {
+            continue;
+        }
         match resolver.field(expr)?.data_type() {
             DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
                 any = true;
@@ -261,6 +266,12 @@ fn decimal_of_all(exprs: &[Expr], resolver: &Resolver<'_>) -> DfResult<Option<Da
 }
 
 fn join(join: Join, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
+    if matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
+        && join.null_equality == NullEquality::NullEqualsNull
+        && join.filter.is_none()
+    {
+        return set_operations::intersect_or_except(join, resolver.context);
+    }
     let mut on = Vec::with_capacity(join.on.len());
     for (left, right) in join.on {
         let pair = resolver.resolve(left.eq(right))?;
@@ -294,91 +305,6 @@ fn without_null_equality(condition: Expr, schema: &DFSchema) -> DfResult<Expr> {
         other => Ok(other),
     });
     Ok(conjunction(conditions.collect::<DfResult<Vec<_>>>()?).unwrap_or_else(|| lit(true)))
-}
-
-/// Branches at one type per column; the names are the first branch's.
-fn union(union: Union, context: &BindContext) -> DfResult<LogicalPlan> {
-    let width = union.inputs.first().map_or(0, |input| input.schema().fields().len());
-    let mut targets = Vec::with_capacity(width);
-    for column in 0..width {
-        let mut types = Vec::with_capacity(union.inputs.len());
-        for input in &union.inputs {
-            let resolver = Resolver { context, schema: input.schema() };
-            types.push(match top_expression(input, column) {
-                Some(expr) => {
-                    let below = input.inputs().first().map(|below| Arc::clone(below.schema()));
-                    match below {
-                        Some(schema) => Resolver { context, schema: &schema }.known(expr)?,
-                        None => Known::Type(mapping::sql_type(input.schema().field(column))),
-                    }
-                }
-                None => resolver.known(&Expr::Column(input.schema().columns()[column].clone()))?,
-            });
-        }
-        targets.push(common_type(&types, "UNION")?);
-    }
-    let inputs = union
-        .inputs
-        .into_iter()
-        .map(|input| coerce_columns(Arc::unwrap_or_clone(input), &targets, context).map(Arc::new))
-        .collect::<DfResult<Vec<_>>>()?;
-    Ok(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))
-}
-
-/// The expression behind an output column, where the plan is a projection.
-fn top_expression(plan: &LogicalPlan, column: usize) -> Option<&Expr> {
-    match plan {
-        LogicalPlan::Projection(projection) => projection.expr.get(column),
-        _ => None,
-    }
-}
-
-/// A plan whose output columns have the given types; untyped literals are read as those types.
-pub(crate) fn coerce_columns(plan: LogicalPlan, targets: &[SqlType], context: &BindContext) -> DfResult<LogicalPlan> {
-    if let LogicalPlan::Projection(projection) = plan {
-        let schema = Arc::clone(projection.input.schema());
-        let resolver = Resolver { context, schema: &schema };
-        let exprs = projection
-            .expr
-            .into_iter()
-            .zip(targets)
-            .map(|(expr, target)| {
-                let untyped = resolver.known(&expr)? == Known::Unknown;
-                let name = NamePreserver::new_for_projection().save(&expr);
-                match expr {
-                    Expr::Alias(alias) if untyped => {
-                        Ok(resolver.coerce(*alias.expr, target)?.alias_qualified(alias.relation, alias.name))
-                    }
-                    expr => Ok(name.restore(to_target(expr, target, &resolver)?)),
-                }
-            })
-            .collect::<DfResult<Vec<_>>>()?;
-        return Ok(LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?));
-    }
-    let schema = Arc::clone(plan.schema());
-    let same = schema.fields().iter().zip(targets).all(|(field, target)| mapping::sql_type(field) == *target);
-    if same {
-        return Ok(plan);
-    }
-    let resolver = Resolver { context, schema: &schema };
-    let exprs = schema
-        .iter()
-        .zip(targets)
-        .map(|((qualifier, field), target)| {
-            let column = Expr::from((qualifier, field));
-            let coerced = to_target(column.clone(), target, &resolver)?;
-            Ok(if coerced == column { column } else { coerced.alias_qualified(qualifier.cloned(), field.name()) })
-        })
-        .collect::<DfResult<Vec<_>>>()?;
-    LogicalPlanBuilder::from(plan).project(exprs)?.build()
-}
-
-fn to_target(expr: Expr, target: &SqlType, resolver: &Resolver<'_>) -> DfResult<Expr> {
-    match resolver.known(&expr)? {
-        Known::Type(ty) if ty.is_string() && target.is_string() => Ok(expr),
-        Known::Type(SqlType::Numeric(_)) if matches!(target, SqlType::Numeric(_)) => Ok(expr),
-        _ => resolver.coerce(expr, target),
-    }
 }
 
 /// `WITH RECURSIVE`: the columns have the types of the non-recursive term, which the self-reference must see too.

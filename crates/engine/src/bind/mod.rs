@@ -6,6 +6,7 @@
 //! rows are read here.
 
 mod analyze;
+mod clauses;
 mod context;
 pub(crate) mod names;
 pub(crate) mod normalize;
@@ -13,8 +14,10 @@ mod number;
 pub(crate) mod planner;
 mod resolve;
 mod series;
+mod set_operations;
 pub(crate) mod subqueries;
 pub(crate) mod types;
 
-pub(crate) use analyze::{analyze, assign_columns, coerce_columns};
+pub(crate) use analyze::{analyze, assign_columns};
 pub(crate) use context::{BindContext, TARGET};
+pub(crate) use set_operations::coerce_columns;

@@ -123,9 +123,6 @@ fn figure(expr: &Expr) -> (Strength, Option<String>) {
         Expr::Floor { .. } => strong("floor"),
         Expr::AtTimeZone { .. } => strong("timezone"),
         Expr::GroupingSets(_) | Expr::Cube(_) | Expr::Rollup(_) => (Strength::None, None),
-        Expr::Value(value) if matches!(value.value, sqlparser::ast::Value::Boolean(_)) => {
-            (Strength::Weak, Some("bool".to_owned()))
-        }
         _ => (Strength::None, None),
     }
 }

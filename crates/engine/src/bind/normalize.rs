@@ -14,8 +14,8 @@ use sqlparser::ast::{
 };
 use wharf_values::{SqlError, SqlState};
 
-use super::names;
 use super::subqueries::ARRAY_OF_ROWS;
+use super::{clauses, names};
 use crate::functions::parameter_names;
 use crate::operators::UNTYPED;
 
@@ -45,10 +45,20 @@ impl VisitorMut for Normalizer {
         if let SetExpr::Values(values) = query.body.as_mut() {
             hide_types(values);
         }
-        ControlFlow::Continue(())
+        flow(clauses::fetch_first(query).and_then(|()| clauses::order_by_columns(query)))
+    }
+
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
+        flow(clauses::named_windows(query))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
+        flow(clauses::check_from(select))?;
+        let bare = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_));
+        if select.from.is_empty() && select.projection.iter().any(bare) {
+            let error = SqlError::new(SqlState::SYNTAX_ERROR, "SELECT * with no tables specified is not valid");
+            return ControlFlow::Break(Box::new(error));
+        }
         if let Some(Distinct::On(_)) = &select.distinct
             && select.projection.iter().any(|item| matches!(item, SelectItem::ExprWithAliases { .. }))
         {
@@ -65,6 +75,19 @@ impl VisitorMut for Normalizer {
         }
         for table in &select.from {
             for join in &table.joins {
+                if let JoinOperator::Join(JoinConstraint::None)
+                | JoinOperator::Inner(JoinConstraint::None)
+                | JoinOperator::Left(JoinConstraint::None)
+                | JoinOperator::LeftOuter(JoinConstraint::None)
+                | JoinOperator::Right(JoinConstraint::None)
+                | JoinOperator::RightOuter(JoinConstraint::None)
+                | JoinOperator::FullOuter(JoinConstraint::None) = &join.join_operator
+                {
+                    let error = SqlError::new(SqlState::SYNTAX_ERROR, "JOIN needs a condition: ON or USING");
+                    return ControlFlow::Break(Box::new(
+                        error.with_hint("Write CROSS JOIN to join every row with every row."),
+                    ));
+                }
                 if let JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) = &join.join_operator
                 {
                     return refuse(
@@ -139,6 +162,13 @@ impl VisitorMut for Normalizer {
             }
             Err(error) => ControlFlow::Break(Box::new(error)),
         }
+    }
+}
+
+fn flow(result: Result<(), SqlError>) -> ControlFlow<Box<SqlError>> {
+    match result {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(error) => ControlFlow::Break(Box::new(error)),
     }
 }
 
@@ -252,7 +282,17 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
             if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(any) } } else { any }
         }
         Expr::IsNormalized { .. } => return Err(SqlError::unsupported("IS NORMALIZED is not supported")),
-        Expr::Between { expr, negated, low, high } => Expr::Between { expr, negated, low, high },
+        Expr::Between { expr, negated, low, high } => between(*expr, negated, *low, *high),
+        // A number with an exponent may be a float that no numeric holds.
+        Expr::Cast { kind, expr, data_type, array, format } if is_float(&data_type) => {
+            let expr = match *expr {
+                Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) if text.contains(['e', 'E']) => {
+                    string(text)
+                }
+                other => other,
+            };
+            Expr::Cast { kind, expr: Box::new(expr), data_type, array, format }
+        }
         Expr::Value(ValueWithSpan { value: Value::NationalStringLiteral(text), span }) => {
             Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span })
         }
@@ -275,6 +315,47 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         }
         other => other,
     })
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    matches!(
+        super::types::sql_type_of_ast(data_type),
+        Ok(wharf_catalog::SqlType::Real | wharf_catalog::SqlType::Double)
+    )
+}
+
+/// `x BETWEEN SYMMETRIC a AND b`, which parsing marked by an operator before `a` (see [`crate::statement`]), is a
+/// comparison with the smaller and the greater of the two.
+fn between(expr: Expr, negated: bool, mut low: Expr, high: Expr) -> Expr {
+    if !take_mark(&mut low) {
+        return Expr::Between { expr: Box::new(expr), negated, low: Box::new(low), high: Box::new(high) };
+    }
+    let within = |low: &Expr, high: &Expr| Expr::Between {
+        expr: Box::new(Expr::Nested(Box::new(expr.clone()))),
+        negated: false,
+        low: Box::new(Expr::Nested(Box::new(low.clone()))),
+        high: Box::new(Expr::Nested(Box::new(high.clone()))),
+    };
+    let either = Expr::Nested(Box::new(Expr::BinaryOp {
+        left: Box::new(within(&low, &high)),
+        op: BinaryOperator::Or,
+        right: Box::new(within(&high, &low)),
+    }));
+    if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(either) } } else { either }
+}
+
+/// Takes the mark of SYMMETRIC off the first operand of an expression.
+fn take_mark(expr: &mut Expr) -> bool {
+    match expr {
+        Expr::UnaryOp { op: UnaryOperator::PGPrefixFactorial, expr: inner } => {
+            let inner = std::mem::replace(inner.as_mut(), Expr::Value(Value::Null.with_empty_span()));
+            *expr = inner;
+            true
+        }
+        Expr::BinaryOp { left, .. } => take_mark(left),
+        Expr::Cast { expr, .. } | Expr::Collate { expr, .. } => take_mark(expr),
+        _ => false,
+    }
 }
 
 /// A sign binds tighter than `^`: `-2 ^ 2` is 4.

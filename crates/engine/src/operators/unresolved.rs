@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use datafusion::common::DFSchema;
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, GetFieldAccess, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
 };
 use sqlparser::ast::BinaryOperator;
 use wharf_values::SqlError;
@@ -106,6 +107,21 @@ fn rough_type(symbol: &str, types: &[DataType]) -> DataType {
 pub(crate) struct OperatorPlanner;
 
 impl ExprPlanner for OperatorPlanner {
+    fn plan_field_access(
+        &self,
+        access: RawFieldAccessExpr,
+        _schema: &DFSchema,
+    ) -> DfResult<PlannerResult<RawFieldAccessExpr>> {
+        // DataFusion would make nth_value of `(array_agg(x))[1]`, which wants a 64 bit literal.
+        match access {
+            RawFieldAccessExpr {
+                field_access: GetFieldAccess::ListIndex { key },
+                expr: expr @ Expr::AggregateFunction(_),
+            } => Ok(PlannerResult::Planned(datafusion::functions_nested::extract::array_element(expr, *key))),
+            other => Ok(PlannerResult::Original(other)),
+        }
+    }
+
     fn plan_binary_op(&self, expr: RawBinaryExpr, _schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let symbol = match &expr.op {
             BinaryOperator::Plus => "+",
