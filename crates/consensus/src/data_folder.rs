@@ -7,6 +7,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::ConsensusError;
 use crate::files;
@@ -15,6 +16,11 @@ use crate::files;
 const FORMAT_VERSION: u64 = 1;
 /// What a `FORMAT` file begins with.
 const FORMAT_NAME: &str = "wharf-consensus ";
+
+/// How long to wait for a lock that this process itself had.
+const OWN_LOCK_WAIT: Duration = Duration::from_millis(500);
+/// How long between two attempts.
+const OWN_LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// A folder that is ours.
 #[derive(Debug)]
@@ -98,14 +104,23 @@ fn lock(folder: &Path) -> Result<File, ConsensusError> {
     let failed = |error: io::Error| ConsensusError::io(&path, &error);
     let mut file =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(ConsensusError::Locked { path: folder.to_owned(), pid });
+    let asked = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => break,
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                file.rewind().map_err(failed)?;
+                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                // A child of this process has a copy of every open file, and so of a lock that was given back here,
+                // until it has become another program.
+                if pid != Some(std::process::id()) || asked.elapsed() > OWN_LOCK_WAIT {
+                    return Err(ConsensusError::Locked { path: folder.to_owned(), pid });
+                }
+                std::thread::sleep(OWN_LOCK_PAUSE);
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        Err(TryLockError::Error(error)) => return Err(failed(error)),
     }
     // For people and for the message above; the lock itself is the operating system's.
     file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;

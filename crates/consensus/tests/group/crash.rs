@@ -35,7 +35,8 @@ fn child() {
         let group = Group::open(GroupOptions { snapshot_every: 10, ..options(Path::new(folder)) }).await.unwrap();
         propose(&group, bootstrap()).await.unwrap();
         let first = schemas(&group.local()).last().map_or(0, |last| last + 1);
-        for number in first..first + 200 {
+        // Snapshots take their time, so that a failpoint of theirs may need many commands.
+        for number in first..first + 5000 {
             propose(&group, create_schema(number)).await.unwrap();
             println!("acknowledged {number}");
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use wharf_catalog::Effect;
 use wharf_consensus::{ConsensusError, Group, GroupOptions};
 
-use crate::helpers::{alone, bootstrap, create_schema, create_schemas, open, options, propose, schemas};
+use crate::helpers::{alone, bootstrap, create_schema, create_schemas, open, options, propose, schemas, wait_for};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_commands_share_log_entries() {
@@ -88,28 +88,34 @@ async fn limits_have_errors_of_their_own() {
     assert_eq!(schemas(&open(folder.path()).await.local()), [1]);
 }
 
-#[tokio::test]
+// The failpoint blocks a thread; those who wait have another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_command_that_waits_too_long_is_told_so() {
     if !alone("running::a_command_that_waits_too_long_is_told_so") {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let propose_timeout = Duration::from_millis(50);
+    let propose_timeout = Duration::from_millis(200);
     let slow = GroupOptions { propose_timeout, max_waiting_commands: 1, ..options(folder.path()) };
     let group = Group::open(slow).await.unwrap();
-    fail::cfg("consensus::before_append", "sleep(300)").unwrap();
+    fail::cfg("consensus::before_append", "sleep(800)").unwrap();
+    // Those that come at the same time can become one entry.
+    let after = async |milliseconds, envelope| {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        group.propose(envelope).await
+    };
     let (first, second, third) =
-        futures::join!(group.propose(bootstrap()), group.propose(create_schema(1)), group.propose(create_schema(2)),);
+        futures::join!(after(0, bootstrap()), after(50, create_schema(1)), after(100, create_schema(2)));
     // The first is on its way, the second in the queue, and for the third there is no room.
     let error = first.unwrap_err();
-    assert_eq!(error.to_string(), "catalog command was not confirmed within 50 ms");
+    assert_eq!(error.to_string(), "catalog command was not confirmed within 200 ms");
     assert_eq!((error.sqlstate(), error.detail().as_deref()), ("08007", Some("It may still be applied.")));
     assert!(matches!(second, Err(ConsensusError::Timeout { .. })), "{second:?}");
     let error = third.unwrap_err();
     assert!(matches!(error, ConsensusError::Overloaded { limit: 1 }), "{error}");
     assert_eq!((error.sqlstate(), error.hint().as_deref()), ("53400", Some("Try again.")));
     fail::remove("consensus::before_append");
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    wait_for(&group, |_| schemas(&group.local()) == [1]).await;
     assert_eq!(schemas(&group.local()), [1], "what was taken is applied, what was refused is not");
     group.shutdown().await.unwrap();
 }
