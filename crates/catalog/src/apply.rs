@@ -64,15 +64,15 @@ impl Change {
             Command::DropSchemas { database, names, if_exists, cascade, search_path } => {
                 self.drop_schemas(*database, names, *if_exists, *cascade, search_path)
             }
-            Command::RenameSchema { database, name, new_name } => self.rename_schema(*database, name, new_name),
+            Command::RenameSchema { database, name, new_name, views } => {
+                self.rename_schema(*database, name, new_name, views)
+            }
             Command::CreateTable { .. } => self.create_table(command),
             Command::CreateView { .. } => self.create_view(command),
             Command::DropRelations { database, kind, names, if_exists, cascade, search_path } => {
                 self.drop_relations(*database, *kind, names, *if_exists, *cascade, search_path)
             }
-            Command::RenameRelation { database, kind, name, new_name, if_exists } => {
-                self.rename_relation(*database, *kind, name, new_name, *if_exists)
-            }
+            Command::RenameRelation { .. } => self.rename_relation(command),
             Command::RenameColumn { .. } => self.rename_column(command),
             Command::Comment { database, on, text } => self.comment(*database, on, text.as_deref()),
             Command::CreateRole { name, superuser, login, verifier } => {

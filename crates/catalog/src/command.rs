@@ -47,6 +47,17 @@ pub struct TableChange {
     pub new: String,
 }
 
+/// The text of a view's query, written anew because something it reads got another name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewText {
+    /// The view.
+    pub oid: u32,
+    /// The text it was written from: it must still be the view's.
+    pub expected: String,
+    /// The new text.
+    pub definition: String,
+}
+
 /// What a comment is on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommentTarget {
@@ -117,6 +128,9 @@ pub enum Command {
         name: String,
         /// The name it gets.
         new_name: String,
+        /// The views that read something of it, all of them.
+        #[serde(default)]
+        views: Vec<ViewText>,
     },
     /// CREATE TABLE, also AS: the metadata may have data already.
     CreateTable {
@@ -179,6 +193,9 @@ pub enum Command {
         new_name: String,
         /// A missing one is a notice, not an error.
         if_exists: bool,
+        /// The views that read it, all of them.
+        #[serde(default)]
+        views: Vec<ViewText>,
     },
     /// ALTER TABLE .. RENAME COLUMN .. TO, and of a view: as in PostgreSQL either statement does for both.
     RenameColumn {
@@ -194,6 +211,9 @@ pub enum Command {
         change: Option<TableChange>,
         /// A missing relation is a notice, not an error.
         if_exists: bool,
+        /// The views that read it, all of them.
+        #[serde(default)]
+        views: Vec<ViewText>,
     },
     /// COMMENT ON .. IS
     Comment {

@@ -128,7 +128,7 @@ pub enum CatalogError {
         /// The type it would get.
         to: String,
     },
-    /// A rename that the text of a view's query would not survive.
+    /// A rename that does not bring the new text of a view's query: the view is newer than the rename.
     #[error("cannot rename {object} because views depend on it")]
     RenameBreaksViews {
         /// What was to be renamed, with its kind: `table t`.
@@ -325,9 +325,7 @@ impl CatalogError {
             CatalogError::ViewRenamesColumn { .. } => {
                 Some("Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead.".to_owned())
             }
-            CatalogError::RenameBreaksViews { .. } => {
-                Some("Drop the views first and create them again with the new name.".to_owned())
-            }
+            CatalogError::RenameBreaksViews { .. } => Some("Run the statement again.".to_owned()),
             _ => None,
         }
     }

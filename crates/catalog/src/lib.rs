@@ -21,7 +21,7 @@ mod types;
 
 pub use apply::apply;
 pub use command::{
-    Answer, Command, CommentTarget, DroppedRelation, Effect, Envelope, Notice, RelationName, TableChange,
+    Answer, Command, CommentTarget, DroppedRelation, Effect, Envelope, Notice, RelationName, TableChange, ViewText,
 };
 pub use encoding::{EncodingError, decode_envelope, decode_state, encode_envelope, encode_state};
 pub use error::CatalogError;

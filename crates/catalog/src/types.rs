@@ -60,6 +60,10 @@ pub enum SqlType {
     Regclass,
     /// `regtype`
     Regtype,
+    /// `regnamespace`, the oid of a schema shown by name.
+    Regnamespace,
+    /// `regrole`, the oid of a role shown by name.
+    Regrole,
     /// `void`, what a function without a result returns
     Void,
     /// `record`, an anonymous row
@@ -105,6 +109,11 @@ macro_rules! facts {
 }
 
 impl SqlType {
+    /// Is this the oid of an object, shown by the object's name?
+    pub fn is_named_oid(&self) -> bool {
+        matches!(self, SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole)
+    }
+
     /// Every type that is not an array, without modifiers, in the order of oids.
     pub const SCALARS: &'static [SqlType] = &[
         SqlType::Boolean,
@@ -130,6 +139,8 @@ impl SqlType {
         SqlType::Numeric(None),
         SqlType::Regclass,
         SqlType::Regtype,
+        SqlType::Regnamespace,
+        SqlType::Regrole,
         SqlType::Record,
         SqlType::Void,
         SqlType::Uuid,
@@ -162,6 +173,8 @@ impl SqlType {
             SqlType::Numeric(_) => facts!(1700, 1231, -1, 'N', "numeric", "numeric"),
             SqlType::Regclass => facts!(2205, 2210, 4, 'N', "regclass", "regclass"),
             SqlType::Regtype => facts!(2206, 2211, 4, 'N', "regtype", "regtype"),
+            SqlType::Regnamespace => facts!(4089, 4090, 4, 'N', "regnamespace", "regnamespace"),
+            SqlType::Regrole => facts!(4096, 4097, 4, 'N', "regrole", "regrole"),
             SqlType::Record => facts!(2249, 2287, -1, 'P', "record", "record"),
             SqlType::Void => facts!(2278, 0, 4, 'P', "void", "void"),
             SqlType::Uuid => facts!(2950, 2951, 16, 'U', "uuid", "uuid"),

@@ -9,11 +9,12 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use uuid::Uuid;
 use wharf_catalog::{
-    Column, Command, CommentTarget, Effect, Envelope, Relation, RelationKind, RelationName, State, TableChange, apply,
-    decode_envelope, decode_state, encode_envelope, encode_state, oids, state_hash,
+    Column, Command, CommentTarget, Effect, Envelope, Relation, RelationKind, RelationName, State, TableChange, View,
+    ViewText, apply, decode_envelope, decode_state, encode_envelope, encode_state, oids, state_hash,
 };
 
 #[test]
@@ -154,6 +155,19 @@ impl Runner {
         out
     }
 
+    /// New texts of all views, as a rename brings them; none without the flag.
+    fn view_texts(&self, wanted: bool) -> Vec<ViewText> {
+        let namespaces = self.state.namespaces(self.database).filter(|_| wanted);
+        let relations = namespaces.flat_map(|namespace| self.state.relations_in(namespace.oid));
+        let views = relations.filter_map(|relation| relation.as_view());
+        let text = |view: &Arc<View>| ViewText {
+            oid: view.oid,
+            expected: view.definition.clone(),
+            definition: format!("{} renamed", view.definition),
+        };
+        views.map(text).collect()
+    }
+
     fn command(&mut self, words: &[&str]) -> Command {
         let flag = |name: &str| words.contains(&name);
         let (if_exists, if_not_exists, cascade) = (flag("if-exists"), flag("if-not-exists"), flag("cascade"));
@@ -161,7 +175,7 @@ impl Runner {
         let owner = owner.map_or(oids::BOOTSTRAP_SUPERUSER, |name| {
             name.parse().unwrap_or_else(|_| self.state.role_by_name(name).unwrap().oid)
         });
-        let flags = ["if-exists", "if-not-exists", "cascade", "or-replace", "login", "superuser"];
+        let flags = ["if-exists", "if-not-exists", "cascade", "or-replace", "login", "superuser", "with-views"];
         let named = |word: &str| ["owner=", "id=", "reads="].iter().any(|name| word.starts_with(name));
         let plain = words[1..].iter().filter(|word| !flags.contains(word) && !named(word)).collect::<Vec<_>>();
         let strings = |skip: usize| plain.iter().skip(skip).map(|word| (**word).to_owned()).collect::<Vec<_>>();
@@ -173,7 +187,9 @@ impl Runner {
             "create-schema" => Command::CreateSchema { database, name: strings(0)[0].clone(), owner, if_not_exists },
             "drop-schema" => Command::DropSchemas { database, names: strings(0), if_exists, cascade, search_path },
             "rename-schema" => {
-                Command::RenameSchema { database, name: strings(0)[0].clone(), new_name: strings(0)[1].clone() }
+                let views = self.view_texts(flag("with-views"));
+                let (name, new_name) = (strings(0)[0].clone(), strings(0)[1].clone());
+                Command::RenameSchema { database, name, new_name, views }
             }
             "create-table" => {
                 let id = match words.iter().find_map(|word| word.strip_prefix("id=")) {
@@ -217,6 +233,7 @@ impl Runner {
                 name: relation_name(plain[1]),
                 new_name: strings(2)[0].clone(),
                 if_exists,
+                views: self.view_texts(flag("with-views")),
             },
             "rename-column" => {
                 let name = relation_name(plain[0]);
@@ -227,7 +244,8 @@ impl Runner {
                     new: format!("{}+renamed", table.metadata_location),
                 });
                 let (column, new_column) = (strings(1)[0].clone(), strings(1)[1].clone());
-                Command::RenameColumn { database, name, column, new_column, change, if_exists }
+                let views = self.view_texts(flag("with-views"));
+                Command::RenameColumn { database, name, column, new_column, change, if_exists, views }
             }
             "comment" => {
                 let on = match *plain[0] {

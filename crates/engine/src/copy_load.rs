@@ -7,18 +7,16 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use bytes::Bytes;
-use datafusion::common::ScalarValue;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use wharf_catalog::{SqlType, Table};
-use wharf_values::{SqlError, SqlState, mapping};
+use wharf_catalog::Table;
+use wharf_values::{SqlError, SqlState};
 
 use crate::bind::BindContext;
 use crate::copy::CopyDecoder;
-use crate::dml::constants;
+use crate::dml::defaults::Filler;
 use crate::dml::write::{self, Target};
-use crate::error::from_datafusion;
 use crate::session::Session;
 
 /// Chunks that may wait for the decoder.
@@ -29,15 +27,7 @@ const QUEUE_BATCHES: usize = 4;
 /// A table that takes rows of some of its columns; the others get their defaults.
 pub(crate) struct Rows {
     target: Target,
-    sources: Vec<Source>,
-}
-
-/// Where the values of a column of the table come from.
-enum Source {
-    /// The column at this place of the data.
-    Data(usize),
-    /// The same value for every row.
-    Constant(ScalarValue),
+    filler: Filler,
 }
 
 impl Rows {
@@ -51,23 +41,8 @@ impl Rows {
         provided: Vec<usize>,
         context: &BindContext,
     ) -> Result<Rows, SqlError> {
-        let mut sources = Vec::with_capacity(table.columns.len());
-        for (index, column) in table.columns.iter().enumerate() {
-            if let Some(place) = provided.iter().position(|place| *place == index) {
-                sources.push(Source::Data(place));
-                continue;
-            }
-            let value = match &column.default {
-                Some(text) => {
-                    let types: &[SqlType] = std::slice::from_ref(&column.ty);
-                    let batch = constants::evaluate(session, text, types, context).await?;
-                    ScalarValue::try_from_array(batch.column(0), 0)
-                }
-                None => ScalarValue::try_from(&mapping::arrow_type(&column.ty)),
-            };
-            sources.push(Source::Constant(value.map_err(from_datafusion)?));
-        }
-        Ok(Rows { target: Target::open(session, table).await?, sources })
+        let filler = Filler::new(session, table, &provided, context).await?;
+        Ok(Rows { target: Target::open(session, table).await?, filler })
     }
 
     /// Writes the columns of some rows.
@@ -76,14 +51,7 @@ impl Rows {
     /// `23502`, and what the lake says.
     pub(crate) async fn write(&mut self, columns: &[ArrayRef]) -> Result<(), SqlError> {
         let rows = columns.first().map_or(0, |column| column.len());
-        let all = self
-            .sources
-            .iter()
-            .map(|source| match source {
-                Source::Data(place) => Ok(Arc::clone(&columns[*place])),
-                Source::Constant(value) => value.to_array_of_size(rows).map_err(from_datafusion),
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let all = self.filler.complete(columns, rows)?;
         self.target.write(all).await
     }
 

@@ -22,7 +22,11 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> SqlError {
     }
     match error {
         DataFusionError::External(inner) => from_external(inner),
-        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
+        DataFusionError::Context(_, inner) => from_datafusion(*inner),
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            let place = diagnostic.span.and_then(|span| usize::try_from(span.start.column).ok());
+            from_datafusion(*inner).or_position(place.filter(|place| *place > 0))
+        }
         DataFusionError::Shared(inner) => from_shared(&inner),
         DataFusionError::Collection(errors) => match errors.into_iter().next() {
             Some(first) => from_datafusion(first),
@@ -219,12 +223,14 @@ fn from_schema(error: SchemaError) -> SqlError {
             }
         }
         SchemaError::AmbiguousReference { field } => ambiguous(&field.name),
-        SchemaError::DuplicateUnqualifiedField { name } | SchemaError::DuplicateQualifiedField { name, .. } => {
-            SqlError::new(
-                SqlState::DUPLICATE_COLUMN,
-                format!("column \"{}\" specified more than once", display_name(&name)),
-            )
-        }
+        SchemaError::DuplicateQualifiedField { qualifier, .. } => SqlError::new(
+            SqlState::DUPLICATE_ALIAS,
+            format!("table name \"{}\" specified more than once", qualifier.table()),
+        ),
+        SchemaError::DuplicateUnqualifiedField { name } => SqlError::new(
+            SqlState::DUPLICATE_COLUMN,
+            format!("column \"{}\" specified more than once", display_name(&name)),
+        ),
     }
 }
 
@@ -257,14 +263,81 @@ fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+const WINDOW_FUNCTIONS: &[&str] = &[
+    "row_number",
+    "rank",
+    "dense_rank",
+    "percent_rank",
+    "cume_dist",
+    "ntile",
+    "lag",
+    "lead",
+    "first_value",
+    "last_value",
+    "nth_value",
+];
+
+/// The name of a type that DataFusion calls by its Arrow name.
+fn type_name(arrow: &str) -> &str {
+    match arrow.split('(').next().unwrap_or(arrow) {
+        "Int16" => "smallint",
+        "Int32" | "Int64" => "integer",
+        "Float32" => "real",
+        "Float64" => "double precision",
+        "Utf8" | "Utf8View" | "LargeUtf8" => "text",
+        "Decimal128" | "Decimal256" => "numeric",
+        "Date32" => "date",
+        "Boolean" => "boolean",
+        _ => arrow,
+    }
+}
+
+/// Operands that are of the wrong type.
+fn from_types(line: &str) -> Option<SqlError> {
+    let mismatch = |message: String| Some(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
+    if let Some((_, given)) = line.split_once("'NOT' requires a boolean expression, got ") {
+        return mismatch(format!("argument of NOT must be type boolean, not type {}", type_name(given)));
+    }
+    if let Some((_, operands)) = line.split_once("logical boolean operation ") {
+        let (left, operator, right) = match operands.split_once(" AND ") {
+            Some((left, right)) => (left, "AND", right),
+            None => operands.split_once(" OR ").map(|(left, right)| (left, "OR", right))?,
+        };
+        let given = if left == "Boolean" { right } else { left };
+        return mismatch(format!("argument of {operator} must be type boolean, not type {}", type_name(given)));
+    }
+    let (_, given) = line.split_once("array_element does not support type ")?;
+    let given = type_name(given.split('.').next().unwrap_or(given));
+    mismatch(format!("cannot subscript type {given} because it does not support subscripting"))
+}
+
 /// DataFusion words planning errors as text; these are the ones a client can cause.
 fn from_plan(message: &str) -> SqlError {
     let line = first_line(message);
     let has = |needle: &str| line.contains(needle);
     if has("Invalid function '") {
         let name = line.split('\'').nth(1).unwrap_or_default();
+        if WINDOW_FUNCTIONS.contains(&name) {
+            return SqlError::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("window function {name} requires an OVER clause"),
+            );
+        }
         return SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")).with_hint(
             "No function matches the given name and argument types. You might need to add explicit type casts.",
+        );
+    }
+    if let Some(error) = from_types(&line) {
+        return error;
+    }
+    if has("nvalid qualifier ") {
+        let table = line.rsplit_once("qualifier ").map_or("", |(_, table)| table.trim());
+        return SqlError::new(SqlState::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""));
+    }
+    if has("or SELECT DISTINCT, ORDER BY expressions") {
+        return SqlError::new(
+            SqlState::INVALID_COLUMN_REFERENCE,
+            "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
         );
     }
     if has("must appear in the GROUP BY clause") || has("could not be resolved from available columns") {

@@ -30,10 +30,10 @@ mod search_path;
 mod session;
 mod settings;
 mod statement;
+mod syntax;
 mod table_functions;
 mod table_reader;
 mod time_zone;
-mod tokens;
 mod unique_names;
 
 pub use copy_from::CopyIn;

@@ -20,7 +20,7 @@ impl SearchPath {
                     Some("$user") => user.to_owned(),
                     Some(quoted) => quoted.replace("\"\"", "\""),
                     None if part == "$user" => user.to_owned(),
-                    None => part.trim_matches('\'').to_lowercase(),
+                    None => part.trim_matches('\'').to_ascii_lowercase(),
                 }
             })
             .filter(|name| !name.is_empty())

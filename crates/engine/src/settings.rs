@@ -61,7 +61,7 @@ static KNOWN: &[Known] = &[
     known("default_table_access_method", "iceberg", Kind::Text, false),
     known("default_tablespace", "", Kind::Text, false),
     known("default_transaction_deferrable", "off", Kind::Boolean, false),
-    known("default_transaction_isolation", "repeatable read", Kind::Isolation, false),
+    known("default_transaction_isolation", "read committed", Kind::Isolation, false),
     known("default_transaction_read_only", "off", Kind::Boolean, true),
     known("enable_bitmapscan", "on", Kind::Boolean, false),
     known("enable_hashjoin", "on", Kind::Boolean, false),
@@ -104,11 +104,23 @@ static KNOWN: &[Known] = &[
     known("TimeZone", "UTC", Kind::TimeZone, true),
     known("timezone_abbreviations", "Default", Kind::Text, false),
     known("transaction_deferrable", "off", Kind::Boolean, false),
-    known("transaction_isolation", "repeatable read", Kind::Isolation, false),
+    known("transaction_isolation", "read committed", Kind::Isolation, false),
     known("transaction_read_only", "off", Kind::Boolean, false),
     known("work_mem", "4MB", Kind::Text, false),
     known("xmloption", "content", Kind::Text, false),
 ];
+
+/// A setting as `pg_settings` shows it.
+pub(crate) struct Described {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+    pub(crate) unit: Option<&'static str>,
+    pub(crate) kind: &'static str,
+    pub(crate) source: &'static str,
+    pub(crate) default: &'static str,
+    pub(crate) initial: String,
+    pub(crate) read_only: bool,
+}
 
 fn find(name: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.name.eq_ignore_ascii_case(name))
@@ -169,6 +181,33 @@ impl Settings {
     /// All settings with their values.
     pub(crate) fn all(&self) -> Vec<(&'static str, String)> {
         KNOWN.iter().map(|known| (known.name, self.get(known.name).unwrap_or_default())).collect()
+    }
+
+    /// All settings with what is known of them.
+    pub(crate) fn described(&self) -> Vec<Described> {
+        let describe = |known: &Known| {
+            let value = self.get(known.name).unwrap_or_default();
+            let initial = self.initial.get(&known.name.to_lowercase()).map_or(known.default, String::as_str);
+            Described {
+                name: known.name,
+                source: if value == known.default { "default" } else { "session" },
+                value: match known.kind {
+                    Kind::Milliseconds => parse_milliseconds(&value).unwrap_or_default().to_string(),
+                    _ => value,
+                },
+                unit: matches!(known.kind, Kind::Milliseconds).then_some("ms"),
+                kind: match known.kind {
+                    Kind::Boolean | Kind::Fixed => "bool",
+                    Kind::Integer(..) | Kind::Milliseconds => "integer",
+                    Kind::Choice(_) | Kind::IntervalStyle | Kind::Bytea | Kind::Isolation => "enum",
+                    _ => "string",
+                },
+                default: known.default,
+                initial: initial.to_owned(),
+                read_only: known.kind == Kind::ReadOnly,
+            }
+        };
+        KNOWN.iter().map(describe).collect()
     }
 
     /// Gives a setting a value.
@@ -285,10 +324,7 @@ impl Settings {
                 }
                 number.to_string()
             }
-            Kind::Milliseconds => {
-                parse_milliseconds(value).ok_or_else(invalid)?;
-                value.to_owned()
-            }
+            Kind::Milliseconds => with_unit(parse_milliseconds(value).ok_or_else(invalid)?),
             Kind::DateStyle => {
                 let style: DateStyle = self.format.date_style.parse(value).ok_or_else(invalid)?;
                 self.format.date_style = style;
@@ -367,6 +403,15 @@ fn parse_milliseconds(value: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(factor).filter(|milliseconds| *milliseconds <= i32::MAX as u64)
+}
+
+/// Milliseconds in the largest unit that says them without a fraction.
+fn with_unit(milliseconds: u64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
+    match units.iter().find(|(factor, _)| milliseconds % factor == 0) {
+        Some((factor, unit)) if milliseconds > 0 => format!("{}{unit}", milliseconds / factor),
+        _ => "0".to_owned(),
+    }
 }
 
 #[cfg(test)]

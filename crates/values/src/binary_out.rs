@@ -69,7 +69,7 @@ fn text<A: BytesArray + 'static>(array: A, ty: &SqlType) -> Result<BoxedEncoder,
         SqlType::Jsonb => VariableWidth::boxed(array, Jsonb),
         SqlType::Char(length @ 1..) => VariableWidth::boxed(array, BlankPadded { length: *length as usize }),
         SqlType::QChar => VariableWidth::boxed(array, SingleByte),
-        SqlType::Regclass | SqlType::Regtype => {
+        SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole => {
             return Err(SqlError::unsupported(format!("type {ty} is not supported in the binary format"))
                 .with_hint("Cast the value to oid or to text."));
         }

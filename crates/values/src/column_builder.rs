@@ -92,7 +92,9 @@ impl ColumnBuilder {
             SqlType::SmallInt => Values::Int16(Vec::new()),
             SqlType::Integer => Values::Int32(Vec::new()),
             SqlType::BigInt => Values::Int64(Vec::new()),
-            SqlType::Oid | SqlType::Regclass | SqlType::Regtype => Values::Oid(Vec::new()),
+            SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole => {
+                Values::Oid(Vec::new())
+            }
             SqlType::Real => Values::Float32(Vec::new()),
             SqlType::Double => Values::Float64(Vec::new()),
             SqlType::Numeric(_) => match arrow_type(ty) {

@@ -68,7 +68,12 @@ impl Column {
             DataType::Int16 => Column::Int16(fixed::<Int16Type>(array)),
             DataType::Int32 if *ty != SqlType::BigInt => Column::Int32(fixed::<Int32Type>(array)),
             DataType::Int64 if !matches!(ty, SqlType::Numeric(_)) => Column::Int64(fixed::<Int64Type>(array)),
-            DataType::UInt32 if matches!(ty, SqlType::Oid | SqlType::Regclass | SqlType::Regtype) => {
+            DataType::UInt32
+                if matches!(
+                    ty,
+                    SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole
+                ) =>
+            {
                 Column::UInt32(fixed::<UInt32Type>(array))
             }
             DataType::Float32 if *ty != SqlType::Double => Column::Float32(fixed::<Float32Type>(array)),

@@ -82,7 +82,9 @@ pub fn arrow_type(ty: &SqlType) -> DataType {
         SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
         SqlType::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
         SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype => DataType::UInt32,
+        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole => {
+            DataType::UInt32
+        }
         SqlType::Unknown => DataType::Null,
         SqlType::Array(item) => DataType::List(Arc::new(Field::new_list_field(arrow_type(item), true))),
     }
@@ -255,7 +257,9 @@ fn fits(ty: &SqlType, data_type: &DataType) -> bool {
         SqlType::Interval => matches!(data_type, D::Interval(_) | D::Duration(_)),
         SqlType::Oid => matches!(data_type, D::UInt32),
         // A name where the engine has looked it up, the number where it has not.
-        SqlType::Regclass | SqlType::Regtype => is_string(data_type) || matches!(data_type, D::UInt32),
+        SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole => {
+            is_string(data_type) || matches!(data_type, D::UInt32)
+        }
         SqlType::Array(item) => match data_type {
             D::List(field)
             | D::LargeList(field)
@@ -305,6 +309,8 @@ mod tests {
             SqlType::QChar,
             SqlType::Regclass,
             SqlType::Regtype,
+            SqlType::Regnamespace,
+            SqlType::Regrole,
             SqlType::Void,
             SqlType::Record,
             SqlType::Unknown,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Change, invalid, is_missing, wrong_type};
-use crate::command::{Command, Effect, RelationName, TableChange};
+use crate::command::{Command, Effect, RelationName, TableChange, ViewText};
 use crate::error::CatalogError;
 use crate::model::{Column, Namespace, Relation, RelationKind, Table, View};
 
@@ -143,14 +143,11 @@ impl Change {
         false
     }
 
-    pub(super) fn rename_relation(
-        &mut self,
-        database: u32,
-        kind: RelationKind,
-        name: &RelationName,
-        new_name: &str,
-        if_exists: bool,
-    ) -> Result<Effect, CatalogError> {
+    pub(super) fn rename_relation(&mut self, command: &Command) -> Result<Effect, CatalogError> {
+        let Command::RenameRelation { database, kind, name, new_name, if_exists, views } = command else {
+            return Err(invalid("not RENAME"));
+        };
+        let (database, kind, if_exists) = (*database, *kind, *if_exists);
         let relation = match self.relation(database, name) {
             Err(error) if if_exists && is_missing(&error) => {
                 self.skip(&error);
@@ -165,13 +162,14 @@ impl Change {
         if self.state.relation(relation.namespace(), new_name).is_some() {
             return Err(CatalogError::DuplicateRelation { name: new_name.to_owned() });
         }
-        self.check_no_views(&format!("{} {}", relation.kind().noun(), relation.name()), [relation.oid()])?;
-        let oid = self.update_relation(&relation, |parts| *parts.name = new_name.to_owned());
+        let object = format!("{} {}", relation.kind().noun(), relation.name());
+        self.rewrite_views(&object, [relation.oid()], views)?;
+        let oid = self.update_relation(&relation, |parts| parts.name.clone_from(new_name));
         Ok(Effect::Changed { oid })
     }
 
     pub(super) fn rename_column(&mut self, command: &Command) -> Result<Effect, CatalogError> {
-        let Command::RenameColumn { database, name, column, new_column, change, if_exists } = command else {
+        let Command::RenameColumn { database, name, column, new_column, change, if_exists, views } = command else {
             return Err(invalid("not RENAME COLUMN"));
         };
         let relation = match self.relation(*database, name) {
@@ -186,7 +184,8 @@ impl Change {
         if relation.columns().iter().any(|known| known.name == *new_column) {
             return Err(CatalogError::ColumnExists { column: new_column.clone(), relation: name.name.clone() });
         }
-        self.check_no_views(&format!("column {column} of {} {}", relation.kind().noun(), name.name), [relation.oid()])?;
+        let object = format!("column {column} of {} {}", relation.kind().noun(), name.name);
+        self.rewrite_views(&object, [relation.oid()], views)?;
         let relation = match (&relation, change) {
             (Relation::Table(table), Some(change)) if change.id == table.id => {
                 self.move_head(change)?;
@@ -202,22 +201,33 @@ impl Change {
         Ok(Effect::Changed { oid })
     }
 
-    /// The text of a view's query names what it reads, so nothing that a view reads can be renamed.
-    pub(super) fn check_no_views(
-        &self,
+    /// The text of a view's query names what it reads: whoever renames that brings the new text of every view that
+    /// reads it, made from the text the view still has.
+    pub(super) fn rewrite_views(
+        &mut self,
         object: &str,
         relations: impl IntoIterator<Item = u32>,
+        texts: &[ViewText],
     ) -> Result<(), CatalogError> {
-        let views = relations.into_iter().flat_map(|oid| self.state.dependents(oid)).collect::<BTreeSet<_>>();
-        if views.is_empty() {
-            return Ok(());
+        let readers = relations.into_iter().flat_map(|oid| self.state.dependents(oid)).collect::<BTreeSet<_>>();
+        let mut rewritten = Vec::new();
+        let mut broken = Vec::new();
+        for view in readers.iter().filter_map(|oid| self.state.relation_by_oid(*oid)?.as_view()) {
+            match texts.iter().find(|text| text.oid == view.oid && text.expected == view.definition) {
+                Some(text) => rewritten.push(View { definition: text.definition.clone(), ..view.as_ref().clone() }),
+                None => {
+                    let schema = self.state.namespace(view.namespace).map(|namespace| namespace.name.as_str());
+                    broken.push(format!("{}.{}", schema.unwrap_or_default(), view.name));
+                }
+            }
         }
-        let views = views.into_iter().filter_map(|oid| self.state.relation_by_oid(oid));
-        let views = views.map(|view| {
-            let schema = self.state.namespace(view.namespace()).map(|namespace| namespace.name.as_str());
-            format!("{}.{}", schema.unwrap_or_default(), view.name())
-        });
-        Err(CatalogError::RenameBreaksViews { object: object.to_owned(), views: views.collect() })
+        if !broken.is_empty() {
+            return Err(CatalogError::RenameBreaksViews { object: object.to_owned(), views: broken });
+        }
+        for view in rewritten {
+            self.state.put_relation(Relation::View(Arc::new(view)));
+        }
+        Ok(())
     }
 
     pub(super) fn commit_tables(&mut self, changes: &[TableChange]) -> Result<Effect, CatalogError> {

@@ -1,7 +1,7 @@
 //! Schemas: making and renaming. Dropping is in `drops`.
 
 use super::Change;
-use crate::command::Effect;
+use crate::command::{Effect, ViewText};
 use crate::error::CatalogError;
 use crate::model::{Namespace, Relation};
 
@@ -31,7 +31,13 @@ impl Change {
         Ok(Effect::Created { oid })
     }
 
-    pub(super) fn rename_schema(&mut self, database: u32, name: &str, new_name: &str) -> Result<Effect, CatalogError> {
+    pub(super) fn rename_schema(
+        &mut self,
+        database: u32,
+        name: &str,
+        new_name: &str,
+        views: &[ViewText],
+    ) -> Result<Effect, CatalogError> {
         let namespace = self.namespace(database, name)?;
         if self.state.namespace_by_name(database, new_name).is_some() {
             return Err(CatalogError::DuplicateSchema { name: new_name.to_owned() });
@@ -40,8 +46,8 @@ impl Change {
         if namespace.database == 0 {
             return Err(CatalogError::SystemSchema { action: "rename".to_owned(), object: name.to_owned() });
         }
-        let relations = self.state.relations_in(namespace.oid).map(Relation::oid);
-        self.check_no_views(&format!("schema {name}"), relations)?;
+        let relations: Vec<u32> = self.state.relations_in(namespace.oid).map(Relation::oid).collect();
+        self.rewrite_views(&format!("schema {name}"), relations, views)?;
         let oid = namespace.oid;
         self.state.put_namespace(Namespace { name: new_name.to_owned(), ..namespace.as_ref().clone() });
         Ok(Effect::Changed { oid })

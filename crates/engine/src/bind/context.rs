@@ -128,22 +128,10 @@ impl BindContext {
         Ok(Expr::ScalarFunction(ScalarFunction { func, args }))
     }
 
-    /// `'name'::regclass`: the oid of a relation.
-    pub(super) fn regclass(&self, text: &str) -> DfResult<Expr> {
-        if let Ok(oid) = text.parse::<u32>() {
-            return Ok(self.oid_literal(oid, &SqlType::Regclass));
-        }
-        let oid = crate::pg_catalog::relation_oid(&self.catalog, self.database, &self.search_path, text)
-            .map_err(to_datafusion)?;
-        Ok(self.oid_literal(oid, &SqlType::Regclass))
-    }
-
-    /// `'name'::regtype`: the oid of a type.
-    pub(super) fn regtype(&self, text: &str) -> DfResult<Expr> {
-        let ty: SqlType = text.parse().map_err(|_| {
-            to_datafusion(SqlError::new(SqlState::UNDEFINED_OBJECT, format!("type \"{text}\" does not exist")))
-        })?;
-        Ok(self.oid_literal(ty.oid(), &SqlType::Regtype))
+    /// `'name'::regclass` and its kin: the oid of the object of a name, looked up now.
+    pub(super) fn named_oid(&self, text: &str, ty: &SqlType) -> DfResult<Expr> {
+        let oid = crate::pg_catalog::named_oid(ty, text, &self.catalog, self.database, &self.search_path);
+        Ok(self.oid_literal(oid.map_err(to_datafusion)?, ty))
     }
 
     fn oid_literal(&self, oid: u32, ty: &SqlType) -> Expr {

@@ -12,6 +12,7 @@ pub(crate) mod names;
 pub(crate) mod normalize;
 mod number;
 pub(crate) mod planner;
+mod qualified;
 mod resolve;
 mod series;
 mod set_operations;

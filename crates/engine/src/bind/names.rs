@@ -71,7 +71,8 @@ pub(crate) fn expression_name(expr: &Expr) -> String {
 pub(crate) fn fold(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
+        // As in a UTF-8 database of PostgreSQL: other letters stay as they are.
+        None => ident.value.to_ascii_lowercase(),
     }
 }
 

@@ -294,7 +294,9 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
             Expr::Cast { kind, expr: Box::new(expr), data_type, array, format }
         }
         Expr::Value(ValueWithSpan { value: Value::NationalStringLiteral(text), span }) => {
-            Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span })
+            let literal = Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span });
+            let name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("bpchar"))]);
+            cast(literal, DataType::Custom(name, Vec::new()))
         }
         Expr::Value(ValueWithSpan { value: Value::Number(text, long), span }) => match super::number::literal(&text)? {
             Some(expr) => expr,

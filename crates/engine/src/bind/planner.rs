@@ -4,6 +4,7 @@
 //! (planning itself is not asynchronous), and a view stands for its query, planned with its own names.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
@@ -20,7 +21,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::future::BoxFuture;
-use sqlparser::ast::{Query, Statement};
+use sqlparser::ast::{Query, Spanned, Statement, TableFactor, Visit, Visitor};
 use wharf_catalog::{Relation, SqlType};
 use wharf_values::{SqlError, SqlState, mapping};
 
@@ -29,6 +30,7 @@ use super::normalize::normalize;
 use super::subqueries::ARRAY_OF_ROWS;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
 use crate::operators::{UNTYPED, UnresolvedOperator};
+use crate::pg_catalog::SystemContext;
 use crate::table_reader::TableReader;
 
 /// How deep views may refer to views.
@@ -52,6 +54,7 @@ pub(crate) async fn plan_query(
     context: &BindContext,
     reader: &TableReader,
 ) -> Result<PlannedQuery, SqlError> {
+    super::qualified::check(query, context)?;
     let mut statement = Statement::Query(Box::new(query.clone()));
     normalize(&mut statement)?;
     plan_statement(statement, parameters, context, reader, 0).await
@@ -69,6 +72,7 @@ fn plan_statement<'a>(
             return Err(SqlError::new(SqlState::STATEMENT_TOO_COMPLEX, "views refer to views too deeply")
                 .with_hint(format!("At most {MAX_VIEW_DEPTH} levels are allowed.")));
         }
+        check_table_functions(&statement, context)?;
         let wrapped = DfStatement::Statement(Box::new(statement.clone()));
         let (references, _ctes) = resolve_table_references(&wrapped, true).map_err(from_datafusion)?;
         let mut tables = HashMap::new();
@@ -86,6 +90,8 @@ fn plan_statement<'a>(
         }
         let provider = Provider { session: &context.session, tables };
         let options = ParserOptions::from(&context.session.config_options().sql_parser);
+        // Places are those of the client's text; within a view they would be of the view's.
+        let options = options.with_collect_spans(depth == 0);
         let fields = parameter_fields(parameters);
         let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields);
         let plan = SqlToRel::new_with_options(&provider, options)
@@ -93,6 +99,36 @@ fn plan_statement<'a>(
             .map_err(from_datafusion)?;
         Ok(PlannedQuery { plan, reads })
     })
+}
+
+/// A call in FROM is of a function that is there.
+fn check_table_functions(statement: &Statement, context: &BindContext) -> Result<(), SqlError> {
+    struct Calls<'a>(&'a BindContext);
+    impl Visitor for Calls<'_> {
+        type Break = Box<SqlError>;
+        fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+            if let TableFactor::Table { name, args: Some(_), .. } = factor {
+                let function = super::names::last_part(name);
+                if !self.0.session.table_functions().contains_key(&function) {
+                    let message = format!("function {function} does not exist");
+                    let place = usize::try_from(name.span().start.column).ok().filter(|place| *place > 0);
+                    return ControlFlow::Break(Box::new(
+                        SqlError::new(SqlState::UNDEFINED_FUNCTION, message)
+                            .with_hint(
+                                "No function matches the given name and argument types. \
+                                 You might need to add explicit type casts.",
+                            )
+                            .or_position(place),
+                    ));
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    match statement.visit(&mut Calls(context)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(*error),
+    }
 }
 
 /// The declared parameters as DataFusion's planner wants them.
@@ -168,7 +204,8 @@ async fn open(
 }
 
 fn system(schema: &str, name: &str, context: &BindContext) -> Option<Opened> {
-    let provider = crate::pg_catalog::table(schema, name, &context.catalog, context.database)?;
+    let session = context.session.config_options().extensions.get::<SystemContext>();
+    let provider = crate::pg_catalog::table(schema, name, &context.catalog, context.database, session)?;
     Some((None, provider_as_source(provider)))
 }
 

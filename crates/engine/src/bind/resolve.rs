@@ -158,6 +158,12 @@ impl Resolver<'_> {
                 if *to == SqlType::Numeric(None) && from.data_type().is_decimal() {
                     return Ok(expr);
                 }
+                if from_type.is_named_oid() && from.data_type() == &DataType::UInt32 && to.is_string() {
+                    return self.convert(crate::pg_catalog::name_of(expr, &from_type), to, mode);
+                }
+                if to.is_named_oid() && from_type.is_string() {
+                    return Ok(crate::pg_catalog::oid_of(expr, to));
+                }
                 let target = result_field(&from, to);
                 let same_kind = limited
                     || matches!((&from_type, to), (SqlType::Json, SqlType::Jsonb))
@@ -183,8 +189,7 @@ impl Resolver<'_> {
         let value = match to {
             SqlType::Text | SqlType::Unknown => ScalarValue::Utf8View(Some(text.to_owned())),
             SqlType::Numeric(None) => numeric_literal(text)?,
-            SqlType::Regclass => return self.context.regclass(text),
-            SqlType::Regtype => return self.context.regtype(text),
+            to if to.is_named_oid() => return self.context.named_oid(text, to),
             SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name => {
                 let text = Expr::Literal(ScalarValue::Utf8View(Some(text.to_owned())), None);
                 return Ok(CastFunction::call(text, to.clone(), mode));
@@ -318,7 +323,9 @@ impl Resolver<'_> {
             return self.bits(symbol, left, right);
         }
         let (l, r) = (self.known(&left)?, self.known(&right)?);
-        let Some(arithmetic) = Arithmetic::of(symbol) else { return self.power(left, right) };
+        let Some(arithmetic) = Arithmetic::of(symbol) else {
+            return if symbol == "^" { self.power(left, right) } else { Err(no_operator(symbol, &l, &r)) };
+        };
         match (&l, &r) {
             (Known::Unknown, Known::Unknown) => Err(to_datafusion(
                 SqlError::new(
@@ -787,7 +794,7 @@ fn comparison_type(a: &SqlType, b: &SqlType) -> Option<SqlType> {
     if let Some(number) = number_type(a, b) {
         return Some(number);
     }
-    let oid = |ty: &T| matches!(ty, T::Oid | T::Regclass | T::Regtype);
+    let oid = |ty: &T| *ty == T::Oid || ty.is_named_oid();
     let whole = |ty: &T| matches!(ty, T::SmallInt | T::Integer | T::BigInt);
     match (a, b) {
         (a, b) if a.is_string() && b.is_string() => Some(T::Text),
@@ -887,7 +894,7 @@ fn temporal_function(op: Arithmetic, l: &SqlType, r: &SqlType) -> Option<(&'stat
 fn castable(from: &SqlType, to: &SqlType) -> bool {
     use SqlType as T;
     let text = |ty: &T| ty.is_string() || matches!(ty, T::QChar | T::Unknown);
-    let number = |ty: &T| ty.is_number() || matches!(ty, T::Oid | T::Regclass | T::Regtype);
+    let number = |ty: &T| ty.is_number() || *ty == T::Oid || ty.is_named_oid();
     match (from, to) {
         (from, to) if text(from) || text(to) || from == to => true,
         (from, to) if number(from) && number(to) => true,

@@ -107,21 +107,23 @@ fn custom(name: &str, modifiers: &[String]) -> Result<SqlType, SqlError> {
     Ok(match name {
         "bpchar" => match modifiers.first().and_then(|m| m.parse().ok()) {
             Some(length) => SqlType::Char(length),
-            None => SqlType::Text,
+            None => SqlType::Char(0),
         },
         "oid" => SqlType::Oid,
         "name" => SqlType::Name,
         "regclass" => SqlType::Regclass,
         "regtype" => SqlType::Regtype,
+        "regnamespace" => SqlType::Regnamespace,
+        "regrole" => SqlType::Regrole,
         "char" => SqlType::QChar,
         "timestamptz" => SqlType::TimestampTz,
         "json" => SqlType::Json,
         "jsonb" => SqlType::Jsonb,
         "uuid" => SqlType::Uuid,
         "money" | "hstore" | "xml" | "inet" | "cidr" | "macaddr" | "point" | "line" | "box" | "polygon" | "circle"
-        | "timetz" | "tsvector" | "tsquery" | "regproc" | "regprocedure" | "regoper" | "regrole" | "regnamespace"
-        | "serial" | "bigserial" | "smallserial" | "xid" | "pg_lsn" | "int4range" | "int8range" | "numrange"
-        | "tsrange" | "tstzrange" | "daterange" => {
+        | "timetz" | "tsvector" | "tsquery" | "regproc" | "regprocedure" | "regoper" | "serial" | "bigserial"
+        | "smallserial" | "xid" | "pg_lsn" | "int4range" | "int8range" | "numrange" | "tsrange" | "tstzrange"
+        | "daterange" => {
             return Err(lacks(name, "See docs/postgres-compatibility.md for the types Wharf has."));
         }
         // Types written with their schema, such as pg_catalog.text.

@@ -80,13 +80,21 @@ fn is_text(ty: &SqlType) -> bool {
 }
 
 fn is_number(ty: &SqlType) -> bool {
-    ty.is_number() || matches!(ty, SqlType::Oid | SqlType::Regclass | SqlType::Regtype)
+    ty.is_number()
+        || matches!(ty, SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole)
 }
 
 fn is_integer(ty: &SqlType) -> bool {
     matches!(
         ty,
-        SqlType::SmallInt | SqlType::Integer | SqlType::BigInt | SqlType::Oid | SqlType::Regclass | SqlType::Regtype
+        SqlType::SmallInt
+            | SqlType::Integer
+            | SqlType::BigInt
+            | SqlType::Oid
+            | SqlType::Regclass
+            | SqlType::Regtype
+            | SqlType::Regnamespace
+            | SqlType::Regrole
     )
 }
 
@@ -144,6 +152,8 @@ fn to_text(
     };
     match to {
         SqlType::Varchar(Some(length)) => hold_to_length(&texts, *length as usize, to, mode, false),
+        // `bpchar` has no length to hold to.
+        SqlType::Char(0) => Ok(texts),
         SqlType::Char(length) => hold_to_length(&texts, *length as usize, to, mode, true),
         SqlType::Name => hold_to_length(&texts, 63, to, CastMode::Explicit, false),
         _ => Ok(texts),

@@ -43,7 +43,9 @@ pub(super) fn to_integer(array: &ArrayRef, to: &SqlType) -> Result<ArrayRef, Sql
     Ok(match to {
         SqlType::SmallInt => narrow::<Int16Type>(&wide, to)?,
         SqlType::Integer => narrow::<Int32Type>(&wide, to)?,
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype => narrow::<arrow::datatypes::UInt32Type>(&wide, to)?,
+        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole => {
+            narrow::<arrow::datatypes::UInt32Type>(&wide, to)?
+        }
         _ => Arc::new(wide),
     })
 }

@@ -1,48 +1,165 @@
-//! ALTER TABLE and ALTER SCHEMA: renaming.
+//! ALTER TABLE, ALTER VIEW and ALTER SCHEMA: renaming, and owners.
 
 use sqlparser::ast::{self, AlterSchemaOperation, AlterTableOperation, RenameTableNameKind};
-use wharf_catalog::{Command, RelationKind};
-use wharf_values::SqlError;
+use wharf_catalog::{CatalogError, Command, Relation, RelationKind, RelationName, TableChange};
+use wharf_lake::commit;
+use wharf_values::{SqlError, SqlState};
 
-use super::propose;
-use crate::bind::names::last_part;
+use super::rename::{self, Renamed};
+use super::{announce, propose};
+use crate::bind::names::{fold, last_part};
+use crate::error::{from_catalog, from_lake};
 use crate::names::{existing_relation_name, find_relation};
 use crate::session::Session;
+use crate::syntax::Clauses;
 
-pub(super) async fn table(session: &mut Session, alter: &ast::AlterTable) -> Result<(), SqlError> {
+pub(super) async fn table(session: &mut Session, alter: &ast::AlterTable, clauses: Clauses) -> Result<(), SqlError> {
     let catalog = session.catalog().await?;
     let context = session.bind_context(catalog);
-    let database = session.identity.database;
     let name = existing_relation_name(&alter.name, &context)?;
-    // PostgreSQL's ALTER TABLE renames views too.
-    let kind = match find_relation(&alter.name, &context) {
-        Ok(relation) => relation.kind(),
-        Err(_) => RelationKind::Table,
-    };
     let [operation] = alter.operations.as_slice() else {
         return Err(SqlError::unsupported("several changes in one ALTER TABLE are not supported"));
     };
-    let command = match operation {
+    let found = find_relation(&alter.name, &context).ok();
+    // ALTER TABLE does views too; ALTER VIEW does nothing but views.
+    let kind = match (&found, clauses.alter_view) {
+        (_, true) => RelationKind::View,
+        (Some(relation), false) => relation.kind(),
+        (None, false) => RelationKind::Table,
+    };
+    match operation {
         AlterTableOperation::RenameTable {
             table_name: RenameTableNameKind::To(new) | RenameTableNameKind::As(new),
-        } => Command::RenameRelation { database, kind, name, new_name: last_part(new), if_exists: alter.if_exists },
-        AlterTableOperation::OwnerTo { .. } => return Ok(()),
-        other => {
-            return Err(SqlError::unsupported(format!("ALTER TABLE .. {other} is not supported yet"))
-                .with_hint("Make a new table with CREATE TABLE AS and rename it."));
+        } => {
+            let new_name = last_part(new);
+            let views = match &found {
+                Some(relation) => {
+                    let renamed = Renamed::Relation { old: name.clone(), new: new_name.clone() };
+                    rename::views(&context.catalog, [relation.oid()], &renamed)?
+                }
+                None => Vec::new(),
+            };
+            let command = Command::RenameRelation {
+                database: session.identity.database,
+                kind,
+                name,
+                new_name,
+                if_exists: alter.if_exists,
+                views,
+            };
+            propose(session, command).await.map(drop)
         }
+        // Of a table too, whichever of the two statements it is.
+        AlterTableOperation::RenameColumn { old_column_name, new_column_name } => {
+            column(session, name, fold(old_column_name), fold(new_column_name), alter.if_exists).await
+        }
+        AlterTableOperation::OwnerTo { new_owner } => owner(session, found.as_ref(), &name, new_owner).await,
+        other => {
+            let words: Vec<String> = other.to_string().split_whitespace().take(2).map(str::to_owned).collect();
+            Err(SqlError::unsupported(format!("ALTER TABLE .. {} is not supported yet", words.join(" ")))
+                .with_hint("Make a new table with CREATE TABLE AS and rename it."))
+        }
+    }
+}
+
+/// The owner it has already is accepted; Wharf's owners do not change yet.
+async fn owner(
+    session: &mut Session,
+    relation: Option<&Relation>,
+    name: &RelationName,
+    new_owner: &ast::Owner,
+) -> Result<(), SqlError> {
+    let Some(relation) = relation else {
+        let message = format!("relation \"{}\" does not exist", name.name);
+        return Err(SqlError::new(SqlState::UNDEFINED_TABLE, message));
     };
-    propose(session, command).await.map(drop)
+    let new = match new_owner {
+        ast::Owner::Ident(role) => super::role::oid(session, &fold(role)).await?,
+        _ => session.identity.role_oid,
+    };
+    if new == relation.owner() {
+        return Ok(());
+    }
+    Err(SqlError::unsupported("ALTER TABLE .. OWNER TO another role is not supported yet")
+        .with_hint("Every role may read and write every table."))
+}
+
+/// RENAME COLUMN: the schema in the Iceberg metadata and the catalog's row change in one step. Data files stay as they
+/// are: they are read by field id.
+async fn column(
+    session: &mut Session,
+    name: RelationName,
+    column: String,
+    new_column: String,
+    if_exists: bool,
+) -> Result<(), SqlError> {
+    let engine = std::sync::Arc::clone(&session.engine);
+    let database = session.identity.database;
+    for _ in 0..engine.options.commit_attempts.max(1) {
+        let catalog = engine.catalog().await?;
+        let relation = catalog
+            .namespace_by_name(database, &name.schema)
+            .and_then(|namespace| catalog.relation(namespace.oid, &name.name).cloned());
+        let mut command = Command::RenameColumn {
+            database,
+            name: name.clone(),
+            column: column.clone(),
+            new_column: new_column.clone(),
+            change: None,
+            if_exists,
+            views: Vec::new(),
+        };
+        if let (Some(relation), Command::RenameColumn { change, views, .. }) = (&relation, &mut command) {
+            let renamed = Renamed::Column { of: name.clone(), columns: relation.columns() };
+            *views = rename::views(&catalog, [relation.oid()], &renamed)?;
+            *change = changed_metadata(&engine, relation, &column, &new_column).await?;
+        }
+        match engine.try_propose(command).await? {
+            Ok(answer) => {
+                announce(session, &answer);
+                return Ok(());
+            }
+            Err(CatalogError::CommitConflict { .. }) => {}
+            Err(other) => return Err(from_catalog(&other)),
+        }
+    }
+    Err(SqlError::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update")
+        .with_detail("Other transactions kept changing the same table."))
+}
+
+/// A table's metadata with the column's new name; none where the catalog will refuse the rename, or for a view.
+async fn changed_metadata(
+    engine: &crate::engine::Engine,
+    relation: &Relation,
+    column: &str,
+    new_column: &str,
+) -> Result<Option<TableChange>, SqlError> {
+    let Relation::Table(table) = relation else { return Ok(None) };
+    let mut columns = table.columns.clone();
+    if columns.iter().any(|known| known.name == new_column) {
+        return Ok(None);
+    }
+    let Some(renamed) = columns.iter_mut().find(|known| known.name == column) else { return Ok(None) };
+    new_column.clone_into(&mut renamed.name);
+    let base = engine.warehouse.load(&table.metadata_location).await.map_err(|error| from_lake(&error))?;
+    let new = commit::set_columns(&engine.warehouse, &base, &columns).await.map_err(|error| from_lake(&error))?;
+    Ok(Some(TableChange { id: table.id, expected: table.metadata_location.clone(), new }))
 }
 
 pub(super) async fn schema(session: &mut Session, alter: &ast::AlterSchema) -> Result<(), SqlError> {
     let [AlterSchemaOperation::Rename { name: new }] = alter.operations.as_slice() else {
         return Err(SqlError::unsupported("this form of ALTER SCHEMA is not supported"));
     };
-    let command = Command::RenameSchema {
-        database: session.identity.database,
-        name: last_part(&alter.name),
-        new_name: last_part(new),
+    let (name, new_name) = (last_part(&alter.name), last_part(new));
+    let catalog = session.catalog().await?;
+    let views = match catalog.namespace_by_name(session.identity.database, &name) {
+        Some(namespace) => {
+            let oids: Vec<u32> = catalog.relations_in(namespace.oid).map(Relation::oid).collect();
+            let renamed = Renamed::Schema { old: name.clone(), new: new_name.clone() };
+            rename::views(&catalog, oids, &renamed)?
+        }
+        None => Vec::new(),
     };
+    let command = Command::RenameSchema { database: session.identity.database, name, new_name, views };
     propose(session, command).await.map(drop)
 }

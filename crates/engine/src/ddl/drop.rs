@@ -1,7 +1,7 @@
 //! DROP of tables, views, schemas and roles.
 
 use sqlparser::ast::{ObjectType, Statement as Ast};
-use wharf_catalog::{Command, RelationKind};
+use wharf_catalog::{Command, RelationKind, RelationName};
 use wharf_values::{SqlError, SqlState};
 
 use super::{propose, unsupported_clause};
@@ -23,6 +23,12 @@ pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), Sq
             let kind = if *object_type == ObjectType::Table { RelationKind::Table } else { RelationKind::View };
             let names =
                 names.iter().map(|name| existing_relation_name(name, &context)).collect::<Result<Vec<_>, _>>()?;
+            for RelationName { schema, name } in &names {
+                if crate::pg_catalog::is_system_relation(schema, name) {
+                    let message = format!("permission denied: \"{name}\" is a system catalog");
+                    return Err(SqlError::new(SqlState::INSUFFICIENT_PRIVILEGE, message));
+                }
+            }
             Command::DropRelations { database, kind, names, if_exists, cascade, search_path }
         }
         ObjectType::Schema => Command::DropSchemas {

@@ -6,6 +6,7 @@
 mod alter;
 mod comment;
 mod drop;
+mod rename;
 mod role;
 mod schema;
 mod table;
@@ -16,11 +17,12 @@ use wharf_catalog::{Answer, Command};
 use wharf_values::{SqlError, SqlState};
 
 use crate::session::{Outcome, Session};
+use crate::statement::Statement;
 
 /// The command tag of a statement of this chapter; none when it is of another.
-pub(crate) fn tag(statement: &Ast) -> Option<&'static str> {
+pub(crate) fn tag(statement: &Statement) -> Option<&'static str> {
     use sqlparser::ast::ObjectType;
-    Some(match statement {
+    Some(match &*statement.ast {
         Ast::CreateSchema { .. } => "CREATE SCHEMA",
         Ast::CreateTable(create) if create.query.is_some() => "CREATE TABLE AS",
         Ast::CreateTable(_) => "CREATE TABLE",
@@ -33,6 +35,7 @@ pub(crate) fn tag(statement: &Ast) -> Option<&'static str> {
             ObjectType::Index => "DROP INDEX",
             _ => return None,
         },
+        Ast::AlterTable(_) if statement.clauses.alter_view => "ALTER VIEW",
         Ast::AlterTable(_) => "ALTER TABLE",
         Ast::AlterSchema(_) => "ALTER SCHEMA",
         Ast::AlterRole { .. } => "ALTER ROLE",
@@ -49,23 +52,24 @@ pub(crate) fn tag(statement: &Ast) -> Option<&'static str> {
 ///
 /// # Errors
 /// What the catalog answers, in PostgreSQL's words.
-pub(crate) async fn run(session: &mut Session, statement: &Ast) -> Result<Outcome, SqlError> {
+pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<Outcome, SqlError> {
     let complete = |tag: &str| Ok(Outcome::Complete(tag.to_owned()));
-    match statement {
-        Ast::CreateSchema { .. } => schema::create(session, statement).await?,
+    let ast = &*statement.ast;
+    match ast {
+        Ast::CreateSchema { .. } => schema::create(session, ast).await?,
         Ast::CreateTable(create) if create.query.is_some() => {
-            let rows = table::create_as(session, create).await?;
+            let rows = table::create_as(session, create, statement.clauses).await?;
             return Ok(Outcome::Complete(format!("SELECT {rows}")));
         }
         Ast::CreateTable(create) => table::create(session, create).await?,
         Ast::CreateView(create) => view::create(session, create).await?,
-        Ast::Drop { .. } => drop::run(session, statement).await?,
-        Ast::AlterTable(alter) => alter::table(session, alter).await?,
+        Ast::Drop { .. } => drop::run(session, ast).await?,
+        Ast::AlterTable(alter) => alter::table(session, alter, statement.clauses).await?,
         Ast::AlterSchema(alter) => alter::schema(session, alter).await?,
         Ast::AlterRole { .. } | Ast::CreateRole(_) | Ast::CreateUser(_) | Ast::AlterUser(_) => {
-            role::run(session, statement).await?;
+            role::run(session, ast).await?;
         }
-        Ast::Comment { .. } => comment::run(session, statement).await?,
+        Ast::Comment { .. } => comment::run(session, ast).await?,
         Ast::CreateIndex(_) => session.notice(
             "NOTICE",
             SqlError::new(SqlState::SUCCESSFUL_COMPLETION, "Wharf has no indexes; the statement changed nothing")
@@ -79,6 +83,12 @@ pub(crate) async fn run(session: &mut Session, statement: &Ast) -> Result<Outcom
 /// Proposes a command and passes its notices on.
 async fn propose(session: &mut Session, command: Command) -> Result<Answer, SqlError> {
     let answer = session.engine.propose(command).await?;
+    announce(session, &answer);
+    Ok(answer)
+}
+
+/// Passes an answer's notices on, and lets later statements of the same text see what was done.
+fn announce(session: &mut Session, answer: &Answer) {
     for notice in &answer.notices {
         let code = SqlState::parse(&notice.sqlstate).unwrap_or(SqlState::SUCCESSFUL_COMPLETION);
         let mut error = SqlError::new(code, notice.message.clone());
@@ -86,10 +96,8 @@ async fn propose(session: &mut Session, command: Command) -> Result<Answer, SqlE
         session.notice("NOTICE", error);
     }
     if let Some(transaction) = &mut session.transaction {
-        // Later statements of the same text see what was done.
         transaction.catalog = None;
     }
-    Ok(answer)
 }
 
 /// `0A000` for a clause that is not there.

@@ -1,5 +1,6 @@
 //! CREATE TABLE and CREATE TABLE AS.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::physical_plan::execute_stream;
@@ -16,9 +17,11 @@ use crate::bind::BindContext;
 use crate::bind::names::{display_name, fold};
 use crate::bind::types::sql_type_of_ast;
 use crate::dml::write::Target;
+use crate::dml::{constants, defaults};
 use crate::error::{from_datafusion, from_lake};
 use crate::names::new_relation_name;
 use crate::session::Session;
+use crate::syntax::{Clauses, NO_TYPE};
 
 /// CREATE TABLE.
 pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> Result<(), SqlError> {
@@ -30,6 +33,7 @@ pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> 
         Some(like) => columns_like(like, &context)?,
         None => create.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?,
     };
+    check_names(&columns)?;
     for constraint in &create.constraints {
         match constraint {
             TableConstraint::PrimaryKey(key) => {
@@ -156,13 +160,28 @@ fn column(definition: &ast::ColumnDef) -> Result<Column, SqlError> {
         match &option.option {
             ColumnOption::Null | ColumnOption::Unique(_) | ColumnOption::ForeignKey(_) => {}
             ColumnOption::NotNull | ColumnOption::PrimaryKey(_) => column.nullable = false,
-            ColumnOption::Default(expr) => column.default = Some(expr.to_string()),
+            ColumnOption::Default(expr) => {
+                let mut expr = expr.clone();
+                crate::syntax::make_printable(&mut expr);
+                column.default = Some(expr.to_string());
+            }
             ColumnOption::Collation(name)
                 if matches!(crate::bind::names::last_part(name).as_str(), "C" | "default") => {}
             other => return Err(unsupported_clause("CREATE TABLE", &other.to_string())),
         }
     }
     Ok(column)
+}
+
+fn check_names(columns: &[Column]) -> Result<(), SqlError> {
+    let mut names = HashSet::new();
+    match columns.iter().find(|column| !names.insert(column.name.as_str())) {
+        None => Ok(()),
+        Some(column) => Err(SqlError::new(
+            SqlState::DUPLICATE_COLUMN,
+            format!("column \"{}\" specified more than once", column.name),
+        )),
+    }
 }
 
 fn check_storable(column: &Column) -> Result<(), SqlError> {
@@ -172,11 +191,11 @@ fn check_storable(column: &Column) -> Result<(), SqlError> {
     })
 }
 
-/// A default that cannot be evaluated, or is not of the column's type, is refused now rather than at the first INSERT.
+/// A default that cannot be bound, or is not of the column's type, is refused now rather than at the first INSERT.
 async fn check_defaults(session: &Session, columns: &[Column], context: &BindContext) -> Result<(), SqlError> {
     for column in columns {
         if let Some(text) = &column.default {
-            crate::dml::constants::evaluate(session, text, std::slice::from_ref(&column.ty), context).await?;
+            defaults::bind(session, constants::parse(text)?, column, context).await?;
         }
     }
     Ok(())
@@ -210,8 +229,17 @@ async fn new_metadata(
 }
 
 /// CREATE TABLE AS: the rows are written before the table exists, and one command makes both visible.
-pub(super) async fn create_as(session: &mut Session, create: &ast::CreateTable) -> Result<u64, SqlError> {
+pub(super) async fn create_as(
+    session: &mut Session,
+    create: &ast::CreateTable,
+    clauses: Clauses,
+) -> Result<u64, SqlError> {
     refuse_clauses(create)?;
+    let typed = create.columns.iter().find(|column| column.data_type.to_string().trim_matches('"') != NO_TYPE);
+    if let Some(column) = typed {
+        let message = format!("syntax error at or near \"{}\"", column.data_type);
+        return Err(SqlError::new(SqlState::SYNTAX_ERROR, message));
+    }
     let Some(query) = &create.query else { return Err(SqlError::internal("CREATE TABLE AS without a query")) };
     let catalog = session.catalog().await?;
     let context = session.bind_context(Arc::clone(&catalog));
@@ -235,15 +263,10 @@ pub(super) async fn create_as(session: &mut Session, create: &ast::CreateTable) 
             comment: None,
             default: None,
         };
-        if columns.iter().any(|other: &Column| other.name == column.name) {
-            return Err(SqlError::new(
-                SqlState::DUPLICATE_COLUMN,
-                format!("column \"{}\" specified more than once", column.name),
-            ));
-        }
         check_storable(&column)?;
         columns.push(column);
     }
+    check_names(&columns)?;
     if create.columns.len() > columns.len() {
         return Err(SqlError::new(SqlState::SYNTAX_ERROR, "too many column names were specified"));
     }
@@ -271,6 +294,9 @@ pub(super) async fn create_as(session: &mut Session, create: &ast::CreateTable) 
     });
     let mut target = Target::open(session, &table).await?;
     let written: Result<(), SqlError> = async {
+        if clauses.no_data {
+            return Ok(());
+        }
         while let Some(batch) = stream.next().await {
             target.write(batch.map_err(from_datafusion)?.columns().to_vec()).await?;
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sqlparser::ast::{self, ObjectName, ObjectNamePart, VisitMut, VisitorMut};
 use wharf_catalog::{Column, Command, SqlType};
-use wharf_values::{SqlError, mapping};
+use wharf_values::{SqlError, SqlState, mapping};
 
 use super::{propose, unsupported_clause};
 use crate::bind::names::{display_name, fold};
@@ -29,6 +29,9 @@ pub(super) async fn create(session: &mut Session, create: &ast::CreateView) -> R
     qualify(&mut query, &context)?;
     let planned = planner::plan_query(&query, &[], &context, &session.reader()).await?;
     let plan = analyze(planned.plan, &context).map_err(from_datafusion)?;
+    if create.columns.len() > plan.schema().fields().len() {
+        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "CREATE VIEW specifies more column names than columns"));
+    }
     let mut columns = Vec::new();
     for (index, field) in plan.schema().fields().iter().enumerate() {
         let given = create.columns.get(index).map(|column| fold(&column.name));
@@ -50,12 +53,18 @@ pub(super) async fn create(session: &mut Session, create: &ast::CreateView) -> R
         database: session.identity.database,
         name,
         columns,
-        definition: query.to_string(),
+        definition: printed(query),
         depends_on: depends_on.into_iter().collect(),
         owner: session.identity.role_oid,
         or_replace: create.or_replace,
     };
     propose(session, command).await.map(drop)
+}
+
+/// The text of a query, which reads back as the same query.
+pub(super) fn printed(mut query: ast::Query) -> String {
+    crate::syntax::make_printable(&mut query);
+    query.to_string()
 }
 
 /// Writes the schema in front of every relation found along the search path, so that the view means the same later.

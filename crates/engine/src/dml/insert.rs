@@ -8,12 +8,12 @@ use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use sqlparser::ast;
 use wharf_catalog::{Relation, SqlType, Table};
-use wharf_values::{SqlError, SqlState, mapping};
+use wharf_values::{SqlError, SqlState};
 
 use super::write::{self, Target};
 use crate::bind::names::{fold, last_part};
 use crate::bind::normalize::is_constant_source;
-use crate::bind::{BindContext, assign_columns, types::cast_field};
+use crate::bind::{BindContext, assign_columns};
 use crate::error::from_datafusion;
 use crate::names::find_relation;
 use crate::session::{Session, task_context, with_values};
@@ -50,11 +50,15 @@ impl InsertPlan {
                 .with_hint("Insert into the table the view reads from."));
             }
         };
-        let targets = target_columns(insert, &table)?;
+        let mut targets = target_columns(insert, &table)?;
         let plan = match &insert.source {
             Some(source) => {
                 let source = with_defaults(source, &table, &targets)?;
                 let plan = session.plan_query(&source, parameters, context).await?;
+                if insert.columns.is_empty() {
+                    // Without a list the source's columns go to the table's first ones.
+                    targets.truncate(plan.schema().fields().len());
+                }
                 assign(plan, &table, &targets, is_constant_source(&source), context)?
             }
             None => LogicalPlanBuilder::empty(true).build().map_err(from_datafusion)?,
@@ -111,10 +115,13 @@ fn with_defaults(source: &ast::Query, table: &Table, targets: &[usize]) -> Resul
     let several = values.rows.len() > 1;
     let types = targets.iter().map(|target| written_type(&table.columns[*target])).collect::<Result<Vec<_>, _>>()?;
     for row in &mut values.rows {
+        if row.content.len() > targets.len() {
+            return Err(too_many_expressions());
+        }
         for ((cell, target), data_type) in row.content.iter_mut().zip(targets).zip(&types) {
             match (&*cell, data_type) {
                 (ast::Expr::Identifier(word), _) if word.quote_style.is_none() && fold(word) == "default" => {
-                    *cell = default_expression(&table.columns[*target]);
+                    *cell = default_expression(&table.columns[*target])?;
                 }
                 (ast::Expr::Value(value), Some(data_type))
                     if several && matches!(value.value, ast::Value::SingleQuotedString(_)) =>
@@ -139,27 +146,22 @@ pub(super) fn written_type(column: &wharf_catalog::Column) -> Result<Option<ast:
     if column.ty.is_string() {
         return Ok(None);
     }
-    let statement = crate::statement::parse(&format!("SELECT NULL::{}", column.ty))?.pop();
-    let Some(ast::Statement::Query(query)) = statement else { return Ok(None) };
-    let ast::SetExpr::Select(select) = *query.body else { return Ok(None) };
-    Ok(match select.projection.into_iter().next() {
-        Some(ast::SelectItem::UnnamedExpr(ast::Expr::Cast { data_type, .. })) => Some(data_type),
-        _ => None,
-    })
+    match super::constants::parse(&format!("NULL::{}", column.ty))? {
+        ast::Expr::Cast { data_type, .. } => Ok(Some(data_type)),
+        other => Err(SqlError::internal(format!("{other} is not a cast"))),
+    }
 }
 
 /// The expression a column takes when nothing is given for it.
-pub(super) fn default_expression(column: &wharf_catalog::Column) -> ast::Expr {
-    let parsed = column.default.as_ref().and_then(|text| {
-        let statement = crate::statement::parse(&format!("SELECT {text}")).ok()?.pop()?;
-        let ast::Statement::Query(query) = statement else { return None };
-        let ast::SetExpr::Select(select) = *query.body else { return None };
-        match select.projection.into_iter().next()? {
-            ast::SelectItem::UnnamedExpr(expr) => Some(expr),
-            _ => None,
-        }
-    });
-    parsed.unwrap_or_else(|| ast::Expr::Value(ast::Value::Null.with_empty_span()))
+pub(super) fn default_expression(column: &wharf_catalog::Column) -> Result<ast::Expr, SqlError> {
+    match &column.default {
+        Some(text) => super::constants::parse(text),
+        None => Ok(ast::Expr::Value(ast::Value::Null.with_empty_span())),
+    }
+}
+
+fn too_many_expressions() -> SqlError {
+    SqlError::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns")
 }
 
 /// The source's columns at the types of the columns they go to.
@@ -172,10 +174,9 @@ fn assign(
 ) -> Result<LogicalPlan, SqlError> {
     let given = plan.schema().fields().len();
     if given > targets.len() {
-        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns"));
+        return Err(too_many_expressions());
     }
     if given < targets.len() {
-        // Without a column list PostgreSQL fills the rest with defaults, which the caller cannot tell apart here.
         return Err(SqlError::new(SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions"));
     }
     let columns: Vec<_> = targets.iter().map(|target| &table.columns[*target]).collect();
@@ -195,18 +196,7 @@ async fn complete(
     for (index, column) in table.columns.iter().enumerate() {
         let expr = match provided.iter().position(|target| *target == index) {
             Some(source) => Expr::Column(given[source].clone()),
-            None => {
-                let value = match &column.default {
-                    Some(text) => {
-                        let types = std::slice::from_ref(&column.ty);
-                        let batch = super::constants::evaluate(session, text, types, context).await?;
-                        datafusion::common::ScalarValue::try_from_array(batch.column(0), 0)
-                    }
-                    None => datafusion::common::ScalarValue::try_from(&mapping::arrow_type(&column.ty)),
-                };
-                let metadata = cast_field(&column.ty).metadata().clone();
-                Expr::Literal(value.map_err(from_datafusion)?, Some(metadata.into()))
-            }
+            None => super::defaults::expression(session, column, context).await?,
         };
         exprs.push(expr.alias(&column.name));
     }

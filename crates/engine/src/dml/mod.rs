@@ -2,6 +2,7 @@
 
 mod append;
 pub(crate) mod constants;
+pub(crate) mod defaults;
 pub(crate) mod delete;
 pub(crate) mod insert;
 pub(crate) mod rewrite;

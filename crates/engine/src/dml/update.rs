@@ -92,7 +92,7 @@ fn typed(value: &ast::Expr, column: &Column) -> Result<ast::Expr, SqlError> {
     let untyped = match value {
         ast::Expr::Nested(inner) => return typed(inner, column),
         ast::Expr::Identifier(word) if word.quote_style.is_none() && fold(word) == "default" => {
-            return Ok(default_expression(column));
+            return default_expression(column);
         }
         ast::Expr::Value(value) => {
             matches!(value.value, ast::Value::SingleQuotedString(_) | ast::Value::Null | ast::Value::Placeholder(_))

@@ -27,7 +27,7 @@ mod math;
 mod output;
 mod overload;
 mod patterns;
-mod quoting;
+pub(crate) mod quoting;
 mod series;
 mod strings;
 mod udf;

@@ -220,7 +220,7 @@ pub(super) fn choose_leniently<'a>(name: &str, overloads: &'a [Overload], types:
 pub(super) fn canonical(ty: &SqlType) -> SqlType {
     match ty {
         SqlType::Varchar(_) | SqlType::Char(_) | SqlType::Name | SqlType::QChar => SqlType::Text,
-        SqlType::Regclass | SqlType::Regtype => SqlType::Oid,
+        SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole => SqlType::Oid,
         SqlType::Numeric(_) => SqlType::Numeric(None),
         SqlType::Array(_) => SqlType::Array(Box::new(canonical(ty.innermost()))),
         other => other.clone(),

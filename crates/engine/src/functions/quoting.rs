@@ -180,7 +180,7 @@ const QUOTED_KEYWORDS: &[&str] = &[
 ];
 
 /// Appends an identifier, quoted when it has to be.
-pub(super) fn push_identifier(name: &str, out: &mut String) {
+pub(crate) fn push_identifier(name: &str, out: &mut String) {
     let plain = name.bytes().enumerate().all(|(index, byte)| match byte {
         b'a'..=b'z' | b'_' => true,
         b'0'..=b'9' => index > 0,

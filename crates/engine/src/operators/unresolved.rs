@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
-use datafusion::common::DFSchema;
+use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{
@@ -124,6 +124,7 @@ impl ExprPlanner for OperatorPlanner {
 
     fn plan_binary_op(&self, expr: RawBinaryExpr, _schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let symbol = match &expr.op {
+            BinaryOperator::Custom(symbol) => symbol.as_str(),
             BinaryOperator::Plus => "+",
             BinaryOperator::Minus => "-",
             BinaryOperator::Multiply => "*",
@@ -151,5 +152,17 @@ impl ExprPlanner for OperatorPlanner {
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(UnresolvedOperator::call(symbol, vec![expr.left, expr.right])))
+    }
+
+    /// Columns have no fields: what stands before the dot was meant to be a table, which is not there.
+    fn plan_compound_identifier(
+        &self,
+        field: &Field,
+        _qualifier: Option<&TableReference>,
+        nested_names: &[String],
+    ) -> DfResult<PlannerResult<Vec<Expr>>> {
+        let table = TableReference::bare(field.name().as_str());
+        let column = nested_names.first().cloned().unwrap_or_default();
+        Ok(PlannerResult::Planned(Expr::Column(Column::new(Some(table), column))))
     }
 }

@@ -1,15 +1,27 @@
 //! What system functions know of the session, handed to them through DataFusion's configuration.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::common::{Result, config_err};
+use parking_lot::Mutex;
 use wharf_catalog::State;
 
+use super::PreparedInfo;
 use crate::search_path::SearchPath;
 use crate::session::Identity;
 use crate::settings::Settings;
+
+/// A setting that `set_config` gave a value.
+#[derive(Clone, Debug)]
+pub(crate) struct SettingChange {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    /// Until the transaction's end.
+    pub(crate) local: bool,
+}
 
 /// The session as system functions see it.
 #[derive(Clone)]
@@ -17,7 +29,12 @@ pub(crate) struct SystemContext {
     pub(crate) catalog: Arc<State>,
     pub(crate) identity: Identity,
     pub(crate) search_path: SearchPath,
-    pub(crate) settings: Arc<Settings>,
+    /// The settings as the statement began, with what it changed itself.
+    pub(crate) settings: Arc<Mutex<Settings>>,
+    /// What `set_config` asks for, for the session to do.
+    pub(crate) changes: Arc<Mutex<Vec<SettingChange>>>,
+    /// The session's prepared statements, by name.
+    pub(crate) statements: Arc<Mutex<BTreeMap<String, PreparedInfo>>>,
 }
 
 impl std::fmt::Debug for SystemContext {

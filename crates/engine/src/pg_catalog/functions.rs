@@ -17,9 +17,9 @@ use datafusion::logical_expr::{
 };
 use datafusion::scalar::ScalarValue;
 use wharf_catalog::{Relation, SqlType};
-use wharf_values::{SqlError, mapping};
+use wharf_values::{SqlError, SqlState, mapping};
 
-use super::SystemContext;
+use super::{SettingChange, SystemContext};
 use crate::error::to_datafusion;
 use crate::settings::SERVER_VERSION;
 
@@ -48,26 +48,27 @@ struct Definition {
     compute: Compute,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Kind {
     Text,
     Name,
     Bool,
     Integer,
     BigInt,
-    Regclass,
+    /// An oid that is shown by name.
+    Oid(SqlType),
     Names,
 }
 
 impl Kind {
-    fn sql_type(self) -> SqlType {
+    fn sql_type(&self) -> SqlType {
         match self {
             Kind::Text => SqlType::Text,
             Kind::Name => SqlType::Name,
             Kind::Bool => SqlType::Boolean,
             Kind::Integer => SqlType::Integer,
             Kind::BigInt => SqlType::BigInt,
-            Kind::Regclass => SqlType::Regclass,
+            Kind::Oid(ty) => ty.clone(),
             Kind::Names => SqlType::Array(Box::new(SqlType::Name)),
         }
     }
@@ -107,6 +108,7 @@ static DEFINITIONS: &[Definition] = &[
     define("pg_backend_pid", Kind::Integer, |row| Ok(Value::Int(i64::from(row.context.identity.process)))),
     define("pg_is_in_recovery", Kind::Bool, |_| Ok(Value::Bool(false))),
     define("current_setting", Kind::Text, current_setting),
+    define("set_config", Kind::Text, set_config),
     define("pg_get_userbyid", Kind::Name, |row| {
         let Some(oid) = number(row, 0) else { return Ok(Value::Null) };
         match row.context.catalog.role(oid) {
@@ -150,13 +152,22 @@ static DEFINITIONS: &[Definition] = &[
     define("pg_table_size", Kind::BigInt, |_| Ok(Value::Int(0))),
     define("pg_total_relation_size", Kind::BigInt, |_| Ok(Value::Int(0))),
     define("pg_database_size", Kind::BigInt, |_| Ok(Value::Int(0))),
-    define("to_regclass", Kind::Regclass, |row| {
-        let Some(name) = &row.texts[0] else { return Ok(Value::Null) };
-        let context = row.context;
-        let found = super::relation_oid(&context.catalog, context.identity.database, &context.search_path, name);
-        Ok(found.map_or(Value::Null, |oid| Value::Int(i64::from(oid))))
-    }),
+    define("to_regclass", Kind::Oid(SqlType::Regclass), |row| oid_or_null(row, &SqlType::Regclass)),
+    define("to_regtype", Kind::Oid(SqlType::Regtype), |row| oid_or_null(row, &SqlType::Regtype)),
+    define("to_regnamespace", Kind::Oid(SqlType::Regnamespace), |row| oid_or_null(row, &SqlType::Regnamespace)),
+    define("to_regrole", Kind::Oid(SqlType::Regrole), |row| oid_or_null(row, &SqlType::Regrole)),
 ];
+
+/// The oid of the object of a name; NULL when there is none. A number is no name here.
+fn oid_or_null(row: &Row<'_>, ty: &SqlType) -> Result<Value, SqlError> {
+    let Some(name) = row.texts.first().and_then(Option::as_deref) else { return Ok(Value::Null) };
+    if name.parse::<u32>().is_ok() {
+        return Ok(Value::Null);
+    }
+    let context = row.context;
+    let found = super::named_oid(ty, name, &context.catalog, context.identity.database, &context.search_path);
+    Ok(found.map_or(Value::Null, |oid| Value::Int(i64::from(oid))))
+}
 
 fn number(row: &Row<'_>, index: usize) -> Option<u32> {
     row.numbers.get(index).copied().flatten().and_then(|value| u32::try_from(value).ok())
@@ -186,11 +197,25 @@ fn current_schemas(row: &Row<'_>) -> Result<Value, SqlError> {
 
 fn current_setting(row: &Row<'_>) -> Result<Value, SqlError> {
     let Some(name) = &row.texts[0] else { return Ok(Value::Null) };
-    match row.context.settings.get(name) {
+    match row.context.settings.lock().get(name) {
         Ok(value) => text(value),
         Err(_) if matches!(row.texts.get(1).and_then(Option::as_deref), Some("true" | "t")) => Ok(Value::Null),
         Err(error) => Err(error),
     }
+}
+
+/// Takes effect for the rest of this statement at once, and for the session when it looks next.
+fn set_config(row: &Row<'_>) -> Result<Value, SqlError> {
+    let Some(name) = row.texts.first().and_then(Option::as_deref) else {
+        return Err(SqlError::new(SqlState::NULL_VALUE_NOT_ALLOWED, "SET requires parameter name"));
+    };
+    let local = matches!(row.texts.get(2).and_then(Option::as_deref), Some("true" | "t"));
+    let value = row.texts.get(1).and_then(Option::clone).unwrap_or_default();
+    let mut settings = row.context.settings.lock();
+    settings.set(name, &value)?;
+    let shown = settings.get(name)?;
+    row.context.changes.lock().push(SettingChange { name: name.to_owned(), value, local });
+    text(shown)
 }
 
 fn table_is_visible(row: &Row<'_>) -> Result<Value, SqlError> {
@@ -227,9 +252,14 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions: Vec<Arc<ScalarUDF>> = (0..DEFINITIONS.len())
         .map(|index| {
             let nullary = TypeSignature::Nullary;
+            // What one of them changes the other sees, in the order they are written.
+            let volatility = match DEFINITIONS[index].name {
+                "current_setting" | "set_config" => Volatility::Volatile,
+                _ => Volatility::Stable,
+            };
             Arc::new(ScalarUDF::new_from_impl(SystemFunction {
                 index,
-                signature: Signature::one_of(vec![nullary, TypeSignature::VariadicAny], Volatility::Stable),
+                signature: Signature::one_of(vec![nullary, TypeSignature::VariadicAny], volatility),
             }))
         })
         .collect();
@@ -302,7 +332,7 @@ impl ScalarUDFImpl for SystemFunction {
             let row = Row { context, numbers: &row_numbers, texts: &row_texts };
             values.push((self.definition().compute)(&row).map_err(to_datafusion)?);
         }
-        let array = to_array(self.definition().returns, values);
+        let array = to_array(&self.definition().returns, values);
         Ok(if constant {
             ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
         } else {
@@ -311,7 +341,7 @@ impl ScalarUDFImpl for SystemFunction {
     }
 }
 
-fn to_array(kind: Kind, values: Vec<Value>) -> ArrayRef {
+fn to_array(kind: &Kind, values: Vec<Value>) -> ArrayRef {
     let int = |value: &Value| match value {
         Value::Int(value) => Some(*value),
         _ => None,
@@ -337,7 +367,7 @@ fn to_array(kind: Kind, values: Vec<Value>) -> ArrayRef {
         ),
         Kind::Integer => Arc::new(values.iter().map(|v| int(v).map(|v| v as i32)).collect::<Int32Array>()),
         Kind::BigInt => Arc::new(values.iter().map(int).collect::<Int64Array>()),
-        Kind::Regclass => Arc::new(values.iter().map(|v| int(v).map(|v| v as u32)).collect::<UInt32Array>()),
+        Kind::Oid(_) => Arc::new(values.iter().map(|v| int(v).map(|v| v as u32)).collect::<UInt32Array>()),
         Kind::Names => {
             let item = Arc::new(Field::new_list_field(DataType::Utf8View, true));
             let mut builder = ListBuilder::new(StringViewBuilder::new()).with_field(item);

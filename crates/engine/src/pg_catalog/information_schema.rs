@@ -12,32 +12,6 @@ pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
         "tables" => tables(source),
         "views" => views(source),
         "columns" => columns(source),
-        "table_constraints" => Rows::new(&[
-            ("constraint_catalog", SqlType::Name),
-            ("constraint_schema", SqlType::Name),
-            ("constraint_name", SqlType::Name),
-            ("table_catalog", SqlType::Name),
-            ("table_schema", SqlType::Name),
-            ("table_name", SqlType::Name),
-            ("constraint_type", SqlType::Text),
-        ]),
-        "key_column_usage" => Rows::new(&[
-            ("constraint_catalog", SqlType::Name),
-            ("constraint_schema", SqlType::Name),
-            ("constraint_name", SqlType::Name),
-            ("table_catalog", SqlType::Name),
-            ("table_schema", SqlType::Name),
-            ("table_name", SqlType::Name),
-            ("column_name", SqlType::Name),
-            ("ordinal_position", SqlType::Integer),
-        ]),
-        "referential_constraints" => Rows::new(&[
-            ("constraint_catalog", SqlType::Name),
-            ("constraint_schema", SqlType::Name),
-            ("constraint_name", SqlType::Name),
-            ("unique_constraint_schema", SqlType::Name),
-            ("unique_constraint_name", SqlType::Name),
-        ]),
         _ => return None,
     })
 }
@@ -85,6 +59,12 @@ fn views(source: &Source<'_>) -> Rows {
         ("table_schema", SqlType::Name),
         ("table_name", SqlType::Name),
         ("view_definition", SqlType::Text),
+        ("check_option", SqlType::Text),
+        ("is_updatable", SqlType::Text),
+        ("is_insertable_into", SqlType::Text),
+        ("is_trigger_updatable", SqlType::Text),
+        ("is_trigger_deletable", SqlType::Text),
+        ("is_trigger_insertable_into", SqlType::Text),
     ]);
     for (schema, relation) in source.relations() {
         if let Relation::View(view) = &relation {
@@ -93,6 +73,12 @@ fn views(source: &Source<'_>) -> Rows {
                 schema.into(),
                 view.name.as_str().into(),
                 view.definition.as_str().into(),
+                "NONE".into(),
+                "NO".into(),
+                "NO".into(),
+                "NO".into(),
+                "NO".into(),
+                "NO".into(),
             ]);
         }
     }
@@ -163,7 +149,7 @@ fn data_type(ty: &SqlType) -> String {
 
 fn character_length(ty: &SqlType) -> Cell {
     match ty {
-        SqlType::Char(length) | SqlType::Varchar(Some(length)) => Cell::Int(i64::from(*length)),
+        SqlType::Char(length @ 1..) | SqlType::Varchar(Some(length)) => Cell::Int(i64::from(*length)),
         _ => Cell::Null,
     }
 }

@@ -4,12 +4,14 @@
 //! names it; nothing is stored. Columns have PostgreSQL's names and types.
 
 mod context;
-mod empty;
 mod functions;
 mod information_schema;
+mod names;
 mod objects;
 mod relations;
 mod rows;
+mod session;
+mod system;
 mod tables;
 mod types;
 mod wharf;
@@ -18,46 +20,24 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use wharf_catalog::State;
-use wharf_values::{SqlError, SqlState};
 
-use crate::search_path::SearchPath;
-
-pub(crate) use context::SystemContext;
+pub(crate) use context::{SettingChange, SystemContext};
 pub(crate) use functions::functions;
+pub(crate) use names::{name_of, named_oid, oid_of};
+pub(crate) use session::PreparedInfo;
 
 /// The system table of a name; none when there is none.
-pub(crate) fn table(schema: &str, name: &str, state: &Arc<State>, database: u32) -> Option<Arc<dyn TableProvider>> {
-    tables::table(schema, name, state, database)
-}
-
-/// The oid of a relation by the text of a `regclass`.
-///
-/// # Errors
-/// `42P01`.
-pub(crate) fn relation_oid(
+pub(crate) fn table(
+    schema: &str,
+    name: &str,
     state: &State,
     database: u32,
-    search_path: &SearchPath,
-    text: &str,
-) -> Result<u32, SqlError> {
-    let unquote = |part: &str| match part.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => part.to_lowercase(),
-    };
-    let found = match text.split_once('.') {
-        Some((schema, name)) => {
-            let (schema, name) = (unquote(schema.trim()), unquote(name.trim()));
-            tables::system_oid(&schema, &name).or_else(|| {
-                let namespace = state.namespace_by_name(database, &schema)?;
-                Some(state.relation(namespace.oid, &name)?.oid())
-            })
-        }
-        None => {
-            let name = unquote(text.trim());
-            tables::system_oid("pg_catalog", &name)
-                .or_else(|| search_path.find(state, database, &name).map(|relation| relation.oid()))
-        }
-    };
-    found
-        .ok_or_else(|| SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", text.trim())))
+    session: Option<&SystemContext>,
+) -> Option<Arc<dyn TableProvider>> {
+    tables::table(schema, name, state, database, session)
+}
+
+/// Is this the name of a table or view of the system?
+pub(crate) fn is_system_relation(schema: &str, name: &str) -> bool {
+    system::by_name(schema, name).is_some() || (schema == "wharf" && name == "tables")
 }

@@ -3,6 +3,7 @@
 use wharf_catalog::{Relation, SqlType};
 
 use super::rows::{Cell, Rows};
+use super::system;
 use super::tables::Source;
 
 /// A table of this chapter.
@@ -91,6 +92,17 @@ fn classes(source: &Source<'_>) -> Rows {
             0u32.into(),
         ]);
     }
+    for relation in system::all() {
+        let schema = source.state.namespace_by_name(source.database, relation.schema).map_or(11, |schema| schema.oid);
+        let mut row = vec![relation.oid.into(), relation.name.into(), schema.into(), 0u32.into(), 0u32.into()];
+        row.extend([10u32.into(), 0u32.into(), 0u32.into(), 0u32.into(), 0i32.into(), Cell::Float(-1.0)]);
+        row.extend([0i32.into(), 0u32.into(), false.into(), false.into(), "p".into()]);
+        row.push(if relation.is_view { "v" } else { "r" }.into());
+        row.push(Cell::Int(relation.columns.len() as i64));
+        row.extend([0i32.into(), relation.is_view.into(), false.into(), false.into(), false.into()]);
+        row.extend([false.into(), true.into(), "n".into(), false.into(), 0u32.into()]);
+        rows.push(row);
+    }
     rows
 }
 
@@ -122,33 +134,53 @@ fn attributes(source: &Source<'_>) -> Rows {
     ]);
     for (_, relation) in source.relations() {
         for (index, column) in relation.columns().iter().enumerate() {
-            let collation = if column.ty.is_string() { 100u32 } else { 0 };
-            rows.push(vec![
-                relation.oid().into(),
-                column.name.as_str().into(),
-                column.ty.oid().into(),
-                (-1i32).into(),
-                Cell::Int(i64::from(column.ty.size())),
-                Cell::Int(index as i64 + 1),
-                i32::from(matches!(column.ty, SqlType::Array(_))).into(),
-                column.ty.typmod().into(),
-                (!column.nullable).into(),
-                column.default.is_some().into(),
-                false.into(),
-                "".into(),
-                "".into(),
-                false.into(),
-                true.into(),
-                0i32.into(),
-                collation.into(),
-                if column.ty.size() == -1 { "x" } else { "p" }.into(),
-                "".into(),
-                "i".into(),
-                (column.ty.size() > 0).into(),
-            ]);
+            rows.push(attribute(
+                relation.oid(),
+                index,
+                &column.name,
+                &column.ty,
+                column.nullable,
+                column.default.is_some(),
+            ));
+        }
+    }
+    for relation in system::all() {
+        for (index, (name, ty)) in relation.columns.iter().enumerate() {
+            rows.push(attribute(relation.oid, index, name, ty, true, false));
         }
     }
     rows
+}
+
+fn attribute(relation: u32, index: usize, name: &str, ty: &SqlType, nullable: bool, has_default: bool) -> Vec<Cell> {
+    let collation = match ty {
+        SqlType::Name | SqlType::QChar => 950u32,
+        ty if ty.is_string() => 100,
+        _ => 0,
+    };
+    vec![
+        relation.into(),
+        name.into(),
+        ty.oid().into(),
+        (-1i32).into(),
+        Cell::Int(i64::from(ty.size())),
+        Cell::Int(index as i64 + 1),
+        i32::from(matches!(ty, SqlType::Array(_))).into(),
+        ty.typmod().into(),
+        (!nullable).into(),
+        has_default.into(),
+        false.into(),
+        "".into(),
+        "".into(),
+        false.into(),
+        true.into(),
+        0i32.into(),
+        collation.into(),
+        if ty.size() == -1 { "x" } else { "p" }.into(),
+        "".into(),
+        "i".into(),
+        (ty.size() > 0).into(),
+    ]
 }
 
 fn defaults(source: &Source<'_>) -> Rows {

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, RecordBatch, StringViewArray, UInt32Array,
+    ArrayRef, BooleanArray, Float32Array, Int16Array, Int32Array, Int64Array, ListArray, RecordBatch, StringViewArray,
+    TimestampMicrosecondArray, UInt32Array,
 };
-use arrow::datatypes::{Field, Schema};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use wharf_catalog::SqlType;
 use wharf_values::mapping;
+
+use super::system::SystemRelation;
 
 /// One value of a system table.
 #[derive(Clone, Debug)]
@@ -19,6 +23,8 @@ pub(super) enum Cell {
     Bool(bool),
     Int(i64),
     Float(f32),
+    /// An array's items.
+    List(Vec<Cell>),
 }
 
 impl From<&str> for Cell {
@@ -68,6 +74,27 @@ impl Rows {
         Rows { columns: columns.to_vec(), cells: vec![Vec::new(); columns.len()] }
     }
 
+    /// The same rows with all the columns that PostgreSQL's table of the name has. What is not given is what is stored
+    /// where there is nothing: zero, false or an empty string in tables, NULL elsewhere.
+    pub(super) fn with_columns_of(mut self, relation: &SystemRelation) -> Self {
+        let rows = self.cells.first().map_or(0, Vec::len);
+        let mut cells = Vec::with_capacity(relation.columns.len());
+        for (name, ty) in &relation.columns {
+            let given = self.columns.iter().position(|(given, _)| given == name);
+            cells.push(match given {
+                Some(place) => std::mem::take(&mut self.cells[place]),
+                None if relation.is_view => vec![Cell::Null; rows],
+                None => vec![nothing(ty); rows],
+            });
+        }
+        Rows { columns: relation.columns.clone(), cells }
+    }
+
+    /// No rows, with the columns of PostgreSQL's table.
+    pub(super) fn empty(relation: &SystemRelation) -> Self {
+        Rows::new(&relation.columns)
+    }
+
     /// Adds a row; cells that are not given are NULL.
     pub(super) fn push(&mut self, row: Vec<Cell>) {
         debug_assert!(row.len() <= self.columns.len(), "a row has more cells than the table has columns");
@@ -88,6 +115,36 @@ impl Rows {
     }
 }
 
+fn nothing(ty: &SqlType) -> Cell {
+    match ty {
+        SqlType::Boolean => Cell::Bool(false),
+        SqlType::SmallInt | SqlType::Integer | SqlType::BigInt | SqlType::Oid => Cell::Int(0),
+        SqlType::Real => Cell::Float(0.0),
+        SqlType::QChar => Cell::Text(String::new()),
+        _ => Cell::Null,
+    }
+}
+
+/// Arrays: the items of all rows in one array, and where each row's begin.
+fn lists(item: &SqlType, ty: &SqlType, cells: &[Cell]) -> ArrayRef {
+    let items: Vec<Cell> = cells
+        .iter()
+        .flat_map(|cell| match cell {
+            Cell::List(items) => items.clone(),
+            _ => Vec::new(),
+        })
+        .collect();
+    let lengths = cells.iter().map(|cell| match cell {
+        Cell::List(items) => items.len(),
+        _ => 0,
+    });
+    let present = cells.iter().map(|cell| matches!(cell, Cell::List(_)));
+    let (DataType::List(field), nulls) = (mapping::arrow_type(ty), NullBuffer::from_iter(present)) else {
+        return arrow::array::new_null_array(&mapping::arrow_type(ty), cells.len());
+    };
+    Arc::new(ListArray::new(field, OffsetBuffer::from_lengths(lengths), array(item, &items), Some(nulls)))
+}
+
 fn array(ty: &SqlType, cells: &[Cell]) -> ArrayRef {
     let int = |cell: &Cell| match cell {
         Cell::Int(value) => Some(*value),
@@ -106,10 +163,14 @@ fn array(ty: &SqlType, cells: &[Cell]) -> ArrayRef {
         SqlType::SmallInt => Arc::new(cells.iter().map(|cell| int(cell).map(|v| v as i16)).collect::<Int16Array>()),
         SqlType::Integer => Arc::new(cells.iter().map(|cell| int(cell).map(|v| v as i32)).collect::<Int32Array>()),
         SqlType::BigInt => Arc::new(cells.iter().map(int).collect::<Int64Array>()),
-        SqlType::Oid | SqlType::Regclass | SqlType::Regtype => {
+        SqlType::Oid | SqlType::Regclass | SqlType::Regtype | SqlType::Regnamespace | SqlType::Regrole => {
             Arc::new(cells.iter().map(|cell| int(cell).map(|v| v as u32)).collect::<UInt32Array>())
         }
-        SqlType::Array(_) | SqlType::TimestampTz => arrow::array::new_null_array(&mapping::arrow_type(ty), cells.len()),
+        SqlType::Array(item) => lists(item, ty, cells),
+        SqlType::TimestampTz => {
+            let array = cells.iter().map(int).collect::<TimestampMicrosecondArray>();
+            Arc::new(array.with_timezone("+00:00"))
+        }
         SqlType::Real => Arc::new(
             cells
                 .iter()
@@ -119,6 +180,9 @@ fn array(ty: &SqlType, cells: &[Cell]) -> ArrayRef {
                 })
                 .collect::<Float32Array>(),
         ),
+        ty if mapping::arrow_type(ty) != DataType::Utf8View => {
+            arrow::array::new_null_array(&mapping::arrow_type(ty), cells.len())
+        }
         _ => Arc::new(
             cells
                 .iter()

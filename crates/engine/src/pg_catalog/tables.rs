@@ -5,33 +5,15 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use wharf_catalog::{Relation, State};
 
-use super::{empty, information_schema, objects, relations, types, wharf};
-
-/// Oids of the catalogs that clients name in `regclass` casts, as PostgreSQL has them.
-pub(super) const CATALOG_OIDS: &[(&str, u32)] = &[
-    ("pg_type", 1247),
-    ("pg_attribute", 1249),
-    ("pg_proc", 1255),
-    ("pg_class", 1259),
-    ("pg_authid", 1260),
-    ("pg_database", 1262),
-    ("pg_constraint", 2606),
-    ("pg_description", 2609),
-    ("pg_namespace", 2615),
-];
-
-/// The oid of a system table.
-pub(super) fn system_oid(schema: &str, name: &str) -> Option<u32> {
-    if schema != "pg_catalog" {
-        return None;
-    }
-    CATALOG_OIDS.iter().find(|(known, _)| *known == name).map(|(_, oid)| *oid)
-}
+use super::rows::Rows;
+use super::{SystemContext, information_schema, objects, relations, session, system, types, wharf};
 
 /// What a system table is made from.
 pub(super) struct Source<'a> {
     pub(super) state: &'a State,
     pub(super) database: u32,
+    /// What only the session knows.
+    pub(super) session: Option<&'a SystemContext>,
 }
 
 impl Source<'_> {
@@ -57,16 +39,29 @@ impl Source<'_> {
 }
 
 /// The system table of a name.
-pub(super) fn table(schema: &str, name: &str, state: &Arc<State>, database: u32) -> Option<Arc<dyn TableProvider>> {
-    let source = Source { state, database };
-    match schema {
+pub(super) fn table(
+    schema: &str,
+    name: &str,
+    state: &State,
+    database: u32,
+    session: Option<&SystemContext>,
+) -> Option<Arc<dyn TableProvider>> {
+    let source = Source { state, database, session };
+    let made = match schema {
         "pg_catalog" => relations::table(name, &source)
             .or_else(|| objects::table(name, &source))
-            .or_else(|| types::table(name))
-            .or_else(|| empty::table(name)),
+            .or_else(|| session::table(name, &source))
+            .or_else(|| types::table(name)),
         "information_schema" => information_schema::table(name, &source),
         "wharf" => wharf::table(name, &source),
-        _ => None,
+        _ => return None,
+    };
+    match (made, system::by_name(schema, name)) {
+        (Some(rows), Some(relation)) => rows.with_columns_of(relation),
+        // What Wharf does not have: clients ask for it, and find no rows.
+        (None, Some(relation)) => Rows::empty(relation),
+        (Some(rows), None) => rows,
+        (None, None) => return None,
     }
-    .and_then(super::rows::Rows::finish)
+    .finish()
 }

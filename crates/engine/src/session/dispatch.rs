@@ -16,6 +16,7 @@ use crate::bind::names::{fold, last_part};
 use crate::bind::types::sql_type_of_ast;
 use crate::settings::Settings;
 use crate::statement::Statement;
+use crate::syntax::locate;
 use crate::{copy_from, copy_to, ddl, dml, explain};
 
 impl Session {
@@ -39,6 +40,7 @@ impl Session {
         parameters: Vec<Option<ArrayRef>>,
     ) -> Result<Outcome, SqlError> {
         self.canceller.begin();
+        self.apply_setting_changes();
         self.check_not_failed(&prepared.statement)?;
         let prepared = self.refresh(prepared).await?;
         match &prepared.kind {
@@ -62,10 +64,11 @@ impl Session {
             }
             Kind::Utility => {
                 let statement = prepared.statement.clone();
-                if let Ast::Copy { to, .. } = &*statement.ast {
-                    return Box::pin(self.copy(&statement, *to)).await;
-                }
-                Box::pin(self.utility(&statement.ast, parameters, prepared.parameters())).await
+                let ran = match &*statement.ast {
+                    Ast::Copy { to, .. } => Box::pin(self.copy(&statement, *to)).await,
+                    _ => Box::pin(self.utility(&statement, parameters, prepared.parameters())).await,
+                };
+                ran.map_err(|error| locate(error, &statement.ast, &statement.text))
             }
         }
     }
@@ -146,10 +149,11 @@ impl Session {
 
     async fn utility(
         &mut self,
-        ast: &Ast,
+        statement: &Statement,
         parameters: Vec<Option<ArrayRef>>,
         types: &[SqlType],
     ) -> Result<Outcome, SqlError> {
+        let ast = &*statement.ast;
         let complete = |tag: &str| Ok(Outcome::Complete(tag.to_owned()));
         match ast {
             Ast::StartTransaction { modes, modifier: None, statements, begin, .. } if statements.is_empty() => {
@@ -171,7 +175,9 @@ impl Session {
                 complete("RESET")
             }
             Ast::Discard { object_type } => self.discard(object_type),
-            Ast::Prepare { name, data_types, statement } => self.prepare_named(name, data_types, statement).await,
+            Ast::Prepare { name, data_types, statement: inner } => {
+                self.prepare_named(name, data_types, inner, statement).await
+            }
             Ast::Execute { name, parameters: arguments, .. } => {
                 let name = name.as_ref().map(last_part).unwrap_or_default();
                 let prepared = self.named(&name)?;
@@ -198,11 +204,11 @@ impl Session {
             Ast::Vacuum(_) => complete("VACUUM"),
             Ast::Merge(_) => Err(later("MERGE")),
             other => {
-                if let Some(tag) = ddl::tag(other) {
+                if let Some(tag) = ddl::tag(statement) {
                     self.require_write(tag)?;
                     self.leave_implicit_for_ddl(tag).await?;
                     let limits = self.limits();
-                    return limits.within(ddl::run(self, other)).await;
+                    return limits.within(ddl::run(self, statement)).await;
                 }
                 Err(unsupported(other))
             }
@@ -228,6 +234,7 @@ impl Session {
             None => Transaction::new(true),
         };
         transaction.read_only = self.settings.is_on("default_transaction_read_only");
+        transaction.isolation = self.settings.get("default_transaction_isolation")?;
         apply_modes(&mut transaction, modes)?;
         self.settings_at_begin = Some(self.settings.clone());
         self.transaction = Some(transaction);
@@ -363,7 +370,7 @@ impl Session {
         Ok(Outcome::Complete("SET".to_owned()))
     }
 
-    fn remember_local(&mut self, name: &str, local: bool) -> Result<(), SqlError> {
+    pub(super) fn remember_local(&mut self, name: &str, local: bool) -> Result<(), SqlError> {
         if !local {
             return Ok(());
         }
@@ -399,6 +406,8 @@ impl Session {
                     "off".to_owned()
                 }
             }
+            ("transaction_isolation", Some(transaction)) if transaction.explicit => transaction.isolation.clone(),
+            ("transaction_isolation", _) => self.settings.get("default_transaction_isolation")?,
             _ => self.settings.get(name)?,
         };
         let columns = text_columns(&[&Settings::spelling(name)]);
@@ -434,7 +443,8 @@ impl Session {
         &mut self,
         name: &ast::Ident,
         data_types: &[ast::DataType],
-        statement: &Ast,
+        inner: &Ast,
+        whole: &Statement,
     ) -> Result<Outcome, SqlError> {
         let name = fold(name);
         if self.statement(&name).is_some() {
@@ -447,7 +457,15 @@ impl Session {
             .iter()
             .map(|data_type| Ok(sql_type_of_ast(data_type)?.oid()))
             .collect::<Result<Vec<u32>, SqlError>>()?;
-        let statement = Statement { ast: Arc::new(statement.clone()), copy_options: Arc::from([]), text: None };
+        let statement = Statement {
+            ast: Arc::new(inner.clone()),
+            clauses: Default::default(),
+            copy_options: Arc::from([]),
+            from_sql: true,
+            alone: false,
+            notices: Arc::new([]),
+            ..whole.clone()
+        };
         let prepared = Box::pin(self.prepare(&statement, &oids)).await?;
         self.store_statement(&name, Some(prepared));
         Ok(Outcome::Complete("PREPARE".to_owned()))
@@ -470,10 +488,9 @@ impl Session {
         if arguments.is_empty() {
             return Ok(Vec::new());
         }
-        let list = arguments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let catalog = self.catalog().await?;
         let context = self.bind_context(catalog);
-        let batch = dml::constants::evaluate(self, &list, types, &context).await?;
+        let batch = dml::constants::evaluate(self, arguments.to_vec(), types, &context).await?;
         Ok(batch
             .columns()
             .iter()
@@ -491,7 +508,7 @@ fn apply_modes(transaction: &mut Transaction, modes: &[ast::TransactionMode]) ->
                 return Err(SqlError::unsupported("isolation level serializable is not supported")
                     .with_hint("Use repeatable read: a transaction sees one instant of all tables."));
             }
-            ast::TransactionMode::IsolationLevel(_) => {}
+            ast::TransactionMode::IsolationLevel(level) => transaction.isolation = level.to_string().to_lowercase(),
         }
     }
     Ok(())

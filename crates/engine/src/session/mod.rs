@@ -11,18 +11,19 @@ mod result;
 mod stream;
 mod transaction;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionState;
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use wharf_catalog::{Role, State};
+use wharf_catalog::{Role, SqlType, State};
 use wharf_values::{SqlError, SqlState, TextFormat};
 
 use crate::bind::BindContext;
 use crate::engine::{Engine, now_us};
 use crate::functions::FunctionContext;
-use crate::pg_catalog::SystemContext;
+use crate::pg_catalog::{PreparedInfo, SettingChange, SystemContext};
 use crate::search_path::SearchPath;
 use crate::settings::Settings;
 use crate::statement::{self, Statement};
@@ -79,6 +80,10 @@ pub struct Session {
     last_reported_version: Option<u64>,
     pub(crate) transaction: Option<Transaction>,
     statements: HashMap<String, Option<Arc<Prepared>>>,
+    /// The same for `pg_prepared_statements`.
+    statement_list: Arc<Mutex<BTreeMap<String, PreparedInfo>>>,
+    /// What `set_config` asked for since the session looked last.
+    setting_changes: Arc<Mutex<Vec<SettingChange>>>,
     plans: PlanCache,
     /// DataFusion's session of what was bound last, for the execution that follows at once.
     bound: Option<Arc<SessionState>>,
@@ -122,6 +127,8 @@ impl Session {
             last_reported_version: None,
             transaction: None,
             statements: HashMap::new(),
+            statement_list: Arc::default(),
+            setting_changes: Arc::default(),
             plans,
             bound: None,
             notices: Vec::new(),
@@ -155,6 +162,15 @@ impl Session {
     /// Remembers a statement under a name; `None` is a text without a statement in it.
     pub fn store_statement(&mut self, name: &str, prepared: Option<Arc<Prepared>>) {
         if self.statements.len() < MAX_STATEMENTS || name.is_empty() {
+            if let Some(prepared) = prepared.as_ref().filter(|_| !name.is_empty()) {
+                let info = PreparedInfo {
+                    statement: prepared.statement.text.to_string(),
+                    prepared_us: now_us(),
+                    parameters: prepared.parameters().iter().map(SqlType::oid).collect(),
+                    from_sql: prepared.statement.from_sql,
+                };
+                self.statement_list.lock().insert(name.to_owned(), info);
+            }
             self.statements.insert(name.to_owned(), prepared);
         }
     }
@@ -167,11 +183,24 @@ impl Session {
     /// Forgets the statement of a name.
     pub fn forget_statement(&mut self, name: &str) {
         self.statements.remove(name);
+        self.statement_list.lock().remove(name);
     }
 
     /// Forgets all statements that have a name.
     pub(crate) fn forget_statements(&mut self) {
         self.statements.clear();
+        self.statement_list.lock().clear();
+    }
+
+    /// Does what `set_config` asked for.
+    pub(crate) fn apply_setting_changes(&mut self) {
+        let changes = std::mem::take(&mut *self.setting_changes.lock());
+        for change in changes {
+            // The function has checked name and value.
+            if !change.local || self.remember_local(&change.name, true).is_ok() {
+                let _ = self.settings.set(&change.name, &change.value);
+            }
+        }
     }
 
     /// How many statements have names.
@@ -190,6 +219,7 @@ impl Session {
 
     /// An error was reported: an open block has failed.
     pub fn fail(&mut self) {
+        self.setting_changes.lock().clear();
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
         }
@@ -219,6 +249,7 @@ impl Session {
 
     /// The settings clients are told about that have changed since the last call; all of them the first time.
     pub fn settings_to_report(&mut self) -> Vec<(&'static str, String)> {
+        self.apply_setting_changes();
         let mut changed = Vec::new();
         // Asked after every statement, and most change no setting.
         if self.last_reported_version.replace(self.settings.version) == Some(self.settings.version) {
@@ -304,7 +335,9 @@ impl Session {
             catalog: Arc::clone(catalog),
             identity: self.identity.clone(),
             search_path: self.search_path(),
-            settings: Arc::new(self.settings.clone()),
+            settings: Arc::new(Mutex::new(self.settings.clone())),
+            changes: Arc::clone(&self.setting_changes),
+            statements: Arc::clone(&self.statement_list),
         });
         // Functions get the options that are in force now, not those the engine was built with.
         state.mark_start_execution();

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use parking_lot::Mutex;
@@ -25,6 +26,7 @@ use crate::dml::insert::InsertPlan;
 use crate::dml::rewrite::RewritePlan;
 use crate::error::from_datafusion;
 use crate::statement::Statement;
+use crate::syntax::locate;
 
 /// A statement that is bound and planned.
 pub struct Prepared {
@@ -109,6 +111,13 @@ impl Session {
     /// All that binding refuses.
     pub async fn prepare(&mut self, statement: &Statement, oids: &[u32]) -> Result<Arc<Prepared>, SqlError> {
         self.check_not_failed(statement)?;
+        for notice in statement.notices.iter() {
+            self.notice("NOTICE", notice.clone());
+        }
+        self.bind(statement, oids).await.map_err(|error| locate(error, &statement.ast, &statement.text))
+    }
+
+    async fn bind(&mut self, statement: &Statement, oids: &[u32]) -> Result<Arc<Prepared>, SqlError> {
         let plannable = matches!(
             *statement.ast,
             ast::Statement::Query(_)
@@ -131,10 +140,9 @@ impl Session {
         let catalog = self.catalog().await?;
         let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
         let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
-        let cacheable = oids.is_empty() && !own_writes;
+        let cacheable = oids.is_empty() && !own_writes && statement.alone && !reads_session(statement);
         if cacheable
-            && let Some(text) = &statement.text
-            && let Some(found) = self.plans.get(text)
+            && let Some(found) = self.plans.get(&statement.text)
             && found.freshness == freshness
         {
             return Ok(Arc::clone(found));
@@ -144,6 +152,7 @@ impl Session {
         let (kind, columns) = match &*statement.ast {
             ast::Statement::Query(query) => {
                 let plan = Box::pin(self.plan_query(query, &declared, &context)).await?;
+                let plan = with_object_names(plan).map_err(from_datafusion)?;
                 let columns = columns_of(plan.schema());
                 (Kind::Query(QueryPlan::new(plan)), Some(columns))
             }
@@ -173,8 +182,8 @@ impl Session {
             kind,
             freshness,
         });
-        if cacheable && let Some(text) = &statement.text {
-            self.plans.put(Arc::clone(text), Arc::clone(&prepared));
+        if cacheable {
+            self.plans.put(Arc::clone(&statement.text), Arc::clone(&prepared));
         }
         Ok(prepared)
     }
@@ -198,14 +207,14 @@ impl Session {
         let catalog = self.catalog().await?;
         let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
         let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
-        if freshness == prepared.freshness && !own_writes {
+        if freshness == prepared.freshness && !own_writes && !reads_session(&prepared.statement) {
             return Ok(Arc::clone(prepared));
         }
         let oids: Vec<u32> = match prepared.oids.is_empty() && prepared.parameters.is_empty() {
             true => Vec::new(),
             false => prepared.parameters.iter().map(SqlType::oid).collect(),
         };
-        let fresh = Box::pin(self.prepare(&prepared.statement, &oids)).await?;
+        let fresh = Box::pin(self.bind(&prepared.statement, &oids)).await?;
         let types = |prepared: &Prepared| {
             prepared.columns.as_ref().map(|columns| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>())
         };
@@ -265,6 +274,32 @@ pub(crate) fn task_context(state: &SessionState) -> Arc<TaskContext> {
         HashMap::new(),
         Arc::clone(state.runtime_env()),
     ))
+}
+
+/// Does the statement read rows that change without the catalog or a setting changing?
+fn reads_session(statement: &Statement) -> bool {
+    statement.text.contains("pg_prepared_statements")
+}
+
+/// Values that are oids with names, such as `regclass`, leave as the names.
+fn with_object_names(plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
+    let named = |field: &Field| mapping::sql_type(field).is_named_oid() && *field.data_type() == DataType::UInt32;
+    if !plan.schema().fields().iter().any(|field| named(field)) {
+        return Ok(plan);
+    }
+    let exprs: Vec<Expr> = plan
+        .schema()
+        .iter()
+        .map(|(qualifier, field)| {
+            let column = Expr::from((qualifier, field));
+            if !named(field) {
+                return column;
+            }
+            let name = crate::pg_catalog::name_of(column, &mapping::sql_type(field));
+            name.alias_qualified(qualifier.cloned(), field.name())
+        })
+        .collect();
+    LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }
 
 /// A plan with its parameters' values in their places.

@@ -48,6 +48,8 @@ pub(crate) struct Transaction {
     /// An error happened: only its end is accepted.
     pub(crate) failed: bool,
     pub(crate) read_only: bool,
+    /// The level that was asked for; what is given is never less than repeatable read.
+    pub(crate) isolation: String,
     /// When it began, in microseconds since 1970: `now()`.
     pub(crate) start_us: i64,
     /// The catalog at its first statement.
@@ -62,6 +64,7 @@ impl Transaction {
             explicit,
             failed: false,
             read_only: false,
+            isolation: "read committed".to_owned(),
             start_us: now_us(),
             catalog: None,
             changes: HashMap::new(),

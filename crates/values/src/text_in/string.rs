@@ -45,9 +45,12 @@ pub(crate) fn varchar(text: &str, limit: u32, explicit: bool) -> Result<&str, Sq
     if explicit || rest.bytes().all(|byte| byte == b' ') { Ok(kept) } else { Err(too_long("character varying", limit)) }
 }
 
-/// A value of `character(n)`, stored without its trailing blanks.
+/// A value of `character(n)`, stored without its trailing blanks; one of `bpchar` (a limit of 0) is stored as it is.
 #[inline]
 pub(crate) fn char(text: &str, limit: u32, explicit: bool) -> Result<&str, SqlError> {
+    if limit == 0 {
+        return Ok(text);
+    }
     let trimmed = text.trim_end_matches(' ');
     if trimmed.len() <= limit as usize || character_count(trimmed.as_bytes()) <= limit as usize {
         return Ok(trimmed);

@@ -1,0 +1,133 @@
+//! The queries of views, when something they read gets another name.
+//!
+//! A view's query is kept as text with the schema before every relation. So that it means the same after a rename, the new
+//! name is written where the old one stood, and the old names become aliases: of the relation, and of its columns.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{
+    Expr, ObjectName, ObjectNamePart, Select, SelectItem, SelectItemQualifiedWildcardKind, Statement, TableAlias,
+    TableAliasColumnDef, TableFactor, VisitMut, VisitorMut,
+};
+use wharf_catalog::{Column, RelationName, State, ViewText};
+use wharf_values::SqlError;
+
+use crate::bind::names::fold;
+use crate::names::quoted;
+
+/// What gets another name.
+pub(super) enum Renamed<'a> {
+    Schema {
+        old: String,
+        new: String,
+    },
+    Relation {
+        old: RelationName,
+        new: String,
+    },
+    /// A column of a relation, whose columns have these names before.
+    Column {
+        of: RelationName,
+        columns: &'a [Column],
+    },
+}
+
+/// The new texts of the views that read one of the relations.
+///
+/// # Errors
+/// `XX000` when a view's text cannot be read.
+pub(super) fn views(
+    state: &State,
+    relations: impl IntoIterator<Item = u32>,
+    renamed: &Renamed<'_>,
+) -> Result<Vec<ViewText>, SqlError> {
+    let readers: BTreeSet<u32> = relations.into_iter().flat_map(|oid| state.dependents(oid)).collect();
+    let mut texts = Vec::new();
+    for view in readers.into_iter().filter_map(|oid| state.relation_by_oid(oid)?.as_view()) {
+        let Some(Statement::Query(mut query)) = crate::statement::parse(&view.definition)?.pop() else {
+            return Err(SqlError::internal(format!("view \"{}\" is not a query", view.name)));
+        };
+        let _ = VisitMut::visit(&mut query, &mut Writer { renamed });
+        let expected = view.definition.clone();
+        texts.push(ViewText { oid: view.oid, expected, definition: super::view::printed(*query) });
+    }
+    Ok(texts)
+}
+
+struct Writer<'a> {
+    renamed: &'a Renamed<'a>,
+}
+
+/// The last two parts of a name: schema and relation.
+fn schema_and_name(name: &ObjectName) -> Option<(String, String)> {
+    let mut parts = name.0.iter().rev().filter_map(|part| part.as_ident()).map(fold);
+    let relation = parts.next()?;
+    Some((parts.next()?, relation))
+}
+
+impl Writer<'_> {
+    fn concerns(&self, schema: &str, relation: &str) -> bool {
+        match self.renamed {
+            Renamed::Schema { old, .. } => old == schema,
+            Renamed::Relation { old: name, .. } | Renamed::Column { of: name, .. } => {
+                name.schema == schema && name.name == relation
+            }
+        }
+    }
+}
+
+impl VisitorMut for Writer<'_> {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let TableFactor::Table { name, alias, .. } = factor else { return ControlFlow::Continue(()) };
+        let Some((schema, relation)) = schema_and_name(name).filter(|(schema, name)| self.concerns(schema, name))
+        else {
+            return ControlFlow::Continue(());
+        };
+        let alias = alias.get_or_insert_with(|| TableAlias {
+            explicit: true,
+            name: quoted(&relation),
+            columns: Vec::new(),
+            at: None,
+        });
+        let (schema, relation) = match self.renamed {
+            Renamed::Schema { new, .. } => (new.clone(), relation),
+            Renamed::Relation { new, .. } => (schema, new.clone()),
+            Renamed::Column { columns, .. } => {
+                let missing = columns.iter().skip(alias.columns.len());
+                let missing = missing.map(|column| TableAliasColumnDef { name: quoted(&column.name), data_type: None });
+                alias.columns.extend(missing);
+                (schema, relation)
+            }
+        };
+        *name = ObjectName(vec![
+            ObjectNamePart::Identifier(quoted(&schema)),
+            ObjectNamePart::Identifier(quoted(&relation)),
+        ]);
+        ControlFlow::Continue(())
+    }
+
+    /// `schema.relation.column` is found through the alias from now on.
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::CompoundIdentifier(parts) = expr
+            && let [.., schema, relation, _] = parts.as_slice()
+            && self.concerns(&fold(schema), &fold(relation))
+        {
+            parts.drain(..parts.len() - 2);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        for item in &mut select.projection {
+            if let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item
+                && schema_and_name(name).is_some_and(|(schema, relation)| self.concerns(&schema, &relation))
+            {
+                name.0.drain(..name.0.len() - 1);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
