@@ -161,3 +161,40 @@ async fn concurrent_appends_are_all_kept() {
     let most = 1 + expected;
     assert!(heads <= most, "{heads} metadata files of at most {most}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_updates_are_all_counted() {
+    const CONNECTIONS: i32 = 6;
+    const ROUNDS: i32 = 10;
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let client = server.connect("").await.unwrap();
+    client.batch_execute("CREATE TABLE t (k integer, n integer); INSERT INTO t VALUES (1, 0), (2, 0)").await.unwrap();
+    let mut writers = Vec::new();
+    for writer in 0..CONNECTIONS {
+        let client = server.connect("").await.unwrap();
+        writers.push(tokio::spawn(async move {
+            let mut counted = 0;
+            for round in 0..ROUNDS {
+                let sql = match (writer + round) % 3 {
+                    0 => "UPDATE t SET n = n + 1 WHERE k = 1".to_owned(),
+                    1 => "BEGIN; UPDATE t SET n = n + 1 WHERE k = 1; COMMIT".to_owned(),
+                    _ => format!("INSERT INTO t VALUES ({}, 0)", 100 + writer * ROUNDS + round),
+                };
+                while let Err(error) = client.batch_execute(&sql).await {
+                    assert_eq!(error.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE), "{error}");
+                    client.batch_execute("ROLLBACK").await.unwrap();
+                }
+                counted += i32::from((writer + round) % 3 < 2);
+            }
+            counted
+        }));
+    }
+    let mut counted = 0;
+    for writer in writers {
+        counted += writer.await.unwrap();
+    }
+    let row = client.query_one("SELECT sum(n), count(*) FROM t", &[]).await.unwrap();
+    let inserted = CONNECTIONS * ROUNDS - counted;
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (counted.into(), (inserted + 2).into()));
+}
