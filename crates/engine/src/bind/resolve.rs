@@ -12,7 +12,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, Cast, InList, Like, Placeholder, ScalarFunction};
-use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use wharf_catalog::SqlType;
 use wharf_values::{ColumnBuilder, SqlError, SqlState, mapping};
 
@@ -651,22 +651,36 @@ impl Resolver<'_> {
             "least" => self.unify(args, "LEAST")?,
             "make_array" => self.unify(args, "ARRAY")?,
             "array_has" => return self.any_of_array(args),
-            "nullif" => {
-                let mut args = args;
-                match (args.pop(), args.pop(), args.is_empty()) {
-                    (Some(right), Some(left), true) => {
-                        let left = self.settle_literal(left)?;
-                        let (a, b) = self.comparable(left, right, "=")?;
-                        vec![a, b]
-                    }
-                    _ => {
-                        return Err(to_datafusion(SqlError::new(SqlState::SYNTAX_ERROR, "NULLIF takes two arguments")));
-                    }
-                }
-            }
+            "nullif" => return self.null_if(func, args),
             _ => args,
         };
         self.context.finish_call(self, func, args)
+    }
+
+    /// `NULLIF(a, b)`: the first at the type that the operator `=` takes it at, which is its own where the operator takes two
+    /// types.
+    fn null_if(&self, func: Arc<ScalarUDF>, mut args: Vec<Expr>) -> DfResult<Expr> {
+        let (Some(right), Some(left), true) = (args.pop(), args.pop(), args.is_empty()) else {
+            return Err(to_datafusion(SqlError::new(SqlState::SYNTAX_ERROR, "NULLIF takes two arguments")));
+        };
+        let left = self.settle_literal(left)?;
+        let (l, r) = (self.known(&left)?, self.known(&right)?);
+        let (a, b) = self.comparable(left.clone(), right, "=")?;
+        let result = match (l.sql_type(), r.sql_type()) {
+            (Some(l), Some(r)) if compares_two_types(l, r) => left,
+            _ => a.clone(),
+        };
+        if result == a && self.field(&a)?.data_type() == self.field(&b)?.data_type() {
+            return self.context.finish_call(self, func, vec![a, b]);
+        }
+        if result.is_volatile() {
+            return Err(to_datafusion(
+                SqlError::unsupported("NULLIF of a volatile function and a value of another type is not supported")
+                    .with_hint("Cast the second argument to the type of the first."),
+            ));
+        }
+        let null = Expr::Literal(ScalarValue::try_from(self.field(&result)?.data_type())?, None);
+        Ok(Expr::Case(Case::new(None, vec![(Box::new(a.eq(b)), Box::new(null))], Some(Box::new(result)))))
     }
 
     /// `x = ANY (array)`: NULL when nothing matches and a NULL is among the elements, where DataFusion says false.
@@ -810,6 +824,15 @@ fn comparison_type(a: &SqlType, b: &SqlType) -> Option<SqlType> {
     }
 }
 
+/// Has PostgreSQL a comparison of just these two types, so that neither is converted?
+fn compares_two_types(a: &SqlType, b: &SqlType) -> bool {
+    use SqlType as T;
+    let families: [&[T]; 3] =
+        [&[T::SmallInt, T::Integer, T::BigInt], &[T::Real, T::Double], &[T::Date, T::Timestamp, T::TimestampTz]];
+    // A real beside an exact number: there is an operator for real and double precision.
+    families.iter().any(|family| family.contains(a) && family.contains(b)) || (*a == T::Real && b.is_number())
+}
+
 /// `select_common_type` of PostgreSQL: the first type that all others convert to by themselves.
 pub(super) fn common_type(types: &[Known], clause: &str) -> DfResult<SqlType> {
     let mut common: Option<SqlType> = None;
@@ -820,6 +843,11 @@ pub(super) fn common_type(types: &[Known], clause: &str) -> DfResult<SqlType> {
             Some(so_far) => {
                 let merged = if so_far.is_string() && ty.is_string() {
                     Some(SqlType::Text)
+                } else if (so_far == SqlType::Real && ty.is_number() && *ty != SqlType::Double)
+                    || (*ty == SqlType::Real && so_far.is_number() && so_far != SqlType::Double)
+                {
+                    // Every exact number becomes a real by itself; only an operator between the two asks for more.
+                    Some(SqlType::Real)
                 } else {
                     comparison_type(&so_far, ty)
                 };
