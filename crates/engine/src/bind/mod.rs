@@ -8,6 +8,7 @@
 mod analyze;
 mod clauses;
 mod context;
+mod like_lists;
 pub(crate) mod names;
 pub(crate) mod normalize;
 mod number;
@@ -17,6 +18,8 @@ mod resolve;
 mod series;
 mod set_operations;
 pub(crate) mod subqueries;
+mod temporal;
+mod text_operators;
 pub(crate) mod types;
 
 pub(crate) use analyze::{analyze, assign_columns};

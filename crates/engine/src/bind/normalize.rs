@@ -9,12 +9,14 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Distinct, Expr, Function,
     FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TrimWhereField,
-    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TimezoneInfo,
+    TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use wharf_values::{SqlError, SqlState};
 
+use super::like_lists::{each_pattern, like_with_escape, several_patterns};
 use super::subqueries::ARRAY_OF_ROWS;
+use super::temporal::{cast_by_name, interval_literal, round_seconds};
 use super::{clauses, names};
 use crate::functions::parameter_names;
 use crate::operators::UNTYPED;
@@ -134,21 +136,10 @@ impl VisitorMut for Normalizer {
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         // `INTERVAL '1' DAY` must be seen before its inner literal is.
         if let Expr::Interval(interval) = expr {
-            let text = match interval.value.as_ref() {
-                Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. }) => text.clone(),
-                Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) => text.clone(),
-                _ => return refuse("this form of INTERVAL is not supported", "Write INTERVAL 'n unit'."),
-            };
-            if interval.leading_precision.is_some() || interval.fractional_seconds_precision.is_some() {
-                return refuse("INTERVAL with precision is not supported", "Write INTERVAL 'n unit'.");
+            match interval_literal(interval) {
+                Ok(rewritten) => *expr = rewritten,
+                Err(error) => return ControlFlow::Break(Box::new(error)),
             }
-            let has_unit = text.bytes().any(|byte| byte.is_ascii_alphabetic());
-            let text = match (&interval.leading_field, &interval.last_field) {
-                (Some(field), None) if !has_unit && !text.contains(':') => format!("{text} {field}"),
-                (None, None) => text,
-                _ => return refuse("INTERVAL with fields is not supported", "Write INTERVAL 'n unit'."),
-            };
-            *expr = cast(string(text), DataType::Interval { fields: None, precision: None });
         }
         ControlFlow::Continue(())
     }
@@ -259,6 +250,11 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         }
         Expr::BinaryOp { left, op, right } if matches!((&*left, &*right), (Expr::Tuple(_), Expr::Tuple(_))) => {
             match (*left, *right) {
+                (Expr::Tuple(left), Expr::Tuple(right))
+                    if op == BinaryOperator::Overlaps && left.len() == 2 && right.len() == 2 =>
+                {
+                    call("overlaps", left.into_iter().chain(right).collect())
+                }
                 (Expr::Tuple(left), Expr::Tuple(right)) => compare_rows(left, op, right)?,
                 (left, right) => Expr::BinaryOp { left: Box::new(left), op, right: Box::new(right) },
             }
@@ -281,6 +277,32 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
             let any = Expr::Nested(Box::new(any.unwrap_or(Expr::Value(Value::Boolean(false).with_empty_span()))));
             if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(any) } } else { any }
         }
+        Expr::Like { negated, any: false, expr, pattern, escape_char: Some(escape) } => {
+            like_with_escape(*expr, *pattern, escape, if negated { "notlike" } else { "like" })
+        }
+        Expr::ILike { negated, any: false, expr, pattern, escape_char: Some(escape) } => {
+            like_with_escape(*expr, *pattern, escape, if negated { "texticnlike" } else { "texticlike" })
+        }
+        Expr::Like { negated, any, expr, pattern, escape_char: None } => match several_patterns(any, *pattern) {
+            Ok((patterns, any)) => each_pattern(patterns, any, |pattern| Expr::Like {
+                negated,
+                any: false,
+                expr: expr.clone(),
+                pattern,
+                escape_char: None,
+            }),
+            Err(pattern) => Expr::Like { negated, any, expr, pattern, escape_char: None },
+        },
+        Expr::ILike { negated, any, expr, pattern, escape_char: None } => match several_patterns(any, *pattern) {
+            Ok((patterns, any)) => each_pattern(patterns, any, |pattern| Expr::ILike {
+                negated,
+                any: false,
+                expr: expr.clone(),
+                pattern,
+                escape_char: None,
+            }),
+            Err(pattern) => Expr::ILike { negated, any, expr, pattern, escape_char: None },
+        },
         Expr::IsNormalized { .. } => return Err(SqlError::unsupported("IS NORMALIZED is not supported")),
         Expr::Between { expr, negated, low, high } => between(*expr, negated, *low, *high),
         // A number with an exponent may be a float that no numeric holds.
@@ -308,7 +330,23 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         {
             call(ARRAY_OF_ROWS, vec![Expr::Subquery(query)])
         }
-        Expr::Function(function) => rewrite_function(function)?,
+        Expr::Function(function) => match (cast_by_name(&function), function.args) {
+            (Some(data_type), FunctionArguments::List(mut list)) => match list.args.pop() {
+                Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))) => cast(expr, data_type),
+                _ => return Err(SqlError::internal("a cast without its argument")),
+            },
+            (_, args) => rewrite_function(Function { args, ..function })?,
+        },
+        cast @ Expr::Cast { .. } => round_seconds(cast),
+        Expr::TypedString(typed)
+            if matches!(
+                typed.data_type,
+                DataType::Timestamp(Some(_), _) | DataType::Time(Some(_), _) | DataType::Custom(..)
+            ) =>
+        {
+            let text = Expr::Value(typed.value);
+            round_seconds(cast(text, typed.data_type))
+        }
         Expr::CompoundFieldAccess { root, access_chain } => {
             if access_chain.iter().any(|access| matches!(access, AccessExpr::Dot(_))) {
                 return Err(SqlError::unsupported("fields of composite values are not supported"));
@@ -565,13 +603,19 @@ fn compare_rows(left: Vec<Expr>, op: BinaryOperator, right: Vec<Expr>) -> Result
                 let rest = binary(equal, BinaryOperator::And, result);
                 binary(binary(left, strict.clone(), right), BinaryOperator::Or, rest)
             }
+            BinaryOperator::Overlaps => {
+                return Err(SqlError::new(
+                    SqlState::SYNTAX_ERROR,
+                    "wrong number of parameters on left side of OVERLAPS expression",
+                ));
+            }
             _ => return Err(SqlError::unsupported(format!("operator {op} is not supported for rows"))),
         };
     }
     Ok(result)
 }
 
-fn field_name(field: &DateTimeField) -> String {
+pub(super) fn field_name(field: &DateTimeField) -> String {
     match field {
         DateTimeField::Custom(ident) => ident.value.to_lowercase(),
         other => other.to_string().to_lowercase(),
@@ -585,11 +629,11 @@ pub(crate) fn string(text: impl Into<String>) -> Expr {
     Expr::Value(Value::SingleQuotedString(text.into()).with_empty_span())
 }
 
-fn number(text: &str) -> Expr {
+pub(super) fn number(text: &str) -> Expr {
     Expr::Value(Value::Number(text.to_owned(), false).with_empty_span())
 }
 
-fn cast(expr: Expr, data_type: DataType) -> Expr {
+pub(super) fn cast(expr: Expr, data_type: DataType) -> Expr {
     Expr::Cast { kind: CastKind::DoubleColon, expr: Box::new(expr), data_type, array: false, format: None }
 }
 

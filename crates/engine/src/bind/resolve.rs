@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
-use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, Cast, InList, Like, Placeholder, ScalarFunction};
+use datafusion::logical_expr::expr::{Between, BinaryExpr, Case, Cast, InList, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use wharf_catalog::SqlType;
 use wharf_values::{ColumnBuilder, SqlError, SqlState, mapping};
@@ -103,8 +103,7 @@ impl Resolver<'_> {
             Expr::Case(case) => self.case(case),
             Expr::InList(list) => self.in_list(list),
             Expr::Between(between) => self.between(between),
-            Expr::Like(like) => self.like(like).map(Expr::Like),
-            Expr::SimilarTo(like) => self.like(like).map(Expr::SimilarTo),
+            Expr::Like(like) => self.like(like),
             Expr::Not(inner) => Ok(Expr::Not(Box::new(self.boolean(*inner, "NOT")?))),
             Expr::Negative(inner) => self.negative(*inner),
             Expr::IsTrue(inner) => Ok(Expr::IsTrue(Box::new(self.boolean(*inner, "IS TRUE")?))),
@@ -240,17 +239,10 @@ impl Resolver<'_> {
             | Operator::GtEq
             | Operator::IsDistinctFrom
             | Operator::IsNotDistinctFrom => self.comparable(*left, *right, &op.to_string())?,
-            Operator::RegexMatch
-            | Operator::RegexIMatch
-            | Operator::RegexNotMatch
-            | Operator::RegexNotIMatch
-            | Operator::LikeMatch
-            | Operator::ILikeMatch
-            | Operator::NotLikeMatch
-            | Operator::NotILikeMatch => {
-                (self.text_operand(*left, &op.to_string())?, self.text_operand(*right, &op.to_string())?)
-            }
-            _ => (*left, *right),
+            op => match self.pattern_match(op, &left, &right)? {
+                Some(matched) => return Ok(matched),
+                None => (*left, *right),
+            },
         };
         Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right))))
     }
@@ -269,6 +261,7 @@ impl Resolver<'_> {
         if common == SqlType::Json {
             return Err(no_operator(symbol, &l, &r));
         }
+        let (left, right) = (self.beside_char(left, &r)?, self.beside_char(right, &l)?);
         let (left, right) = (self.to_common(left, &common)?, self.to_common(right, &common)?);
         if common == SqlType::Interval {
             return Ok((interval_key(left), interval_key(right)));
@@ -297,7 +290,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn text_operand(&self, expr: Expr, symbol: &str) -> DfResult<Expr> {
+    pub(super) fn text_operand(&self, expr: Expr, symbol: &str) -> DfResult<Expr> {
         match self.known(&expr)? {
             Known::Unknown => self.coerce(expr, &SqlType::Text),
             Known::Type(ty) if ty.is_string() => Ok(expr),
@@ -323,6 +316,9 @@ impl Resolver<'_> {
             return self.bits(symbol, left, right);
         }
         let (l, r) = (self.known(&left)?, self.known(&right)?);
+        if symbol == "-" && l == Known::Type(SqlType::Jsonb) {
+            return self.remove_from_json(left, right, &r);
+        }
         let Some(arithmetic) = Arithmetic::of(symbol) else {
             return if symbol == "^" { self.power(left, right) } else { Err(no_operator(symbol, &l, &r)) };
         };
@@ -513,11 +509,34 @@ impl Resolver<'_> {
             }
             Some(ty) if symbol == "^@" && ty.is_string() => self.context.call("starts_with", vec![left, right]),
             Some(SqlType::Json | SqlType::Jsonb) => match self.context.json_operator(symbol) {
-                Some(name) => self.context.call(name, vec![left, right]),
+                Some(name) => {
+                    let (left, right) = match (symbol, &l, &r) {
+                        ("#>" | "#>>" | "#-" | "?|" | "?&", _, Known::Unknown) => {
+                            (left, self.coerce(right, &SqlType::Array(Box::new(SqlType::Text)))?)
+                        }
+                        ("->" | "->>" | "?", _, Known::Unknown) => (left, self.coerce(right, &SqlType::Text)?),
+                        ("@>" | "<@", Known::Unknown, _) => (self.coerce(left, &SqlType::Jsonb)?, right),
+                        ("@>" | "<@", _, Known::Unknown) => (left, self.coerce(right, &SqlType::Jsonb)?),
+                        _ => (left, right),
+                    };
+                    self.context.call(name, vec![left, right])
+                }
                 None => Err(no_operator(symbol, &l, &r)),
             },
             _ => Err(no_operator(symbol, &l, &r)),
         }
+    }
+
+    /// `jsonb - key`, `jsonb - keys`, `jsonb - index`.
+    fn remove_from_json(&self, left: Expr, right: Expr, known: &Known) -> DfResult<Expr> {
+        let right = match known {
+            Known::Unknown => self.coerce(right, &SqlType::Text)?,
+            Known::Type(SqlType::SmallInt) => self.coerce(right, &SqlType::Integer)?,
+            Known::Type(SqlType::Integer | SqlType::Array(_)) => right,
+            Known::Type(ty) if ty.is_string() => right,
+            other => return Err(no_operator("-", &Known::Type(SqlType::Jsonb), other)),
+        };
+        self.context.call("jsonb_delete", vec![left, right])
     }
 
     fn negative(&self, inner: Expr) -> DfResult<Expr> {
@@ -559,10 +578,11 @@ impl Resolver<'_> {
             }
         }
         let common = common.unwrap_or(SqlType::Text);
+        let first = self.known(&all[0])?;
         let mut all = all
             .into_iter()
             .map(|item| {
-                let item = self.to_common(item, &common)?;
+                let item = self.to_common(self.beside_char(item, &first)?, &common)?;
                 Ok(if common == SqlType::Interval { interval_key(item) } else { item })
             })
             .collect::<DfResult<Vec<_>>>()?;
@@ -579,19 +599,6 @@ impl Resolver<'_> {
         }
         let inside = low_expr.gt_eq(low).and(high_expr.lt_eq(high));
         Ok(if negated { Expr::Not(Box::new(inside)) } else { inside })
-    }
-
-    fn like(&self, like: Like) -> DfResult<Like> {
-        let symbol = match (like.case_insensitive, like.negated) {
-            (false, false) => "~~",
-            (false, true) => "!~~",
-            (true, false) => "~~*",
-            (true, true) => "!~~*",
-        };
-        let Like { negated, expr, pattern, escape_char, case_insensitive } = like;
-        let expr = self.text_operand(*expr, symbol)?;
-        let pattern = self.text_operand(*pattern, symbol)?;
-        Ok(Like::new(negated, Box::new(expr), Box::new(pattern), escape_char, case_insensitive))
     }
 
     fn case(&self, case: Case) -> DfResult<Expr> {
@@ -646,6 +653,9 @@ impl Resolver<'_> {
             return self.operator(&symbol, args);
         }
         let args = match func.name() {
+            // A period may be given by its length.
+            "overlaps" if args.len() == 4 => self.periods(args)?,
+            "octet_length" | "bit_length" => args.into_iter().map(|arg| self.padded(arg)).collect::<DfResult<_>>()?,
             "coalesce" => self.unify(args, "COALESCE")?,
             "greatest" => self.unify(args, "GREATEST")?,
             "least" => self.unify(args, "LEAST")?,
@@ -681,6 +691,22 @@ impl Resolver<'_> {
         }
         let null = Expr::Literal(ScalarValue::try_from(self.field(&result)?.data_type())?, None);
         Ok(Expr::Case(Case::new(None, vec![(Box::new(a.eq(b)), Box::new(null))], Some(Box::new(result)))))
+    }
+
+    /// `(start, length)` is `(start, start + length)`.
+    fn periods(&self, args: Vec<Expr>) -> DfResult<Vec<Expr>> {
+        let mut whole = Vec::with_capacity(args.len());
+        for (index, arg) in args.into_iter().enumerate() {
+            let is_length = index % 2 == 1 && self.known(&arg)? == Known::Type(SqlType::Interval);
+            match whole.last() {
+                Some(start) if is_length => {
+                    let end = self.operator("+", vec![Expr::clone(start), arg])?;
+                    whole.push(end);
+                }
+                _ => whole.push(arg),
+            }
+        }
+        Ok(whole)
     }
 
     /// `x = ANY (array)`: NULL when nothing matches and a NULL is among the elements, where DataFusion says false.
@@ -742,7 +768,8 @@ fn integer_as_numeric(value: i128) -> Expr {
 
 /// A numeric literal at the precision and scale in which it is written.
 fn numeric_literal(text: &str) -> DfResult<ScalarValue> {
-    let trimmed = text.trim();
+    let plain = without_exponent(text.trim());
+    let trimmed = plain.as_ref();
     let digits = trimmed.strip_prefix(['-', '+']).unwrap_or(trimmed);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     let plain = !(whole.is_empty() && fraction.is_empty())
@@ -762,6 +789,29 @@ fn numeric_literal(text: &str) -> DfResult<ScalarValue> {
     let mut builder = ColumnBuilder::new(&SqlType::Numeric(None), &format);
     builder.push_text(text.as_bytes()).map_err(to_datafusion)?;
     ScalarValue::try_from_array(&builder.finish(), 0)
+}
+
+/// A number as it is written without an exponent: `1.5e-3` is `0.0015`, `1.50e1` is `15.0`. What is no such number, or
+/// a very long one, stays.
+fn without_exponent(text: &str) -> std::borrow::Cow<'_, str> {
+    use std::borrow::Cow;
+    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else { return Cow::Borrowed(text) };
+    let (sign, digits) = match mantissa.strip_prefix(['-', '+']) {
+        Some(digits) => (&mantissa[..1], digits),
+        None => ("", mantissa),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let Ok(exponent) = exponent.parse::<i64>() else { return Cow::Borrowed(text) };
+    if !(-40..=40).contains(&exponent) || !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
+        return Cow::Borrowed(text);
+    }
+    let all = format!("{whole}{fraction}");
+    let point = whole.len() as i64 + exponent;
+    Cow::Owned(match usize::try_from(point) {
+        Ok(point) if point >= all.len() => format!("{sign}{all}{}", "0".repeat(point - all.len())),
+        Ok(point) if point > 0 => format!("{sign}{}.{}", &all[..point], &all[point..]),
+        _ => format!("{sign}0.{}{all}", "0".repeat(point.unsigned_abs() as usize)),
+    })
 }
 
 /// Types in which all values of `ty` and a literal are compared: without the limits of a column.
@@ -928,6 +978,8 @@ fn castable(from: &SqlType, to: &SqlType) -> bool {
         (from, to) if number(from) && number(to) => true,
         (T::Boolean, T::Integer) | (T::Integer, T::Boolean) => true,
         (T::Json, T::Jsonb) | (T::Jsonb, T::Json) => true,
+        (T::Jsonb, T::Boolean | T::SmallInt | T::Integer | T::BigInt | T::Real | T::Double | T::Numeric(_)) => true,
+        (T::Interval, T::Time) | (T::Time, T::Interval) => true,
         (T::Date, T::Timestamp | T::TimestampTz) => true,
         (T::Timestamp, T::Date | T::Time | T::TimestampTz) => true,
         (T::TimestampTz, T::Date | T::Time | T::Timestamp) => true,

@@ -127,6 +127,8 @@ fn custom(name: &str, modifiers: &[String]) -> Result<SqlType, SqlError> {
             return Err(lacks(name, "See docs/postgres-compatibility.md for the types Wharf has."));
         }
         // Types written with their schema, such as pg_catalog.text.
+        // A name in quotes keeps its capitals, and no type has any.
+        _ if name.bytes().any(|byte| byte.is_ascii_uppercase()) => return Err(undefined_type(name)),
         _ => match name.parse::<SqlType>() {
             Ok(ty) if modifiers.is_empty() && !matches!(ty, SqlType::Unknown | SqlType::Void | SqlType::Record) => ty,
             _ => return Err(undefined_type(name)),

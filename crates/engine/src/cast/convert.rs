@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, GenericListArray, StringViewBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, GenericListArray, IntervalMonthDayNanoArray, StringViewBuilder,
+    Time64MicrosecondArray,
+};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Field, Float32Type, Float64Type, Int64Type, IntervalMonthDayNano, TimeUnit, TimestampMicrosecondType,
+};
 use wharf_catalog::SqlType;
 use wharf_values::ColumnBuilder;
 use wharf_values::TextFormat;
@@ -13,6 +18,7 @@ use wharf_values::text_out::encoder;
 use wharf_values::{SqlError, SqlState};
 
 use super::{CastMode, numbers};
+use crate::functions::json::{Kind, kind};
 use crate::time_zone;
 
 /// Converts an array to a SQL type.
@@ -58,9 +64,19 @@ pub(crate) fn cast_array(
         }
         (SqlType::Timestamp, SqlType::Date | SqlType::Time) => timestamp_part(array, to, target_type),
         (SqlType::Date, SqlType::Timestamp) => plain(array, target_type, &source, to),
-        (SqlType::Time, SqlType::Interval) | (SqlType::Interval, SqlType::Time) => {
-            Err(SqlError::unsupported(format!("cast from {source} to {to} is not supported")))
+        (SqlType::Time, SqlType::Interval) => {
+            let micros: &Time64MicrosecondArray = array.as_primitive();
+            let spans: IntervalMonthDayNanoArray =
+                micros.unary(|micros| IntervalMonthDayNano::new(0, 0, micros * 1000));
+            Ok(Arc::new(spans))
         }
+        (SqlType::Interval, SqlType::Time) => {
+            let spans: &IntervalMonthDayNanoArray = array.as_primitive();
+            // Months and days do not count; what is left of the time is that of a day.
+            let times: Time64MicrosecondArray = spans.unary(|span| (span.nanoseconds / 1000).rem_euclid(DAY_MICROS));
+            Ok(Arc::new(times))
+        }
+        (SqlType::Jsonb, to) if *to == SqlType::Boolean || is_number(to) => scalar_of_json(array, to, target, format),
         (source, to) if source.category() == to.category() => plain(array, target_type, source, to),
         (SqlType::Unknown, _) => from_text(array, to, format),
         (source, to) => Err(cannot_cast(source, to)),
@@ -198,6 +214,38 @@ fn hold_to_length(
         builder.append_value(if blank_padded { kept.trim_end_matches(' ') } else { kept });
     }
     Ok(Arc::new(builder.finish()))
+}
+
+/// `jsonb` that is a number or a boolean, as one.
+fn scalar_of_json(array: &ArrayRef, to: &SqlType, target: &Field, format: &TextFormat) -> Result<ArrayRef, SqlError> {
+    let documents = strings(array)?;
+    let wanted = if *to == SqlType::Boolean { Kind::Boolean } else { Kind::Number };
+    // Numbers round to whole ones as numerics do.
+    let read_as = if is_number(to) && !matches!(to, SqlType::Numeric(_)) { &SqlType::Numeric(None) } else { to };
+    let mut builder = ColumnBuilder::new(read_as, format).explicit_cast();
+    for document in documents.as_string_view() {
+        match document {
+            None => builder.push_null(),
+            Some(text) if kind(text) == wanted => builder.push_text(text.as_bytes())?,
+            Some(text) => {
+                let found = match kind(text) {
+                    Kind::Boolean => "boolean",
+                    Kind::Number => "numeric",
+                    other => other.name(),
+                };
+                return Err(SqlError::new(
+                    SqlState::INVALID_PARAMETER_VALUE,
+                    format!("cannot cast jsonb {found} to type {to}"),
+                ));
+            }
+        }
+    }
+    let values = builder.finish();
+    if read_as == to {
+        return Ok(values);
+    }
+    let field = mapping::field("cast", read_as, true);
+    cast_array(&values, &field, to, target, format, CastMode::Explicit)
 }
 
 fn doubles_to_reals(array: &ArrayRef) -> Result<ArrayRef, SqlError> {

@@ -15,6 +15,7 @@ use super::overload::{Declaration, immutable};
 use super::strings::substring_range;
 
 pub(super) const FUNCTIONS: &[Declaration] = &[
+    immutable("byteacat", "bytea, bytea -> bytea", concat),
     immutable("length", "bytea -> int4", octet_length),
     immutable("length", "bytea, text -> int4", encoded_length),
     immutable("octet_length", "bytea -> int4", octet_length),
@@ -45,6 +46,15 @@ pub(super) const FUNCTIONS: &[Declaration] = &[
     immutable("convert_from", "bytea, text -> text", convert_from),
     immutable("convert_to", "text, text -> bytea", convert_to),
 ];
+
+fn concat(call: &Call<'_>) -> Result<ArrayRef> {
+    let (left, right) = (call.bytes(0)?, call.bytes(1)?);
+    call.make_bytes(|row, out| {
+        out.extend_from_slice(left.at(row));
+        out.extend_from_slice(right.at(row));
+        Ok(())
+    })
+}
 
 fn octet_length(call: &Call<'_>) -> Result<ArrayRef> {
     let bytes = call.bytes(0)?;

@@ -10,6 +10,7 @@ mod current;
 mod extract;
 mod intervals;
 mod make;
+mod precision;
 mod truncate;
 mod units;
 mod zone;
@@ -29,6 +30,7 @@ pub(super) const FUNCTIONS: &[&[Declaration]] = &[
     extract::FUNCTIONS,
     intervals::FUNCTIONS,
     make::FUNCTIONS,
+    precision::FUNCTIONS,
     truncate::FUNCTIONS,
     zone::FUNCTIONS,
 ];

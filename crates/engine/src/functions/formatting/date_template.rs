@@ -212,14 +212,16 @@ pub(super) fn parse(template: &str) -> Result<Vec<Node>> {
     let mut nodes = Vec::new();
     let mut rest = template;
     while !rest.is_empty() {
-        let mut fill_mode = false;
+        let (mut fill_mode, mut translated) = (false, false);
         if let Some(after) = ["FM", "fm", "TM", "tm"].iter().find_map(|prefix| rest.strip_prefix(prefix)) {
-            // TM asks for names in the locale's language, which is English.
+            // TM asks for names in the locale's language, which is English, and without blanks behind them.
             fill_mode = rest.starts_with(['F', 'f']);
+            translated = !fill_mode;
             rest = after;
         }
         if let Some((name, field, case)) = keyword(rest) {
             rest = &rest[name.len()..];
+            let fill_mode = fill_mode || (translated && matches!(field, Field::DayName | Field::MonthName));
             let ordinal = if rest.starts_with("TH") {
                 Some(true)
             } else if rest.starts_with("th") {

@@ -15,18 +15,22 @@ use crate::functions::overload::{Declaration, ReturnArguments, immutable};
 pub(super) const FUNCTIONS: &[Declaration] =
     &[immutable("to_number", "text, text -> numeric", to_number).returning(field)];
 
-/// With a constant template the result has its number of decimals.
+/// Constants have the decimals that are read. Otherwise a constant template says how many there may be, of which those
+/// that are zeros at the end are not shown; one that shifts the point divides.
 fn field(arguments: &ReturnArguments<'_>) -> Result<Field> {
-    let scale = match arguments.text(1).map(parse) {
-        Some(Ok(template)) if !template.has_shift => Some(template.after.min(usize::from(MAX_PRECISION)) as i8),
-        _ => None,
+    let template = arguments.text(1).and_then(|template| parse(template).ok());
+    let display = |display: &str| [(NUMERIC_KEY.to_owned(), display.to_owned())].into();
+    let (scale, metadata) = match (&template, arguments.text(0)) {
+        (Some(template), _) if template.has_shift => (UNCONSTRAINED_SCALE, display("division")),
+        (Some(template), Some(text)) => match read(template, text) {
+            Ok((_, scale)) => (scale, Default::default()),
+            // The call raises the error.
+            Err(_) => (UNCONSTRAINED_SCALE, Default::default()),
+        },
+        (Some(template), None) => (template.after.min(usize::from(MAX_PRECISION)) as i8, display("trim")),
+        (None, _) => (UNCONSTRAINED_SCALE, display("trim")),
     };
-    let data_type = DataType::Decimal128(MAX_PRECISION, scale.unwrap_or(UNCONSTRAINED_SCALE));
-    let metadata = match scale {
-        Some(_) => Default::default(),
-        None => [(NUMERIC_KEY.to_owned(), "trim".to_owned())].into(),
-    };
-    Ok(Field::new("to_number", data_type, true).with_metadata(metadata))
+    Ok(Field::new("to_number", DataType::Decimal128(MAX_PRECISION, scale), true).with_metadata(metadata))
 }
 
 fn to_number(call: &Call<'_>) -> Result<ArrayRef> {
@@ -198,7 +202,7 @@ impl Reader<'_> {
                     self.sign = sign;
                     self.at += 1;
                 }
-            } else if !read && !template.sign && !template.plus && !template.minus && matches!(byte, b'-' | b'+') {
+            } else if !read && !template.sign && (template.plus || template.minus) && matches!(byte, b'-' | b'+') {
                 self.sign = byte;
             }
         }

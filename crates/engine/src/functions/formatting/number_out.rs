@@ -50,7 +50,7 @@ fn with_templates(call: &Call<'_>, digits: impl Fn(usize, &mut Template) -> Resu
     call.make_optional_text(|row, out| {
         let template = templates.at(row)?;
         if template.nodes.is_empty() {
-            return Ok(false);
+            return Ok(true);
         }
         let mut template = template.into_owned();
         let digits = digits(row, &mut template)?;
@@ -151,7 +151,7 @@ fn float(value: f64, template: &mut Template, precision: usize) -> Result<Digits
     }
     let negative = value.is_sign_negative() && !value.is_nan();
     if !value.is_finite() {
-        let text = if value.is_nan() { "nan" } else { "inf" };
+        let text = if value.is_nan() { "NaN" } else { "Infinity" };
         template.after = if template.after + text.len() > precision { precision - text.len() } else { template.after };
         return Ok(fit(text.to_owned(), negative, template));
     }
@@ -183,21 +183,17 @@ fn scientific_numeric(value: i128, scale: i8, after: usize) -> Digits {
         let fraction = if after > 0 { format!(".{}", "0".repeat(after)) } else { String::new() };
         return Digits { text: format!("{sign}0{fraction}e+00"), negative: false, spaces: 0 };
     }
-    let mut exponent = count as i32 - 1 - i32::from(scale);
+    let exponent = count as i32 - 1 - i32::from(scale);
     let drop = count as i32 - 1 - after as i32;
-    let mut digits = if drop > 0 {
+    let digits = if drop > 0 {
         decimal::divide_rounding(value.abs(), drop as u32).to_string()
     } else {
         let mut digits = value.unsigned_abs().to_string();
         digits.extend(std::iter::repeat_n('0', drop.unsigned_abs() as usize));
         digits
     };
-    if digits.len() > after + 1 {
-        // Rounded up to the next power of ten.
-        digits.pop();
-        exponent += 1;
-    }
-    let (first, rest) = digits.split_at(1);
+    // What is rounded up to the next power of ten keeps its exponent, as in PostgreSQL: 9.999 is 10.00e+00.
+    let (first, rest) = digits.split_at(digits.len() - after);
     let point = if rest.is_empty() { "" } else { "." };
     Digits { text: format!("{sign}{first}{point}{rest}e{exponent:+03}"), negative: false, spaces: 0 }
 }

@@ -18,7 +18,7 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// What `json_typeof` answers.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Object => "object",
             Kind::Array => "array",

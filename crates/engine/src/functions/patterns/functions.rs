@@ -346,9 +346,11 @@ fn regexp_count(call: &Call<'_>) -> Result<ArrayRef> {
 /// The span of the `nth` match from a start position, or of one of its captures.
 fn nth_match(pattern: &Pattern, text: &str, start: i32, nth: i32, capture: usize) -> Result<Option<(usize, usize)>> {
     let Some(mut from) = start_offset(text, start) else { return Ok(None) };
-    if capture > pattern.captures() {
+    // A pattern without captures has one, the whole match.
+    if capture > pattern.captures().max(1) {
         return Ok(None);
     }
+    let capture = capture.min(pattern.captures());
     let mut search = Search::new(pattern, text);
     let mut count = 0;
     while from <= text.len() && search.find(from, capture > 0)? {

@@ -353,6 +353,7 @@ impl Parser {
         let options = self.options;
         Ok(match letter {
             '(' => return self.group(),
+            ')' => return Err(error("parentheses () not balanced")),
             '[' if self.starts_with("[:<:]]") => {
                 self.position += 6;
                 (Node::Assert(Assertion::WordStart), true)
