@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableFunctionArgs;
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
@@ -32,8 +32,19 @@ pub(crate) fn source(name: &str, args: Vec<Expr>, session: &SessionState) -> DfR
     let schema = DFSchema::empty();
     let args = args
         .into_iter()
-        .map(|arg| simplifier.simplify(simplifier.coerce(arg, &schema)?))
+        .map(|arg| Ok(narrow(simplifier.simplify(simplifier.coerce(arg, &schema)?)?)))
         .collect::<DfResult<Vec<_>>>()?;
     let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, session))?;
     Ok(provider_as_source(provider))
+}
+
+/// An integer literal is `integer` where it has room, which DataFusion's planner does not know.
+fn narrow(arg: Expr) -> Expr {
+    match arg {
+        Expr::Literal(ScalarValue::Int64(Some(value)), None) => match i32::try_from(value) {
+            Ok(value) => Expr::Literal(ScalarValue::Int32(Some(value)), None),
+            Err(_) => Expr::Literal(ScalarValue::Int64(Some(value)), None),
+        },
+        other => other,
+    }
 }

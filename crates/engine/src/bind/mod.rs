@@ -15,7 +15,7 @@ mod number;
 pub(crate) mod planner;
 mod qualified;
 mod resolve;
-mod series;
+mod set_functions;
 mod set_operations;
 pub(crate) mod subqueries;
 mod temporal;

@@ -9,15 +9,15 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Distinct, Expr, Function,
     FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor, TimezoneInfo,
-    TrimWhereField, UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TimezoneInfo, TrimWhereField,
+    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use wharf_values::{SqlError, SqlState};
 
 use super::like_lists::{each_pattern, like_with_escape, several_patterns};
 use super::subqueries::ARRAY_OF_ROWS;
 use super::temporal::{cast_by_name, interval_literal, round_seconds};
-use super::{clauses, names};
+use super::{clauses, names, set_functions};
 use crate::functions::parameter_names;
 use crate::operators::UNTYPED;
 
@@ -100,37 +100,11 @@ impl VisitorMut for Normalizer {
             }
         }
         names::name_select_items(select);
-        for item in &mut select.projection {
-            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
-                super::series::unnest(expr);
-            }
+        set_functions::rewrite_select_list(select);
+        match set_functions::rewrite_from(select) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(Box::new(error)),
         }
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Self::Break> {
-        // A function in FROM without column names: its one column has the function's or the alias's name.
-        if let TableFactor::Table { name, args: Some(_), alias, .. } = factor
-            && matches!(names::last_part(name).as_str(), "generate_series")
-        {
-            let column = alias.as_ref().map_or_else(|| names::last_part(name), |alias| names::fold(&alias.name));
-            let alias = alias.get_or_insert_with(|| sqlparser::ast::TableAlias {
-                explicit: true,
-                name: Ident::with_quote('"', column.clone()),
-                columns: Vec::new(),
-                at: None,
-            });
-            if alias.columns.is_empty() {
-                alias.columns.push(sqlparser::ast::TableAliasColumnDef::from_name(column));
-            }
-        }
-        if let Some(subquery) = super::series::of_parameters(factor)
-            && let TableFactor::Table { alias, .. } = factor
-        {
-            let alias = alias.take();
-            *factor = TableFactor::Derived { lateral: false, subquery: Box::new(subquery), alias, sample: None };
-        }
-        ControlFlow::Continue(())
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {

@@ -351,7 +351,7 @@ impl Call<'_> {
             offsets.push(list_offset(list.len())?);
         }
         let item = match self.return_type() {
-            DataType::List(item) => Arc::clone(item),
+            DataType::List(item) if *item.data_type() == DataType::Utf8View => Arc::clone(item),
             _ => Arc::new(Field::new_list_field(DataType::Utf8View, true)),
         };
         let values = Arc::new(list.builder.finish());

@@ -77,6 +77,39 @@ pub(crate) fn table_functions() -> Vec<(String, Arc<dyn TableFunctionImpl>)> {
     vec![("generate_series".to_owned(), Arc::new(series::SeriesFunction))]
 }
 
+/// What a function that returns a set is here: functions that return arrays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetFunction {
+    /// The arrays themselves.
+    Unnest,
+    /// An array, and the name the function gives to its elements, if any.
+    Values { column: Option<&'static str> },
+    /// The functions of the keys and of the values.
+    Pairs { keys: &'static str, values: &'static str },
+}
+
+/// Whether PostgreSQL's function of this name returns a set.
+pub(crate) fn set_function(name: &str) -> Option<SetFunction> {
+    Some(match name {
+        "unnest" => SetFunction::Unnest,
+        "generate_series"
+        | "generate_subscripts"
+        | "json_object_keys"
+        | "jsonb_object_keys"
+        | "regexp_matches"
+        | "regexp_split_to_table"
+        | "string_to_table" => SetFunction::Values { column: None },
+        "json_array_elements" | "json_array_elements_text" | "jsonb_array_elements" | "jsonb_array_elements_text" => {
+            SetFunction::Values { column: Some("value") }
+        }
+        "json_each" => SetFunction::Pairs { keys: "json_object_keys", values: "json_object_values" },
+        "jsonb_each" => SetFunction::Pairs { keys: "jsonb_object_keys", values: "jsonb_object_values" },
+        "json_each_text" => SetFunction::Pairs { keys: "json_object_keys", values: "json_object_values_text" },
+        "jsonb_each_text" => SetFunction::Pairs { keys: "jsonb_object_keys", values: "jsonb_object_values_text" },
+        _ => return None,
+    })
+}
+
 /// The names of a function's parameters, for calls with named arguments (`make_interval(days => 3)`), whose missing
 /// parameters have the default 0.
 pub(crate) fn parameter_names(name: &str) -> Option<&'static [&'static str]> {

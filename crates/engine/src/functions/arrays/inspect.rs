@@ -1,6 +1,6 @@
 //! What an array is like: dimensions, positions, what it contains.
 
-use arrow::array::{Array, ArrayRef, Int32Array, make_comparator};
+use arrow::array::{Array, ArrayRef, Int32Array, Int64Array, make_comparator};
 use arrow::buffer::NullBuffer;
 use arrow::compute::SortOptions;
 use arrow::datatypes::Int32Type;
@@ -25,6 +25,7 @@ pub(super) const FUNCTIONS: &[Declaration] = &[
     immutable("arraycontains", "anyarray, anyarray -> bool", |call| contains(call, 0, 1)),
     immutable("arraycontained", "anyarray, anyarray -> bool", |call| contains(call, 1, 0)),
     immutable("arrayoverlap", "anyarray, anyarray -> bool", overlaps),
+    immutable("array_ordinals", "anyarray -> int8[]", array_ordinals),
     immutable("generate_subscripts", "anyarray, int4 -> int4[]", generate_subscripts),
     immutable("generate_subscripts", "anyarray, int4, bool -> int4[]", generate_subscripts),
 ];
@@ -161,6 +162,20 @@ fn contains(call: &Call<'_>, container: usize, contained: usize) -> Result<Array
 
 fn overlaps(call: &Call<'_>) -> Result<ArrayRef> {
     compare_lists(call, 0, 1, true)
+}
+
+/// The numbers of the elements, for `WITH ORDINALITY`.
+fn array_ordinals(call: &Call<'_>) -> Result<ArrayRef> {
+    let lists = Lists::new(call, 0)?;
+    let mut ordinals: Vec<i64> = Vec::new();
+    let mut lengths = Vec::with_capacity(call.rows);
+    for row in 0..call.rows {
+        let present = call.nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+        let length = if present { size(&lists, row, 1).unwrap_or(0) } else { 0 };
+        ordinals.extend(1..=i64::from(length));
+        lengths.push(length as usize);
+    }
+    make_list(call, Arc::new(Int64Array::from(ordinals)), lengths.into_iter(), call.nulls.clone())
 }
 
 fn generate_subscripts(call: &Call<'_>) -> Result<ArrayRef> {

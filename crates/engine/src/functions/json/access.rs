@@ -36,6 +36,11 @@ pub(super) const FUNCTIONS: &[Declaration] = &[
     immutable("jsonb_array_elements", "jsonb -> jsonb[]", array_elements),
     immutable("json_array_elements_text", "json -> text[]", array_elements_text),
     immutable("jsonb_array_elements_text", "jsonb -> text[]", array_elements_text),
+    // The values of `json_each` and its kin, whose keys `json_object_keys` gives.
+    immutable("json_object_values", "json -> json[]", |call| object_values(call, false)),
+    immutable("jsonb_object_values", "jsonb -> jsonb[]", |call| object_values(call, false)),
+    immutable("json_object_values_text", "json -> text[]", |call| object_values(call, true)),
+    immutable("jsonb_object_values_text", "jsonb -> text[]", |call| object_values(call, true)),
 ];
 
 fn get_member(call: &Call<'_>) -> Result<ArrayRef> {
@@ -151,6 +156,24 @@ fn object_keys(call: &Call<'_>) -> Result<ArrayRef> {
             _ => "a scalar",
         };
         Err(invalid_parameter(format!("cannot call {} on {what}", call.name)))
+    })
+}
+
+fn object_values(call: &Call<'_>, as_texts: bool) -> Result<ArrayRef> {
+    let document = call.text(0)?;
+    call.make_text_list(|row, items: &mut TextItems| {
+        let document = document.at(row);
+        if kind(document) != Kind::Object {
+            return Err(invalid_parameter("cannot deconstruct what is not an object"));
+        }
+        for (_, value) in Parts::of(document) {
+            match as_text(value) {
+                _ if !as_texts => items.push(value)?,
+                Some(text) => items.push(&text)?,
+                None => items.push_null(),
+            }
+        }
+        Ok(true)
     })
 }
 
