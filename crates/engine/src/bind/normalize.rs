@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Distinct, Expr, Function,
     FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TimezoneInfo, TrimWhereField,
-    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TrimWhereField, UnaryOperator, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use wharf_values::{SqlError, SqlState};
 
