@@ -56,6 +56,7 @@ pub(crate) async fn plan_query(
 ) -> Result<PlannedQuery, SqlError> {
     super::qualified::check(query, context)?;
     let mut statement = Statement::Query(Box::new(query.clone()));
+    crate::pg_catalog::simplify(&mut statement);
     normalize(&mut statement)?;
     plan_statement(statement, parameters, context, reader, 0).await
 }

@@ -19,7 +19,7 @@ use datafusion::scalar::ScalarValue;
 use wharf_catalog::{Relation, SqlType};
 use wharf_values::{SqlError, SqlState, mapping};
 
-use super::{SettingChange, SystemContext};
+use super::{SettingChange, SystemContext, system};
 use crate::error::to_datafusion;
 use crate::settings::SERVER_VERSION;
 
@@ -119,6 +119,20 @@ static DEFINITIONS: &[Definition] = &[
     define("pg_table_is_visible", Kind::Bool, table_is_visible),
     define("pg_type_is_visible", Kind::Bool, |_| Ok(Value::Bool(true))),
     define("pg_function_is_visible", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("pg_collation_is_visible", Kind::Bool, |_| Ok(Value::Bool(true))),
+    define("pg_conversion_is_visible", Kind::Bool, unknown),
+    define("pg_opclass_is_visible", Kind::Bool, unknown),
+    define("pg_operator_is_visible", Kind::Bool, unknown),
+    define("pg_opfamily_is_visible", Kind::Bool, unknown),
+    define("pg_statistics_obj_is_visible", Kind::Bool, unknown),
+    define("pg_ts_config_is_visible", Kind::Bool, unknown),
+    define("pg_ts_dict_is_visible", Kind::Bool, unknown),
+    define("pg_ts_parser_is_visible", Kind::Bool, unknown),
+    define("pg_ts_template_is_visible", Kind::Bool, unknown),
+    define("pg_char_to_encoding", Kind::Integer, |row| {
+        let name = row.texts.first().and_then(Option::as_deref).unwrap_or_default();
+        Ok(Value::Int(if name.eq_ignore_ascii_case("utf8") { 6 } else { -1 }))
+    }),
     define("obj_description", Kind::Text, |row| describe(row, None)),
     define("col_description", Kind::Text, |row| describe(row, number(row, 1))),
     define("shobj_description", Kind::Text, |_| Ok(Value::Null)),
@@ -148,15 +162,50 @@ static DEFINITIONS: &[Definition] = &[
     define("has_schema_privilege", Kind::Bool, |_| Ok(Value::Bool(true))),
     define("has_database_privilege", Kind::Bool, |_| Ok(Value::Bool(true))),
     define("has_function_privilege", Kind::Bool, |_| Ok(Value::Bool(true))),
-    define("pg_relation_size", Kind::BigInt, |_| Ok(Value::Int(0))),
-    define("pg_table_size", Kind::BigInt, |_| Ok(Value::Int(0))),
-    define("pg_total_relation_size", Kind::BigInt, |_| Ok(Value::Int(0))),
-    define("pg_database_size", Kind::BigInt, |_| Ok(Value::Int(0))),
+    define("pg_relation_size", Kind::BigInt, unknown),
+    define("pg_table_size", Kind::BigInt, unknown),
+    define("pg_total_relation_size", Kind::BigInt, unknown),
+    define("pg_database_size", Kind::BigInt, unknown),
+    define("pg_indexes_size", Kind::BigInt, unknown),
+    define("pg_tablespace_size", Kind::BigInt, unknown),
+    define("pg_size_pretty", Kind::Text, size_pretty),
+    define("pg_tablespace_location", Kind::Text, |_| text("")),
+    define("pg_get_function_result", Kind::Text, unknown),
+    define("pg_get_function_arguments", Kind::Text, unknown),
+    define("pg_get_functiondef", Kind::Text, unknown),
+    define("pg_get_ruledef", Kind::Text, unknown),
+    define("pg_get_triggerdef", Kind::Text, unknown),
+    define("pg_get_serial_sequence", Kind::Text, unknown),
+    define("pg_get_statisticsobjdef", Kind::Text, unknown),
     define("to_regclass", Kind::Oid(SqlType::Regclass), |row| oid_or_null(row, &SqlType::Regclass)),
     define("to_regtype", Kind::Oid(SqlType::Regtype), |row| oid_or_null(row, &SqlType::Regtype)),
     define("to_regnamespace", Kind::Oid(SqlType::Regnamespace), |row| oid_or_null(row, &SqlType::Regnamespace)),
     define("to_regrole", Kind::Oid(SqlType::Regrole), |row| oid_or_null(row, &SqlType::Regrole)),
 ];
+
+/// What is not known, or does not exist.
+fn unknown(_row: &Row<'_>) -> Result<Value, SqlError> {
+    Ok(Value::Null)
+}
+
+/// Bytes in the unit that leaves fewer than 10240 of them, rounded half away from zero.
+fn size_pretty(row: &Row<'_>) -> Result<Value, SqlError> {
+    let Some(size) = row.numbers.first().copied().flatten() else { return Ok(Value::Null) };
+    const LIMIT: i64 = 10 * 1024;
+    if size.abs() < LIMIT {
+        return text(format!("{size} bytes"));
+    }
+    // Kept in halves of the unit until the last step, which rounds.
+    let mut halves = size / 512;
+    let units = ["kB", "MB", "GB", "TB", "PB"];
+    for (index, unit) in units.iter().enumerate() {
+        if halves.abs() < 2 * LIMIT - 1 || index + 1 == units.len() {
+            return text(format!("{} {unit}", (halves + halves.signum()) / 2));
+        }
+        halves /= 1024;
+    }
+    Ok(Value::Null)
+}
 
 /// The oid of the object of a name; NULL when there is none. A number is no name here.
 fn oid_or_null(row: &Row<'_>, ty: &SqlType) -> Result<Value, SqlError> {
@@ -220,6 +269,10 @@ fn set_config(row: &Row<'_>) -> Result<Value, SqlError> {
 
 fn table_is_visible(row: &Row<'_>) -> Result<Value, SqlError> {
     let context = row.context;
+    if let Some(relation) = number(row, 0).and_then(system::by_oid) {
+        let named = context.search_path.schemas().iter().any(|schema| schema == relation.schema);
+        return Ok(Value::Bool(relation.schema == "pg_catalog" || named));
+    }
     let Some(relation) = number(row, 0).and_then(|oid| context.catalog.relation_by_oid(oid)) else {
         return Ok(Value::Null);
     };

@@ -11,6 +11,7 @@ mod objects;
 mod relations;
 mod rows;
 mod session;
+mod simplify;
 mod system;
 mod tables;
 mod types;
@@ -25,6 +26,7 @@ pub(crate) use context::{SettingChange, SystemContext};
 pub(crate) use functions::functions;
 pub(crate) use names::{name_of, named_oid, oid_of};
 pub(crate) use session::PreparedInfo;
+pub(crate) use simplify::simplify;
 
 /// The system table of a name; none when there is none.
 pub(crate) fn table(

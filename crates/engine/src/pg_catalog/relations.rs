@@ -176,7 +176,12 @@ fn attribute(relation: u32, index: usize, name: &str, ty: &SqlType, nullable: bo
         true.into(),
         0i32.into(),
         collation.into(),
-        if ty.size() == -1 { "x" } else { "p" }.into(),
+        match ty {
+            SqlType::Numeric(_) => "m",
+            ty if ty.size() == -1 => "x",
+            _ => "p",
+        }
+        .into(),
         "".into(),
         "i".into(),
         (ty.size() > 0).into(),

@@ -38,6 +38,18 @@ impl Source<'_> {
     }
 }
 
+/// The tables of `pg_catalog` that have rows when there is something to show.
+const WITH_ROWS: &[&str] = &[
+    "pg_am", "pg_attrdef", "pg_attribute", "pg_authid", "pg_class", "pg_collation", "pg_database", "pg_description",
+    "pg_namespace", "pg_prepared_statements", "pg_roles", "pg_settings", "pg_stat_all_tables", "pg_stat_user_tables",
+    "pg_tables", "pg_tablespace", "pg_type", "pg_user", "pg_views",
+];
+
+/// Is this a table about what Wharf does not have?
+pub(super) fn is_always_empty(schema: &str, name: &str) -> bool {
+    schema == "pg_catalog" && system::by_name(schema, name).is_some() && !WITH_ROWS.contains(&name)
+}
+
 /// The system table of a name.
 pub(super) fn table(
     schema: &str,
@@ -56,6 +68,7 @@ pub(super) fn table(
         "wharf" => wharf::table(name, &source),
         _ => return None,
     };
+    debug_assert!(schema != "pg_catalog" || made.is_none() || WITH_ROWS.contains(&name), "{name} can have rows");
     match (made, system::by_name(schema, name)) {
         (Some(rows), Some(relation)) => rows.with_columns_of(relation),
         // What Wharf does not have: clients ask for it, and find no rows.
