@@ -114,7 +114,8 @@ fn parts(name: &ObjectName) -> Vec<String> {
 fn is_array_of_options(function: &Function) -> bool {
     let FunctionArguments::Subquery(query) = &function.args else { return false };
     let SetExpr::Select(select) = query.body.as_ref() else { return false };
-    let [TableWithJoins { relation: TableFactor::Table { name, args: Some(args), .. }, joins }] = select.from.as_slice()
+    let [TableWithJoins { relation: TableFactor::Table { name, args: Some(args), .. }, joins }] =
+        select.from.as_slice()
     else {
         return false;
     };

@@ -40,9 +40,25 @@ impl Source<'_> {
 
 /// The tables of `pg_catalog` that have rows when there is something to show.
 const WITH_ROWS: &[&str] = &[
-    "pg_am", "pg_attrdef", "pg_attribute", "pg_authid", "pg_class", "pg_collation", "pg_database", "pg_description",
-    "pg_namespace", "pg_prepared_statements", "pg_roles", "pg_settings", "pg_stat_all_tables", "pg_stat_user_tables",
-    "pg_tables", "pg_tablespace", "pg_type", "pg_user", "pg_views",
+    "pg_am",
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_authid",
+    "pg_class",
+    "pg_collation",
+    "pg_database",
+    "pg_description",
+    "pg_namespace",
+    "pg_prepared_statements",
+    "pg_roles",
+    "pg_settings",
+    "pg_stat_all_tables",
+    "pg_stat_user_tables",
+    "pg_tables",
+    "pg_tablespace",
+    "pg_type",
+    "pg_user",
+    "pg_views",
 ];
 
 /// Is this a table about what Wharf does not have?
