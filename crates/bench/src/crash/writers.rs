@@ -104,7 +104,7 @@ enum Settled {
 impl Writer {
     /// One statement, or one transaction. `false`: the connection is gone.
     async fn statement(&mut self) -> bool {
-        let settled = match self.random.u8(..20) {
+        let settled = match self.random.u8(..24) {
             0..=3 => self.append(1, Way::Values).await,
             4..=6 => self.append(60, Way::Values).await,
             7 => self.append(2_000, Way::Series).await,
@@ -114,6 +114,8 @@ impl Writer {
             14..=15 => self.transaction().await,
             16..=17 => self.change_own().await,
             18 => self.truncate_own().await,
+            19..=20 => self.rewrite_own().await,
+            21..=22 => self.touch_shared().await,
             _ => self.make_and_drop().await,
         };
         settled != Settled::Open
@@ -207,6 +209,37 @@ impl Writer {
         lock(&self.journal).changing(&table, Contents::new());
         let result = limited(self.client.batch_execute(&format!("TRUNCATE {table}"))).await;
         self.settle_own(&table, result)
+    }
+
+    /// Deletes the rows of one statement, or gives them to another.
+    async fn rewrite_own(&mut self) -> Settled {
+        let table = own_table(self.generation, self.index);
+        let sql = {
+            let mut journal = lock(&self.journal);
+            let (mut contents, new) = (journal.own(&table), journal.number());
+            let statements: Vec<_> = contents.keys().copied().collect();
+            let Some(old) = self.random.choice(statements) else { return Settled::Done };
+            let rows = contents.remove(&old).unwrap_or(0);
+            let sql = if self.random.bool() {
+                format!("DELETE FROM {table} WHERE statement = {old}")
+            } else {
+                contents.insert(new, rows);
+                format!("UPDATE {table} SET statement = {new} WHERE statement = {old}")
+            };
+            journal.changing(&table, contents);
+            sql
+        };
+        let result = limited(self.client.batch_execute(&sql)).await;
+        self.settle_own(&table, result)
+    }
+
+    /// Changes what is not counted of rows that others may be writing, too: none may be lost or doubled.
+    async fn touch_shared(&mut self) -> Settled {
+        let table = self.shared_table();
+        let statement = lock(&self.journal).number() - self.random.i64(1..=30);
+        let sql = format!("UPDATE {table} SET note = note || '!' WHERE statement = {statement}");
+        let result = limited(self.client.batch_execute(&sql)).await;
+        self.settle(result)
     }
 
     fn settle_own(&mut self, table: &str, result: Option<Result<(), Error>>) -> Settled {
