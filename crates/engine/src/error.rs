@@ -374,6 +374,33 @@ fn from_plan(message: &str) -> SqlError {
     {
         return plain(SqlState::GROUPING_ERROR);
     }
+    if has("cannot contain window function calls") {
+        return SqlError::new(
+            SqlState::GROUPING_ERROR,
+            "aggregate function calls cannot contain window function calls",
+        );
+    }
+    if has("is not in grouping columns") {
+        return SqlError::new(
+            SqlState::GROUPING_ERROR,
+            "arguments to GROUPING must be grouping expressions of the associated query level",
+        );
+    }
+    if has("must match initial ORDER BY") || has("must appear in select list") {
+        return plain(SqlState::INVALID_COLUMN_REFERENCE);
+    }
+    if has("frame offsets for ROWS / GROUPS must be non negative integers") {
+        return SqlError::new(
+            SqlState::INVALID_PRECEDING_OR_FOLLOWING_SIZE,
+            "frame starting or ending offset must not be negative",
+        );
+    }
+    if has("nvalid window frame") {
+        return plain(SqlState::WINDOWING_ERROR);
+    }
+    if has("ercentile value must be between") {
+        return plain(SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
+    }
     if has("column out of bounds") || has("Cannot find column with position") || has("names given as column alias") {
         return plain(SqlState::INVALID_COLUMN_REFERENCE);
     }
@@ -399,6 +426,9 @@ fn from_plan(message: &str) -> SqlError {
 
 fn from_execution(message: &str) -> SqlError {
     let line = first_line(message);
+    if line.contains("NTILE requires a positive integer") {
+        return SqlError::new(SqlState::INVALID_ARGUMENT_FOR_NTILE, "argument of ntile must be greater than zero");
+    }
     if line.contains("more than one row") {
         return SqlError::new(
             SqlState::CARDINALITY_VIOLATION,

@@ -29,6 +29,7 @@ use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::context::BindContext;
+use super::lists::ListPlan;
 use super::resolve::{Known, Resolver, common_type};
 use super::set_operations::coerce_columns;
 use super::{set_operations, subqueries};
@@ -387,6 +388,8 @@ enum Plan {
     Convert(Expr, SqlType),
     /// A sum and a count, divided afterwards.
     Divide { sum: Expr, count: Expr },
+    /// A list of values, put in order and together afterwards.
+    List(Expr, ListPlan),
 }
 
 fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
@@ -430,6 +433,7 @@ fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalP
                 }
                 Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),
                 Plan::Divide { sum, count } => Finish::Divide(add(sum), add(count)),
+                Plan::List(expr, list) => Finish::List(add(expr), list),
             };
             (name, finish)
         })
@@ -460,6 +464,7 @@ fn window(window: Window, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
             Plan::Keep(expr) => Finish::Same(add(expr)),
             Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),
             Plan::Divide { sum, count } => Finish::Divide(add(sum), add(count)),
+            Plan::List(expr, list) => Finish::List(add(expr), list),
         };
         finished.push((name, finish));
     }
@@ -473,6 +478,7 @@ enum Finish {
     Same(String),
     Convert(String, SqlType),
     Divide(String, String),
+    List(String, ListPlan),
 }
 
 /// A projection that makes the wanted columns from the computed ones; the first `kept` columns pass through.
@@ -500,6 +506,7 @@ fn finish(
                 };
                 expr.alias(name)
             }
+            Finish::List(computed, list) => list.finish(column(&computed), resolver.context)?.alias(name),
             Finish::Divide(sum, count) => {
                 let numeric = |name: &str| resolver.coerce(column(name), &SqlType::Numeric(None));
                 divide_numeric(numeric(&sum)?, numeric(&count)?).alias(name)
@@ -515,14 +522,28 @@ fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
         Expr::AggregateFunction(AggregateFunction { func, params }) => {
             let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
             let (args, plan) = aggregate_arguments(func.name(), args, resolver)?;
-            if distinct && func.name() == "string_agg" && !order_by.is_empty() {
-                return Err(to_datafusion(
-                    SqlError::unsupported("string_agg with DISTINCT and ORDER BY is not supported")
-                        .with_hint("Make the values distinct and ordered in a subquery."),
-                ));
-            }
             let filter = filter.map(|f| resolver.condition(*f, "FILTER").map(Box::new)).transpose()?;
             let order_by = order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<Vec<_>>>()?;
+            if distinct && order_by.iter().any(|key| !args.contains(&key.expr)) {
+                return Err(to_datafusion(SqlError::new(
+                    SqlState::INVALID_COLUMN_REFERENCE,
+                    "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
+                )));
+            }
+            let list = ListPlan::of(func.name(), &args, distinct, &order_by);
+            if let Some(list) = list {
+                let present = args[0].clone().is_not_null();
+                let filter = match (filter, list.delimiter.is_some()) {
+                    (Some(filter), true) => Some(Box::new(filter.and(present))),
+                    (None, true) => Some(Box::new(present)),
+                    (filter, false) => filter,
+                };
+                let func = aggregate_function(resolver, "array_agg")?;
+                let args = args.into_iter().take(1).collect();
+                let order_by = if distinct { Vec::new() } else { order_by };
+                let params = AggregateFunctionParams { args, distinct, filter, order_by, null_treatment };
+                return Ok(Plan::List(Expr::AggregateFunction(AggregateFunction { func, params }), list));
+            }
             let call = |name: &str, args: Vec<Expr>| -> DfResult<Expr> {
                 let func = if name == func.name() { Arc::clone(&func) } else { aggregate_function(resolver, name)? };
                 let params = AggregateFunctionParams {
@@ -658,6 +679,16 @@ fn aggregate_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> 
             }
             let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Double)).collect::<DfResult<_>>()?;
             Ok((args, Shape::Same))
+        }
+        "regr_count" => {
+            let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Double)).collect::<DfResult<_>>()?;
+            Ok((args, Shape::Convert(SqlType::BigInt)))
+        }
+        "string_agg"
+            if !matches!(&known, Known::Unknown)
+                && !matches!(&known, Known::Type(ty) if ty.is_string() || *ty == SqlType::Bytea) =>
+        {
+            Err(undefined())
         }
         "bool_and" | "bool_or" => {
             let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Boolean)).collect::<DfResult<_>>()?;

@@ -72,7 +72,8 @@ impl BindContext {
         Ok(Expr::ScalarFunction(ScalarFunction { func: self.scalar_function(name)?, args }))
     }
 
-    fn scalar_function(&self, name: &str) -> DfResult<Arc<ScalarUDF>> {
+    /// The scalar function of this name.
+    pub(super) fn scalar_function(&self, name: &str) -> DfResult<Arc<ScalarUDF>> {
         self.session.scalar_functions().get(name).cloned().ok_or_else(|| {
             to_datafusion(
                 SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist")).with_hint(

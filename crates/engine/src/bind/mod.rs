@@ -2,25 +2,28 @@
 //!
 //! The way of a query: [`normalize`] says in plain SQL what is special syntax, [`planner`] finds the tables and views
 //! and lets DataFusion's `SqlToRel` build a plan, in which operators are still open (`crate::operators`), [`analyze`]
-//! gives every expression PostgreSQL's type, [`subqueries`] makes joins of subqueries. What comes out is ready for DataFusion's own analyzer and optimizer. No
-//! rows are read here.
+//! gives every expression PostgreSQL's type, [`subqueries`] makes joins of subqueries. What comes out is ready for
+//! DataFusion's own analyzer and optimizer. No rows are read here.
 
 mod analyze;
 mod clauses;
 mod context;
 mod like_lists;
+mod lists;
 pub(crate) mod names;
 pub(crate) mod normalize;
 mod number;
 pub(crate) mod planner;
 mod qualified;
 mod resolve;
+mod rows;
 mod set_functions;
 mod set_operations;
 pub(crate) mod subqueries;
 mod temporal;
 mod text_operators;
 pub(crate) mod types;
+mod using;
 
 pub(crate) use analyze::{analyze, assign_columns};
 pub(crate) use context::{BindContext, TARGET};

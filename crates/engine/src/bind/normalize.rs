@@ -17,7 +17,7 @@ use wharf_values::{SqlError, SqlState};
 use super::like_lists::{each_pattern, like_with_escape, several_patterns};
 use super::subqueries::ARRAY_OF_ROWS;
 use super::temporal::{cast_by_name, interval_literal, round_seconds};
-use super::{clauses, names, set_functions};
+use super::{clauses, names, rows, set_functions, using};
 use crate::functions::parameter_names;
 use crate::operators::UNTYPED;
 
@@ -90,15 +90,18 @@ impl VisitorMut for Normalizer {
                         error.with_hint("Write CROSS JOIN to join every row with every row."),
                     ));
                 }
-                if let JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) = &join.join_operator
-                {
-                    return refuse(
-                        "FULL JOIN with USING or NATURAL is not supported",
-                        "Write FULL JOIN .. ON a.k = b.k and coalesce(a.k, b.k).",
-                    );
-                }
             }
         }
+        using::write_out(select);
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            if let JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) = &join.join_operator {
+                return refuse(
+                    "this FULL JOIN with USING or NATURAL is not supported",
+                    "Write FULL JOIN .. ON a.k = b.k and coalesce(a.k, b.k).",
+                );
+            }
+        }
+        rows::in_where(select);
         names::name_select_items(select);
         set_functions::rewrite_select_list(select);
         match set_functions::rewrite_from(select) {
@@ -277,6 +280,9 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
             }),
             Err(pattern) => Expr::ILike { negated, any, expr, pattern, escape_char: None },
         },
+        Expr::InSubquery { expr, subquery, negated } if matches!(*expr, Expr::Tuple(_)) => {
+            rows::in_subquery(*expr, *subquery, negated)?
+        }
         Expr::IsNormalized { .. } => return Err(SqlError::unsupported("IS NORMALIZED is not supported")),
         Expr::Between { expr, negated, low, high } => between(*expr, negated, *low, *high),
         // A number with an exponent may be a float that no numeric holds.
@@ -460,6 +466,7 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
     }
     place_named_arguments(&mut function)?;
+    check_call(&function)?;
     let renamed = match names::last_part(&function.name).as_str() {
         // Names DataFusion gives to the same thing.
         "every" => Some("bool_and"),
@@ -515,6 +522,42 @@ fn place_named_arguments(function: &mut Function) -> Result<(), SqlError> {
     }
     let zero = || FunctionArg::Unnamed(FunctionArgExpr::Expr(number("0")));
     list.args = placed.into_iter().map(|argument| argument.unwrap_or_else(zero)).collect();
+    Ok(())
+}
+
+/// Calls of aggregates and window functions that PostgreSQL refuses.
+fn check_call(function: &Function) -> Result<(), SqlError> {
+    let name = names::last_part(&function.name);
+    let wrong = |message: String| Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));
+    let FunctionArguments::List(list) = &function.args else { return Ok(()) };
+    let star = |argument: &FunctionArg| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Wildcard));
+    match name.as_str() {
+        "count" if list.args.is_empty() => {
+            return wrong("count(*) must be used to call a parameterless aggregate function".to_owned());
+        }
+        "row_number" | "rank" | "dense_rank" | "percent_rank" | "cume_dist" | "ntile" | "lag" | "lead"
+        | "first_value" | "last_value" | "nth_value"
+            if function.over.is_none() && function.within_group.is_empty() =>
+        {
+            return wrong(format!("window function {name} requires an OVER clause"));
+        }
+        "count" => {}
+        _ if list.args.iter().any(star) => {
+            return Err(SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name}() does not exist"))
+                .with_hint(
+                    "No function matches the given name and argument types. You might need to add explicit type casts.",
+                ));
+        }
+        _ => {}
+    }
+    if function.over.is_some() {
+        if crate::functions::resolve(&name, &[]).is_some() {
+            return wrong(format!("OVER specified, but {name} is not a window function nor an aggregate function"));
+        }
+        if list.duplicate_treatment == Some(sqlparser::ast::DuplicateTreatment::Distinct) {
+            return Err(SqlError::unsupported("DISTINCT is not implemented for window functions"));
+        }
+    }
     Ok(())
 }
 

@@ -27,6 +27,7 @@ use wharf_values::{SqlError, SqlState, mapping};
 
 use super::context::{BindContext, TARGET};
 use super::normalize::normalize;
+use super::resolve::Resolver;
 use super::subqueries::ARRAY_OF_ROWS;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
 use crate::operators::{UNTYPED, UnresolvedOperator};
@@ -89,7 +90,7 @@ fn plan_statement<'a>(
             reads.extend(oid);
             tables.insert(reference, source);
         }
-        let provider = Provider { session: &context.session, tables };
+        let provider = Provider { session: &context.session, context, tables };
         let options = ParserOptions::from(&context.session.config_options().sql_parser);
         // Places are those of the client's text; within a view they would be of the view's.
         let options = options.with_collect_spans(depth == 0);
@@ -254,6 +255,7 @@ fn with_column_names(plan: LogicalPlan, columns: &[wharf_catalog::Column]) -> Re
 /// What DataFusion's planner asks for, answered from what was opened and from the session's functions.
 struct Provider<'a> {
     session: &'a SessionState,
+    context: &'a BindContext,
     tables: HashMap<TableReference, Arc<dyn TableSource>>,
 }
 
@@ -273,6 +275,9 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> DfResult<Arc<dyn TableSource>> {
+        let schema = datafusion::common::DFSchema::empty();
+        let resolver = Resolver { context: self.context, schema: &schema };
+        let args = args.into_iter().map(|arg| resolver.resolve(arg)).collect::<DfResult<_>>()?;
         crate::table_functions::source(name, args, self.session)
     }
 
@@ -283,7 +288,9 @@ impl ContextProvider for Provider<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         match name {
             "bitwise_not" => return Some(UnresolvedOperator::function("~")),
-            UNTYPED | ARRAY_OF_ROWS => return Some(UnresolvedOperator::function(name)),
+            UNTYPED | ARRAY_OF_ROWS | "coalesce" | "greatest" | "least" | "nullif" => {
+                return Some(UnresolvedOperator::function(name));
+            }
             _ => {}
         }
         self.session.scalar_functions().get(name).cloned()

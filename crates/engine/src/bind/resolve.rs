@@ -21,7 +21,7 @@ use super::types::cast_field;
 use crate::cast::{CastFunction, CastMode, arrow_agrees, result_field};
 use crate::error::to_datafusion;
 use crate::operators::{
-    Arithmetic, UnresolvedOperator, divide_numeric, float_operator, integer_operator, interval_key,
+    Arithmetic, UnresolvedOperator, any_of_array, divide_numeric, float_operator, integer_operator, interval_key,
 };
 
 /// Resolves the expressions of one plan node, whose inputs have `schema`.
@@ -644,7 +644,10 @@ impl Resolver<'_> {
     }
 
     fn function(&self, function: ScalarFunction) -> DfResult<Expr> {
-        let ScalarFunction { func, args } = function;
+        let ScalarFunction { mut func, args } = function;
+        if matches!(func.name(), "coalesce" | "greatest" | "least" | "nullif") {
+            func = self.context.scalar_function(func.name())?;
+        }
         if let Some(operator) = func.inner().downcast_ref::<UnresolvedOperator>() {
             let symbol = operator.symbol().to_owned();
             if symbol == super::subqueries::ARRAY_OF_ROWS {
@@ -709,7 +712,7 @@ impl Resolver<'_> {
         Ok(whole)
     }
 
-    /// `x = ANY (array)`: NULL when nothing matches and a NULL is among the elements, where DataFusion says false.
+    /// `x = ANY (array)`, both sides at one type.
     fn any_of_array(&self, mut args: Vec<Expr>) -> DfResult<Expr> {
         let (Some(item), Some(array), true) = (args.pop(), args.pop(), args.is_empty()) else {
             return Err(to_datafusion(SqlError::internal("ANY without its operands")));
@@ -728,18 +731,12 @@ impl Resolver<'_> {
                 )));
             }
         };
-        let has = self.context.call("array_has", vec![array.clone(), item.clone()])?;
-        let null_element = Expr::Literal(ScalarValue::try_from(self.field(&item)?.data_type())?, None);
-        let null_place = self.context.call("array_position", vec![array.clone(), null_element])?;
-        let unknown = Expr::Literal(ScalarValue::Boolean(None), None);
-        let nothing = Expr::IsNull(Box::new(array)).or(Expr::IsNull(Box::new(item)));
-        let whens = vec![
-            (Box::new(nothing), Box::new(unknown.clone())),
-            (Box::new(has), Box::new(Expr::Literal(ScalarValue::Boolean(Some(true)), None))),
-            (Box::new(Expr::IsNotNull(Box::new(null_place))), Box::new(unknown)),
-        ];
-        let no = Expr::Literal(ScalarValue::Boolean(Some(false)), None);
-        Ok(Expr::Case(Case::new(None, whens, Some(Box::new(no)))))
+        let DataType::List(element) = self.field(&array)?.data_type().clone() else {
+            return Err(to_datafusion(SqlError::internal("an array that is no list")));
+        };
+        let same = self.field(&item)?.data_type() == element.data_type();
+        let item = if same { item } else { Expr::Cast(Cast::new(Box::new(item), element.data_type().clone())) };
+        Ok(any_of_array(array, item))
     }
 
     fn settle_literal(&self, expr: Expr) -> DfResult<Expr> {

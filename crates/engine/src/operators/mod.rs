@@ -5,6 +5,7 @@
 //! `a + b` first becomes an [`UnresolvedOperator`], which carries no meaning; the binder, which knows all types, replaces
 //! it by DataFusion's own operator where that is right (decimals, comparisons) and by a function of this module elsewhere.
 
+mod any_of_array;
 mod division;
 mod float;
 mod integer;
@@ -13,6 +14,7 @@ mod null_safe;
 mod single_value;
 mod unresolved;
 
+pub(crate) use any_of_array::any_of_array;
 pub(crate) use division::divide_numeric;
 pub(crate) use float::float_operator;
 pub(crate) use integer::integer_operator;

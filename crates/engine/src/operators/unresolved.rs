@@ -78,6 +78,10 @@ fn rough_type(symbol: &str, types: &[DataType]) -> DataType {
         // A literal without a type, and what has one.
         UNTYPED if matches!(left, T::Utf8) => T::Null,
         UNTYPED => left.clone(),
+        // The arguments come to one type later.
+        "coalesce" | "greatest" | "least" | "nullif" => {
+            types.iter().find(|t| !t.is_null() && !matches!(t, T::Utf8)).cloned().unwrap_or(T::Utf8View)
+        }
         ARRAY_OF_ROWS => T::List(Arc::new(Field::new_list_field(left.clone(), true))),
         "||" if matches!(left, T::List(_)) => left.clone(),
         "||" if matches!(right, T::List(_)) => right.clone(),
