@@ -467,6 +467,9 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
     }
     place_named_arguments(&mut function)?;
     check_call(&function)?;
+    if let Some(gathered) = json_aggregate(&function) {
+        return Ok(gathered);
+    }
     let renamed = match names::last_part(&function.name).as_str() {
         // Names DataFusion gives to the same thing.
         "every" => Some("bool_and"),
@@ -483,6 +486,40 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
         function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('"', name))]);
     }
     Ok(Expr::Function(function))
+}
+
+/// `json_agg(x ORDER BY y)` is a document made of `array_agg(to_json(x) ORDER BY y)`.
+fn json_aggregate(function: &Function) -> Option<Expr> {
+    let (document, objects) = match names::last_part(&function.name).as_str() {
+        "json_agg" => ("json_of_array", false),
+        "jsonb_agg" => ("jsonb_of_array", false),
+        "json_object_agg" => ("json_object_of_arrays", true),
+        "jsonb_object_agg" => ("jsonb_object_of_arrays", true),
+        _ => return None,
+    };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    let gathered = |argument: Expr| {
+        let mut inner = function.clone();
+        inner.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("array_agg"))]);
+        inner.args = FunctionArguments::List(FunctionArgumentList {
+            args: vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))],
+            ..list.clone()
+        });
+        Expr::Function(inner)
+    };
+    match (list.args.as_slice(), objects) {
+        ([FunctionArg::Unnamed(FunctionArgExpr::Expr(value))], false) => {
+            Some(call(document, vec![gathered(call("to_json", vec![value.clone()]))]))
+        }
+        (
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(key)), FunctionArg::Unnamed(FunctionArgExpr::Expr(value))],
+            true,
+        ) => {
+            let key = gathered(cast(key.clone(), DataType::Text));
+            Some(call(document, vec![key, gathered(call("to_json", vec![value.clone()]))]))
+        }
+        _ => None,
+    }
 }
 
 /// Arguments by name go to their places; what is left out between them is 0, the default of all such parameters.

@@ -266,6 +266,9 @@ impl Resolver<'_> {
         if common == SqlType::Interval {
             return Ok((interval_key(left), interval_key(right)));
         }
+        if common == SqlType::Jsonb {
+            return self.json_keys(left, right, symbol);
+        }
         Ok((left, right))
     }
 
@@ -525,6 +528,17 @@ impl Resolver<'_> {
             },
             _ => Err(no_operator(symbol, &l, &r)),
         }
+    }
+
+    /// Documents are equal when their texts are, but for zeros at the ends of numbers.
+    fn json_keys(&self, left: Expr, right: Expr, symbol: &str) -> DfResult<(Expr, Expr)> {
+        if matches!(symbol, "<" | ">" | "<=" | ">=") {
+            return Err(to_datafusion(
+                SqlError::unsupported("the order of jsonb documents is not supported")
+                    .with_hint("Compare a part of them: (doc ->> 'key')::integer."),
+            ));
+        }
+        Ok((self.context.call("jsonb_key", vec![left])?, self.context.call("jsonb_key", vec![right])?))
     }
 
     /// `jsonb - key`, `jsonb - keys`, `jsonb - index`.

@@ -7,14 +7,14 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, Query, Select, SelectItem, SetExpr,
-    Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
+    DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, Query, Select, SelectItem,
+    SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
     visit_expressions,
 };
 use wharf_values::SqlError;
 
 use super::names;
-use super::normalize::{call, number};
+use super::normalize::{call, cast, number};
 use crate::functions::{SetFunction, set_function};
 
 /// Replaces the functions of a FROM clause.
@@ -77,29 +77,53 @@ impl VisitorMut for SelectList {
             && function.over.is_none()
             && matches!(set_function(&names::last_part(&function.name)), Some(SetFunction::Values { .. }))
         {
+            let document = document_type(&names::last_part(&function.name));
             let taken = std::mem::replace(expr, number("0"));
-            *expr = call("unnest", vec![taken]);
-        } else if let Some(inner) = unnested_twice(expr) {
+            *expr = typed(call("unnest", vec![taken]), document);
+        } else if let Some(inner) = unnested_within(expr) {
             *expr = inner;
         }
         ControlFlow::Continue(())
     }
 }
 
-/// `unnest(f(x))` of a list that was made here: its function is unnested once.
-fn unnested_twice(expr: &Expr) -> Option<Expr> {
-    let argument = |expr: &Expr| match expr {
-        Expr::Function(function) if names::last_part(&function.name) == "unnest" => match &function.args {
-            FunctionArguments::List(list) => match list.args.as_slice() {
-                [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] => Some(argument.clone()),
-                _ => None,
-            },
-            _ => None,
-        },
-        _ => None,
+/// `unnest(f(x))` and `array_ordinals(f(x))` of a list that was made here: its function was taken for one of the select
+/// list.
+fn unnested_within(expr: &Expr) -> Option<Expr> {
+    fn only_argument(expr: &Expr) -> Option<(String, &Expr)> {
+        let Expr::Function(function) = expr else { return None };
+        let FunctionArguments::List(list) = &function.args else { return None };
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = list.args.as_slice() else { return None };
+        Some((names::last_part(&function.name), argument))
+    }
+    let (outer, argument) = only_argument(expr)?;
+    if outer != "unnest" && outer != "array_ordinals" {
+        return None;
+    }
+    let argument = match argument {
+        Expr::Cast { expr, .. } => expr,
+        other => other,
     };
-    let inner = argument(expr)?;
-    argument(&inner).is_some().then_some(inner)
+    match only_argument(argument)? {
+        (name, list) if name == "unnest" => Some(call(&outer, vec![list.clone()])),
+        _ => None,
+    }
+}
+
+/// What the elements of a function's list are, where unnesting loses it.
+fn document_type(function: &str) -> Option<DataType> {
+    match function {
+        "json_array_elements" | "json_each" => Some(DataType::JSON),
+        "jsonb_array_elements" | "jsonb_each" => Some(DataType::JSONB),
+        _ => None,
+    }
+}
+
+fn typed(expr: Expr, data_type: Option<DataType>) -> Expr {
+    match data_type {
+        Some(data_type) => cast(expr, data_type),
+        None => expr,
+    }
 }
 
 /// A function in FROM.
@@ -186,6 +210,11 @@ fn replace(factor: &mut TableFactor, may_look_left: bool, value_is_named: bool) 
         }
         lists.push((call("array_ordinals", vec![lists[0].0.clone()]), "ordinality".to_owned()));
     }
+    let documents = match function {
+        SetFunction::Values { .. } => vec![document_type(&source.name)],
+        SetFunction::Pairs { .. } => vec![None, document_type(&source.name)],
+        SetFunction::Unnest => Vec::new(),
+    };
     let alias = source.alias.cloned();
     let columns = lists.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>();
     // Names of their own, which the alias below replaces: two arrays of one unnest have the same name.
@@ -193,7 +222,7 @@ fn replace(factor: &mut TableFactor, may_look_left: bool, value_is_named: bool) 
         .into_iter()
         .enumerate()
         .map(|(index, (list, _))| SelectItem::ExprWithAlias {
-            expr: call("unnest", vec![list]),
+            expr: typed(call("unnest", vec![list]), documents.get(index).cloned().flatten()),
             alias: Ident::with_quote('"', format!("set{index}")),
         })
         .collect();

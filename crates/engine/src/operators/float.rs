@@ -100,8 +100,10 @@ where
         Arithmetic::Modulo => numeric::rem(left, right)?,
     };
     let values = result.as_primitive::<T>();
+    let mut made_nan = false;
     for (row, value) in values.iter().enumerate() {
         let Some(value) = value.map(Into::<f64>::into) else { continue };
+        made_nan |= value.is_nan() && value.is_sign_negative();
         if value.is_infinite() {
             let explained = [at(a, a_scalar, row), at(b, b_scalar, row)].into_iter().flatten().any(f64::is_infinite);
             if !explained {
@@ -118,6 +120,14 @@ where
                 return Err(ArrowError::ArithmeticOverflow("underflow".to_owned()));
             }
         }
+    }
+    if made_nan {
+        // Processors make NaN with a sign, which would be another value to comparisons, and the smallest.
+        let one_nan: PrimitiveArray<T> = values.unary(|value| {
+            let float = Into::<f64>::into(value);
+            if float.is_nan() && float.is_sign_negative() { value.neg_wrapping() } else { value }
+        });
+        return Ok(Arc::new(one_nan));
     }
     Ok(result)
 }
