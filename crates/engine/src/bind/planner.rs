@@ -30,7 +30,7 @@ use super::normalize::normalize;
 use super::resolve::Resolver;
 use super::subqueries::ARRAY_OF_ROWS;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
-use crate::operators::{UNTYPED, UnresolvedOperator};
+use crate::operators::{UNTYPED, UndefinedFunction, UnresolvedOperator};
 use crate::pg_catalog::SystemContext;
 use crate::table_reader::TableReader;
 
@@ -293,7 +293,16 @@ impl ContextProvider for Provider<'_> {
             }
             _ => {}
         }
-        self.session.scalar_functions().get(name).cloned()
+        if let Some(found) = self.session.scalar_functions().get(name) {
+            return Some(Arc::clone(found));
+        }
+        // `unnest` is a thing of its own to the planner.
+        let elsewhere = name == "unnest"
+            || self.session.aggregate_functions().contains_key(name)
+            || self.session.window_functions().contains_key(name)
+            || self.session.higher_order_functions().contains_key(name);
+        // What is nowhere is refused once the types of its arguments are known.
+        (!elsewhere).then(|| UndefinedFunction::function(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -12,6 +12,7 @@ mod integer;
 mod interval_key;
 mod null_safe;
 mod single_value;
+mod undefined;
 mod unresolved;
 
 pub(crate) use any_of_array::any_of_array;
@@ -21,6 +22,7 @@ pub(crate) use integer::integer_operator;
 pub(crate) use interval_key::interval_key;
 pub(crate) use null_safe::null_safe_equal;
 pub(crate) use single_value::single_value;
+pub(crate) use undefined::UndefinedFunction;
 pub(crate) use unresolved::{OperatorPlanner, UNTYPED, UnresolvedOperator};
 
 /// The arithmetic operators, by what they do.

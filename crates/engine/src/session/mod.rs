@@ -156,6 +156,10 @@ impl Session {
         // What an earlier statement left: its clock is not this one's.
         self.bound = None;
         let prepared = self.prepare(statement, &[]).await?;
+        if !prepared.parameters().is_empty() {
+            let error = SqlError::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1");
+            return Err(crate::syntax::locate(error, &statement.ast, &statement.text));
+        }
         self.execute_bound(&prepared, Vec::new()).await
     }
 

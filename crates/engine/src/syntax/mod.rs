@@ -54,6 +54,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>, SqlError> {
             let source = Source { sql, lexed: &lexed, end };
             check_strings(&tokens, &source)?;
             check_insert(&tokens, &source)?;
+            check_clauses(&tokens, &source)?;
             let (ast, copy_options) = statement(tokens, &source)?;
             let notices = lexed.notices.iter().filter(|(token, _)| (start..end).contains(token));
             let notices = notices.map(|(_, notice)| notice.clone()).collect();
@@ -96,6 +97,35 @@ impl Source<'_> {
 fn check_strings(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<(), SqlError> {
     let is_string = |token: &TokenWithSpan| matches!(token.token, Token::SingleQuotedString(_));
     match tokens.windows(2).find(|pair| pair.iter().all(is_string)) {
+        Some(pair) => Err(source.error_at(Some(pair[1].span.start.column))),
+        None => Ok(()),
+    }
+}
+
+/// Words that begin a clause and never an expression or a table.
+const CLAUSES: &[Keyword] = &[
+    Keyword::EXCEPT,
+    Keyword::FROM,
+    Keyword::GROUP,
+    Keyword::HAVING,
+    Keyword::INTERSECT,
+    Keyword::LIMIT,
+    Keyword::OFFSET,
+    Keyword::ORDER,
+    Keyword::UNION,
+    Keyword::WHERE,
+    Keyword::WINDOW,
+];
+
+/// A clause is not empty: the parser would take the word of the next one for a name.
+fn check_clauses(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<(), SqlError> {
+    let keyword = |token: &TokenWithSpan| match &token.token {
+        Token::Word(word) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    };
+    let needs_more = |word| matches!(word, Keyword::FROM | Keyword::JOIN | Keyword::WHERE | Keyword::HAVING);
+    let empty = tokens.windows(2).find(|pair| needs_more(keyword(&pair[0])) && CLAUSES.contains(&keyword(&pair[1])));
+    match empty {
         Some(pair) => Err(source.error_at(Some(pair[1].span.start.column))),
         None => Ok(()),
     }

@@ -24,6 +24,8 @@ enum Subject<'a> {
     Type(&'a str),
     /// An operator between, or before, operands.
     Operator(&'a str),
+    /// A parameter.
+    Parameter(&'a str),
     /// A string that is no value of a type.
     Text(&'a str),
 }
@@ -60,6 +62,7 @@ fn subject(error: &SqlError) -> Option<Subject<'_>> {
             Subject::Function(name.rsplit('.').next()?)
         }
         SqlState::UNDEFINED_OBJECT if message.starts_with("type ") => Subject::Type(quoted(message)?),
+        SqlState::UNDEFINED_PARAMETER => Subject::Parameter(message.rsplit(' ').next()?),
         SqlState::INVALID_TEXT_REPRESENTATION
         | SqlState::INVALID_DATETIME_FORMAT
         | SqlState::DATETIME_FIELD_OVERFLOW
@@ -200,9 +203,12 @@ impl Visitor for Finder<'_> {
     }
 
     fn pre_visit_value(&mut self, value: &ValueWithSpan) -> ControlFlow<()> {
-        if let (Subject::Text(wanted), Value::SingleQuotedString(text)) = (&self.subject, &value.value)
-            && text == wanted
-        {
+        let found = match (&self.subject, &value.value) {
+            (Subject::Text(wanted), Value::SingleQuotedString(text)) => text == wanted,
+            (Subject::Parameter(wanted), Value::Placeholder(name)) => name == wanted,
+            _ => false,
+        };
+        if found {
             self.places.push(value.span.start.column);
         }
         ControlFlow::Continue(())
