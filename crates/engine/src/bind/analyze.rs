@@ -29,6 +29,7 @@ use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::context::BindContext;
+use super::decimals::decimal_of_all;
 use super::lists::ListPlan;
 use super::resolve::{Known, Resolver, common_type};
 use super::set_operations::coerce_columns;
@@ -239,31 +240,6 @@ fn without_casts(expr: Expr) -> Expr {
 
 fn is_untyped(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.name() == UNTYPED)
-}
-
-/// The decimal that holds all digits of a column of decimals, if it is one.
-fn decimal_of_all(exprs: &[Expr], resolver: &Resolver<'_>) -> DfResult<Option<DataType>> {
-    let mut whole = 0i16;
-    let mut scale = 0i8;
-    let mut any = false;
-    for expr in exprs {
-        if matches!(expr, Expr::Literal(value, _) if value.is_null()) {
-            continue;
-        }
-        match resolver.field(expr)?.data_type() {
-            DataType::Decimal128(p, s) | DataType::Decimal256(p, s) => {
-                any = true;
-                whole = whole.max(i16::from(*p) - i16::from(*s));
-                scale = scale.max(*s);
-            }
-            DataType::Null => {}
-            _ => return Ok(None),
-        }
-    }
-    let precision = (whole + i16::from(scale)).clamp(1, 76) as u8;
-    Ok(any.then_some({
-        if precision <= 38 { DataType::Decimal128(precision, scale) } else { DataType::Decimal256(precision, scale) }
-    }))
 }
 
 fn join(join: Join, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {

@@ -8,6 +8,7 @@
 mod analyze;
 mod clauses;
 mod context;
+mod decimals;
 mod like_lists;
 mod lists;
 pub(crate) mod names;

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
@@ -284,7 +284,7 @@ impl Resolver<'_> {
     }
 
     /// An expression as a decimal of its natural precision.
-    fn to_numeric(&self, expr: Expr) -> DfResult<Expr> {
+    pub(super) fn to_numeric(&self, expr: Expr) -> DfResult<Expr> {
         match &expr {
             Expr::Literal(ScalarValue::Int16(Some(value)), _) => Ok(integer_as_numeric(i128::from(*value))),
             Expr::Literal(ScalarValue::Int32(Some(value)), _) => Ok(integer_as_numeric(i128::from(*value))),
@@ -382,35 +382,6 @@ impl Resolver<'_> {
             }
             integer => Ok(integer_operator(op, self.coerce(left, integer)?, self.coerce(right, integer)?)),
         }
-    }
-
-    /// Operands in 256 bits where one is already, or where a product's scale would pass 38 digits. For a product each keeps
-    /// its own scale: DataFusion would bring both to one, and twice as many digits come out of every step.
-    fn room(&self, op: Arithmetic, left: Expr, right: Expr) -> DfResult<(Expr, Expr)> {
-        let (a, b) = (self.field(&left)?, self.field(&right)?);
-        let (Some((bits1, s1)), Some((bits2, s2))) = (width(a.data_type()), width(b.data_type())) else {
-            return Ok((left, right));
-        };
-        let product = op == Arithmetic::Multiply;
-        if bits1 == 128 && bits2 == 128 && !(product && i16::from(s1) + i16::from(s2) > 38) {
-            return Ok((left, right));
-        }
-        if product && i16::from(s1) + i16::from(s2) > 76 {
-            return Err(to_datafusion(
-                SqlError::unsupported("a numeric product with more than 76 digits after the point is not supported")
-                    .with_hint("Cast the operands first, such as x::numeric(38, 10)."),
-            ));
-        }
-        let wide = |expr: Expr, bits, scale, own| {
-            if bits == 256 && scale == own {
-                return expr;
-            }
-            let field = Field::new("cast", DataType::Decimal256(76, scale), true);
-            Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::new(field)))
-        };
-        let common = s1.max(s2);
-        let (to1, to2) = if product { (s1, s2) } else { (common, common) };
-        Ok((wide(left, bits1, to1, s1), wide(right, bits2, to2, s2)))
     }
 
     fn power(&self, left: Expr, right: Expr) -> DfResult<Expr> {
@@ -642,9 +613,10 @@ impl Resolver<'_> {
         let has_else = else_expr.is_some();
         results.extend(else_expr.map(|expr| *expr));
         let mut results = self.unify(results, "CASE")?;
+        let shown = self.shown_as(&results)?;
         let else_out = if has_else { results.pop() } else { None };
         let pairs = whens.zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
-        Ok(Expr::Case(Case::new(operand_out.map(Box::new), pairs, else_out.map(Box::new))))
+        Ok(shown.apply(Expr::Case(Case::new(operand_out.map(Box::new), pairs, else_out.map(Box::new)))))
     }
 
     /// All expressions at the one type that PostgreSQL's `select_common_type` finds for them.
@@ -654,6 +626,9 @@ impl Resolver<'_> {
             types.push(self.known(expr)?);
         }
         let common = common_type(&types, clause)?;
+        if matches!(common, SqlType::Numeric(_)) {
+            return self.unify_numerics(exprs);
+        }
         exprs.into_iter().map(|expr| self.to_common(expr, &common)).collect()
     }
 
@@ -681,6 +656,10 @@ impl Resolver<'_> {
             "nullif" => return self.null_if(func, args),
             _ => args,
         };
+        if matches!(func.name(), "coalesce" | "greatest" | "least") {
+            let shown = self.shown_as(&args)?;
+            return Ok(shown.apply(self.context.finish_call(self, func, args)?));
+        }
         self.context.finish_call(self, func, args)
     }
 
@@ -760,15 +739,6 @@ impl Resolver<'_> {
             }
             _ => Ok(expr),
         }
-    }
-}
-
-/// The bits and the scale of a decimal.
-fn width(data_type: &DataType) -> Option<(u16, i8)> {
-    match data_type {
-        DataType::Decimal128(_, scale) => Some((128, *scale)),
-        DataType::Decimal256(_, scale) => Some((256, *scale)),
-        _ => None,
     }
 }
 
