@@ -143,7 +143,7 @@ async fn parameters() {
     // Types that this client knows no Rust type for here go as text in both directions.
     for (ty, text) in [
         ("numeric(20,5)", "-12345.67891"),
-        ("numeric", "0.10"),
+        ("numeric", "0.125"),
         ("date", "2024-02-29"),
         ("time", "23:59:59.999999"),
         ("uuid", "0188f5e4-5b0e-7c3a-9f64-2f8b5b1c7d21"),

@@ -233,7 +233,7 @@ async fn sigterm_lets_a_running_statement_end() {
     let folder = folder();
     let mut server = Server::serve(folder.path());
     let client = server.connect("").await.unwrap();
-    let running = tokio::spawn(async move { client.query_one("SELECT 1 FROM pg_sleep(2)", &[]).await });
+    let running = tokio::spawn(async move { client.query_one("SELECT 1 WHERE pg_sleep(2) IS NOT NULL", &[]).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
     server.signal("-TERM");
     let row = running.await.unwrap().unwrap();

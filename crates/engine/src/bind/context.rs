@@ -7,7 +7,7 @@ use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::expr::{Cast, Placeholder, ScalarFunction};
+use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::{Expr, ScalarUDF, TableSource};
 use parking_lot::Mutex;
 use wharf_catalog::SqlType;
@@ -43,17 +43,14 @@ pub(crate) const TARGET: &str = "\0target";
 const MAX_PARAMETERS: usize = 65_535;
 
 impl BindContext {
-    /// Gives a parameter the type its surroundings ask for. The first use decides, later ones convert.
+    /// Gives a parameter the type its surroundings ask for; the first use decides. The caller converts it to `to`, which
+    /// may be another type, or have limits that a parameter has not.
     pub(super) fn parameter(&self, id: String, to: &SqlType) -> DfResult<Expr> {
         let number = parameter_number(&id).map_err(to_datafusion)?;
         let mut parameters = self.parameters.lock();
-        let ty = parameters.entry(number).or_insert_with(|| to.clone()).clone();
+        let ty = parameters.entry(number).or_insert_with(|| parameter_type(to)).clone();
         let field = Arc::new(mapping::field(&id, &ty, true));
-        let placeholder = Expr::Placeholder(Placeholder { id, field: Some(field) });
-        if ty == *to {
-            return Ok(placeholder);
-        }
-        Ok(Expr::Cast(Cast::new_from_field(Box::new(placeholder), Arc::new(super::types::cast_field(to)))))
+        Ok(Expr::Placeholder(Placeholder { id, field: Some(field) }))
     }
 
     /// Remembers the type of a parameter that has one already: declared, or found by DataFusion's planner.
@@ -137,6 +134,22 @@ impl BindContext {
 
     fn oid_literal(&self, oid: u32, ty: &SqlType) -> Expr {
         Expr::Literal(ScalarValue::UInt32(Some(oid)), Some(mapping::metadata(ty).into()))
+    }
+}
+
+/// The type of a parameter where a value of type `to` is wanted. As in PostgreSQL it is without limits: `$1::varchar(3)`
+/// takes a longer text, which the cast then cuts. Where a numeric without limits has too few digits, it keeps its own.
+pub(crate) fn parameter_type(to: &SqlType) -> SqlType {
+    match to {
+        SqlType::Varchar(_) => SqlType::Varchar(None),
+        SqlType::Char(_) => SqlType::Char(0),
+        SqlType::Numeric(Some((precision, scale)))
+            if *scale <= 16 && i16::from(*precision) - i16::from(*scale) <= 22 =>
+        {
+            SqlType::Numeric(None)
+        }
+        SqlType::Array(element) => SqlType::Array(Box::new(parameter_type(element))),
+        other => other.clone(),
     }
 }
 

@@ -14,6 +14,7 @@ mod lists;
 pub(crate) mod names;
 pub(crate) mod normalize;
 mod number;
+mod origin;
 pub(crate) mod planner;
 mod qualified;
 mod resolve;
@@ -27,5 +28,6 @@ pub(crate) mod types;
 mod using;
 
 pub(crate) use analyze::{analyze, assign_columns};
-pub(crate) use context::{BindContext, TARGET};
+pub(crate) use context::{BindContext, TARGET, parameter_number, parameter_type};
+pub(crate) use origin::Origin;
 pub(crate) use set_operations::coerce_columns;

@@ -27,6 +27,7 @@ use wharf_values::{SqlError, SqlState, mapping};
 
 use super::context::{BindContext, TARGET};
 use super::normalize::normalize;
+use super::origin::{Named, Origin, origins};
 use super::resolve::Resolver;
 use super::subqueries::ARRAY_OF_ROWS;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
@@ -43,6 +44,8 @@ pub(crate) struct PlannedQuery {
     pub(crate) plan: LogicalPlan,
     /// The oids of the tables and views named in the query itself (not inside of views).
     pub(crate) reads: Vec<u32>,
+    /// Where the columns come from.
+    pub(crate) origins: Vec<Option<Origin>>,
 }
 
 /// Plans a query with parameters of the given types (none: open).
@@ -79,6 +82,7 @@ fn plan_statement<'a>(
         let (references, _ctes) = resolve_table_references(&wrapped, true).map_err(from_datafusion)?;
         let mut tables = HashMap::new();
         let mut reads = Vec::new();
+        let mut relations = HashMap::new();
         for reference in references {
             // Functions in FROM are among the references.
             let is_function = matches!(&reference, TableReference::Bare { table }
@@ -86,8 +90,14 @@ fn plan_statement<'a>(
             if is_function {
                 continue;
             }
-            let (oid, source) = open(&reference, context, reader, depth).await?;
-            reads.extend(oid);
+            let Opened { oid, is_system, source } = open(&reference, context, reader, depth).await?;
+            if let Some(oid) = oid {
+                if !is_system {
+                    reads.push(oid);
+                }
+                let view = source.get_logical_plan().map(|plan| plan.into_owned());
+                relations.insert(reference.clone(), Named { oid, view });
+            }
             tables.insert(reference, source);
         }
         let provider = Provider { session: &context.session, context, tables };
@@ -99,7 +109,8 @@ fn plan_statement<'a>(
         let plan = SqlToRel::new_with_options(&provider, options)
             .sql_statement_to_plan_with_context(statement, &mut planner_context)
             .map_err(from_datafusion)?;
-        Ok(PlannedQuery { plan, reads })
+        let origins = origins(&plan, &relations);
+        Ok(PlannedQuery { plan, reads, origins })
     })
 }
 
@@ -145,8 +156,13 @@ fn parameter_fields(parameters: &[Option<SqlType>]) -> Vec<Option<FieldRef>> {
     fields
 }
 
-/// A relation that was opened: its oid, where it has one that views depend on, and its source.
-type Opened = (Option<u32>, Arc<dyn TableSource>);
+/// A relation that was opened.
+struct Opened {
+    oid: Option<u32>,
+    /// A system table, which no view depends on.
+    is_system: bool,
+    source: Arc<dyn TableSource>,
+}
 
 async fn open(
     reference: &TableReference,
@@ -157,7 +173,8 @@ async fn open(
     let (schema, name) = match reference {
         TableReference::Bare { table } if table.as_ref() == TARGET => {
             let target = context.target.clone();
-            return target.map(|source| (None, source)).ok_or_else(|| SqlError::internal("no table is changed"));
+            let opened = target.map(|source| Opened { oid: None, is_system: false, source });
+            return opened.ok_or_else(|| SqlError::internal("no table is changed"));
         }
         TableReference::Bare { table } => (None, table.as_ref()),
         TableReference::Partial { schema, table } => (Some(schema.as_ref()), table.as_ref()),
@@ -208,7 +225,8 @@ async fn open(
 fn system(schema: &str, name: &str, context: &BindContext) -> Option<Opened> {
     let session = context.session.config_options().extensions.get::<SystemContext>();
     let provider = crate::pg_catalog::table(schema, name, &context.catalog, context.database, session)?;
-    Some((None, provider_as_source(provider)))
+    let oid = crate::pg_catalog::system_oid(schema, name);
+    Some(Opened { oid, is_system: true, source: provider_as_source(provider) })
 }
 
 async fn open_relation(
@@ -222,7 +240,7 @@ async fn open_relation(
         Relation::Table(table) => {
             let table = reader.open(table).await.map_err(|error| from_lake(&error))?;
             let provider: Arc<dyn TableProvider> = table.provider().await.map_err(|error| from_lake(&error))?;
-            Ok((oid, provider_as_source(provider)))
+            Ok(Opened { oid, is_system: false, source: provider_as_source(provider) })
         }
         Relation::View(view) => {
             let mut statements = crate::statement::parse(&view.definition)?;
@@ -233,7 +251,7 @@ async fn open_relation(
             let planned = plan_statement(statement, &[], context, reader, depth + 1).await?;
             let plan = with_column_names(planned.plan, &view.columns)?;
             let provider = ViewTable::new(plan, Some(view.definition.clone()));
-            Ok((oid, provider_as_source(Arc::new(provider))))
+            Ok(Opened { oid, is_system: false, source: provider_as_source(Arc::new(provider)) })
         }
     }
 }

@@ -146,11 +146,14 @@ impl Resolver<'_> {
                 Ok(Expr::Literal(ScalarValue::try_from(&mapping::arrow_type(to))?, None))
             }
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) => self.literal(&text, to, mode),
-            Expr::Placeholder(Placeholder { id, field: None }) => self.context.parameter(id, to),
+            Expr::Placeholder(Placeholder { id, field: None }) => {
+                let typed = self.context.parameter(id, to)?;
+                self.convert(typed, to, mode)
+            }
             expr => {
                 let from = self.field(&expr)?;
                 let from_type = mapping::sql_type(&from);
-                let limited = matches!(to, SqlType::Varchar(Some(_)) | SqlType::Char(_) | SqlType::Name);
+                let limited = matches!(to, SqlType::Varchar(Some(_)) | SqlType::Char(1..) | SqlType::Name);
                 if from_type == *to && !limited {
                     return Ok(expr);
                 }

@@ -3,13 +3,14 @@
 //! A set-returning function is one that returns an array here (`crate::functions`), so `FROM f(x) AS t` is
 //! `FROM (SELECT unnest(f(x)) AS t) AS t`, which is lateral when its arguments name columns. `WITH ORDINALITY` numbers
 //! the elements of the array. A series with constant ends stays a table function, which makes its rows as they are read.
+//! A function that gives one value is a table of one row: `FROM (SELECT f(x)) AS t`.
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinOperator, Query, Select, SelectItem,
-    SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
-    visit_expressions,
+    SetExpr, Statement, TableAlias, TableAliasColumnDef, TableFactor, UnaryOperator, Value, ValueWithSpan, VisitMut,
+    VisitorMut, visit_expressions,
 };
 use wharf_values::SqlError;
 
@@ -135,7 +136,7 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The function, if the item is one that returns a set.
+    /// The function, if the item is one.
     fn of(factor: &TableFactor) -> Option<Source<'_>> {
         fn plain(args: &[FunctionArg]) -> Option<Vec<&Expr>> {
             args.iter()
@@ -157,7 +158,6 @@ impl Source<'_> {
             }
             _ => return None,
         };
-        set_function(&name)?;
         Some(Source { name, arguments, alias: alias.as_ref(), with_ordinality })
     }
 }
@@ -177,14 +177,27 @@ fn replace(factor: &mut TableFactor, may_look_left: bool, value_is_named: bool) 
     // A table function makes its rows while the query is planned, when parameters have no values yet.
     let has_parameters =
         mentions(|expr| matches!(expr, Expr::Value(ValueWithSpan { value: Value::Placeholder(_), .. })));
-    let is_constant = !names_columns && !has_parameters;
+    // It takes plain values alone; what is computed is computed when the query runs.
+    let has_calls = mentions(|expr| {
+        !matches!(
+            expr,
+            Expr::Value(_)
+                | Expr::TypedString(_)
+                | Expr::Interval(_)
+                | Expr::Nested(_)
+                | Expr::Cast { .. }
+                | Expr::UnaryOp { op: UnaryOperator::Minus | UnaryOperator::Plus, .. }
+        )
+    });
+    let is_constant = !names_columns && !has_parameters && !has_calls;
     let made_as_read = source.name == "generate_series" && is_constant && !source.with_ordinality;
     if made_as_read && matches!(factor, TableFactor::Table { .. }) {
         name_series(factor);
         return Ok(());
     }
     let arguments: Vec<Expr> = source.arguments.iter().map(|argument| Expr::clone(argument)).collect();
-    let Some(function) = set_function(&source.name) else { return Ok(()) };
+    let function = set_function(&source.name);
+    let returns_set = function.is_some();
     let alias_name = source.alias.map_or_else(|| source.name.clone(), |alias| names::fold(&alias.name));
     // The column of a function that names it keeps that name, unless the query calls it by the alias.
     let column_name = |own: Option<&str>| match own {
@@ -192,11 +205,12 @@ fn replace(factor: &mut TableFactor, may_look_left: bool, value_is_named: bool) 
         _ => alias_name.clone(),
     };
     let mut lists: Vec<(Expr, String)> = match function {
-        SetFunction::Unnest => arguments.iter().map(|argument| (argument.clone(), column_name(None))).collect(),
-        SetFunction::Values { column } => {
+        None => vec![(call(&source.name, arguments.clone()), alias_name.clone())],
+        Some(SetFunction::Unnest) => arguments.iter().map(|argument| (argument.clone(), column_name(None))).collect(),
+        Some(SetFunction::Values { column }) => {
             vec![(call(&source.name, arguments.clone()), column_name(column))]
         }
-        SetFunction::Pairs { keys, values } => {
+        Some(SetFunction::Pairs { keys, values }) => {
             vec![
                 (call(keys, arguments.clone()), "key".to_owned()),
                 (call(values, arguments.clone()), "value".to_owned()),
@@ -204,16 +218,20 @@ fn replace(factor: &mut TableFactor, may_look_left: bool, value_is_named: bool) 
         }
     };
     if source.with_ordinality {
-        if lists.len() > 1 && matches!(function, SetFunction::Unnest) {
+        if !returns_set {
+            return Err(SqlError::unsupported("WITH ORDINALITY of a function that gives one value is not supported")
+                .with_hint("Select 1 as well."));
+        }
+        if lists.len() > 1 && matches!(function, Some(SetFunction::Unnest)) {
             return Err(SqlError::unsupported("WITH ORDINALITY of several arrays is not supported")
                 .with_hint("Unnest one array, or number the rows with row_number()."));
         }
         lists.push((call("array_ordinals", vec![lists[0].0.clone()]), "ordinality".to_owned()));
     }
     let documents = match function {
-        SetFunction::Values { .. } => vec![document_type(&source.name)],
-        SetFunction::Pairs { .. } => vec![None, document_type(&source.name)],
-        SetFunction::Unnest => Vec::new(),
+        Some(SetFunction::Values { .. }) => vec![document_type(&source.name)],
+        Some(SetFunction::Pairs { .. }) => vec![None, document_type(&source.name)],
+        Some(SetFunction::Unnest) | None => Vec::new(),
     };
     let alias = source.alias.cloned();
     let columns = lists.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>();
@@ -222,7 +240,10 @@ fn replace(factor: &mut TableFactor, may_look_left: bool, value_is_named: bool) 
         .into_iter()
         .enumerate()
         .map(|(index, (list, _))| SelectItem::ExprWithAlias {
-            expr: typed(call("unnest", vec![list]), documents.get(index).cloned().flatten()),
+            expr: match returns_set {
+                true => typed(call("unnest", vec![list]), documents.get(index).cloned().flatten()),
+                false => list,
+            },
             alias: Ident::with_quote('"', format!("set{index}")),
         })
         .collect();

@@ -13,7 +13,7 @@ use wharf_values::{SqlError, SqlState};
 use super::write::{self, Target};
 use crate::bind::names::{fold, last_part};
 use crate::bind::normalize::is_constant_source;
-use crate::bind::{BindContext, assign_columns};
+use crate::bind::{BindContext, assign_columns, parameter_number, parameter_type};
 use crate::error::from_datafusion;
 use crate::names::find_relation;
 use crate::session::{Session, task_context, with_values};
@@ -54,7 +54,8 @@ impl InsertPlan {
         let plan = match &insert.source {
             Some(source) => {
                 let source = with_defaults(source, &table, &targets)?;
-                let plan = session.plan_query(&source, parameters, context).await?;
+                let parameters = column_parameters(&source, parameters, &table, &targets);
+                let plan = session.plan_query(&source, &parameters, context).await?;
                 if insert.columns.is_empty() {
                     // Without a list the source's columns go to the table's first ones.
                     targets.truncate(plan.schema().fields().len());
@@ -139,6 +140,36 @@ fn with_defaults(source: &ast::Query, table: &Table, targets: &[usize]) -> Resul
         }
     }
     Ok(source)
+}
+
+/// The types of parameters, where one that is open and goes into a column as it is takes the column's type.
+fn column_parameters(
+    source: &ast::Query,
+    declared: &[Option<SqlType>],
+    table: &Table,
+    targets: &[usize],
+) -> Vec<Option<SqlType>> {
+    let rows: Vec<Vec<&ast::Expr>> = match source.body.as_ref() {
+        ast::SetExpr::Values(values) => values.rows.iter().map(|row| row.content.iter().collect()).collect(),
+        ast::SetExpr::Select(select) => {
+            let items = select.projection.iter().map_while(|item| match item {
+                ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+                _ => None,
+            });
+            vec![items.collect()]
+        }
+        _ => Vec::new(),
+    };
+    let mut parameters = declared.to_vec();
+    for (expr, target) in rows.iter().flat_map(|row| row.iter().zip(targets)) {
+        let ast::Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(id), .. }) = expr else { continue };
+        let Ok(number) = parameter_number(id) else { continue };
+        if parameters.len() < number {
+            parameters.resize(number, None);
+        }
+        parameters[number - 1].get_or_insert_with(|| parameter_type(&table.columns[*target].ty));
+    }
+    parameters
 }
 
 /// A column's type as a statement writes it; none for strings, which keep their own rules for length.

@@ -58,6 +58,7 @@ enum Kind {
     /// An oid that is shown by name.
     Oid(SqlType),
     Names,
+    Void,
 }
 
 impl Kind {
@@ -70,6 +71,7 @@ impl Kind {
             Kind::BigInt => SqlType::BigInt,
             Kind::Oid(ty) => ty.clone(),
             Kind::Names => SqlType::Array(Box::new(SqlType::Name)),
+            Kind::Void => SqlType::Void,
         }
     }
 }
@@ -177,6 +179,8 @@ static DEFINITIONS: &[Definition] = &[
     define("pg_get_triggerdef", Kind::Text, unknown),
     define("pg_get_serial_sequence", Kind::Text, unknown),
     define("pg_get_statisticsobjdef", Kind::Text, unknown),
+    // There are no advisory locks, so there is none to give back.
+    define("pg_advisory_unlock_all", Kind::Void, |_| text("")),
     define("to_regclass", Kind::Oid(SqlType::Regclass), |row| oid_or_null(row, &SqlType::Regclass)),
     define("to_regtype", Kind::Oid(SqlType::Regtype), |row| oid_or_null(row, &SqlType::Regtype)),
     define("to_regnamespace", Kind::Oid(SqlType::Regnamespace), |row| oid_or_null(row, &SqlType::Regnamespace)),
@@ -316,6 +320,7 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
             }))
         })
         .collect();
+    functions.push(Arc::new(super::sleep::function()));
     functions.push(Arc::new(ScalarUDF::new_from_impl(TypeOf { signature: Signature::any(1, Volatility::Immutable) })));
     functions
 }
@@ -400,7 +405,7 @@ fn to_array(kind: &Kind, values: Vec<Value>) -> ArrayRef {
         _ => None,
     };
     match kind {
-        Kind::Text | Kind::Name => Arc::new(
+        Kind::Text | Kind::Name | Kind::Void => Arc::new(
             values
                 .iter()
                 .map(|value| match value {

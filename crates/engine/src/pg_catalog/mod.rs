@@ -12,6 +12,7 @@ mod relations;
 mod rows;
 mod session;
 mod simplify;
+mod sleep;
 mod system;
 mod tables;
 mod types;
@@ -37,6 +38,11 @@ pub(crate) fn table(
     session: Option<&SystemContext>,
 ) -> Option<Arc<dyn TableProvider>> {
     tables::table(schema, name, state, database, session)
+}
+
+/// The oid of a system table.
+pub(crate) fn system_oid(schema: &str, name: &str) -> Option<u32> {
+    system::oid(schema, name)
 }
 
 /// Is this the name of a table or view of the system?

@@ -243,12 +243,13 @@ impl Session {
 
     async fn commit_block(&mut self) -> Result<Outcome, SqlError> {
         let Some(transaction) = self.transaction.take() else {
-            self.notice(
-                "WARNING",
-                SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),
-            );
+            self.warn_of_no_transaction();
             return Ok(Outcome::Complete("COMMIT".to_owned()));
         };
+        if !transaction.explicit {
+            // What the statements before it in the same text wrote is committed all the same.
+            self.warn_of_no_transaction();
+        }
         if transaction.failed {
             self.transaction = Some(transaction);
             self.rollback_block();
@@ -261,6 +262,9 @@ impl Session {
     }
 
     fn rollback_block(&mut self) {
+        if self.transaction.as_ref().is_some_and(|transaction| !transaction.explicit) {
+            self.warn_of_no_transaction();
+        }
         match self.transaction.take() {
             Some(_) => {
                 self.local_settings.clear();
@@ -269,11 +273,15 @@ impl Session {
                     self.settings = settings;
                 }
             }
-            None => self.notice(
-                "WARNING",
-                SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),
-            ),
+            None => self.warn_of_no_transaction(),
         }
+    }
+
+    fn warn_of_no_transaction(&mut self) {
+        self.notice(
+            "WARNING",
+            SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),
+        );
     }
 
     fn restore_local_settings(&mut self) {

@@ -9,6 +9,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -110,14 +111,21 @@ impl Session {
     /// # Errors
     /// All that binding refuses.
     pub async fn prepare(&mut self, statement: &Statement, oids: &[u32]) -> Result<Arc<Prepared>, SqlError> {
+        let declared = declared_types(oids)?;
         self.check_not_failed(statement)?;
         for notice in statement.notices.iter() {
             self.notice("NOTICE", notice.clone());
         }
-        self.bind(statement, oids).await.map_err(|error| locate(error, &statement.ast, &statement.text))
+        self.bind(statement, oids, declared).await.map_err(|error| locate(error, &statement.ast, &statement.text))
     }
 
-    async fn bind(&mut self, statement: &Statement, oids: &[u32]) -> Result<Arc<Prepared>, SqlError> {
+    /// Like [`Session::prepare`], with the types of parameters as Wharf names them; none is open.
+    async fn bind(
+        &mut self,
+        statement: &Statement,
+        oids: &[u32],
+        declared: Vec<Option<SqlType>>,
+    ) -> Result<Arc<Prepared>, SqlError> {
         let plannable = matches!(
             *statement.ast,
             ast::Statement::Query(_)
@@ -140,20 +148,20 @@ impl Session {
         let catalog = self.catalog().await?;
         let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
         let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
-        let cacheable = oids.is_empty() && !own_writes && statement.alone && !reads_session(statement);
+        let cacheable = declared.is_empty() && !own_writes && statement.alone && !reads_session(statement);
         if cacheable
             && let Some(found) = self.plans.get(&statement.text)
             && found.freshness == freshness
         {
             return Ok(Arc::clone(found));
         }
-        let declared = declared_types(oids)?;
         let mut context = self.bind_context(catalog);
         let (kind, columns) = match &*statement.ast {
             ast::Statement::Query(query) => {
-                let plan = Box::pin(self.plan_query(query, &declared, &context)).await?;
+                let planned = Box::pin(planner::plan_query(query, &declared, &context, &self.reader())).await?;
+                let plan = analyze(planned.plan, &context).map_err(from_datafusion)?;
                 let plan = with_object_names(plan).map_err(from_datafusion)?;
-                let columns = columns_of(plan.schema());
+                let columns = columns_of(plan.schema(), &planned.origins);
                 (Kind::Query(QueryPlan::new(plan)), Some(columns))
             }
             ast::Statement::Insert(insert) => {
@@ -172,7 +180,12 @@ impl Session {
             }
             _ => (Kind::Utility, self.utility_columns(&statement.ast)?),
         };
-        let parameters = merge_parameters(&declared, &context);
+        match &kind {
+            Kind::Query(query) => require_types(&query.plan)?,
+            Kind::Insert(insert) => require_types(&insert.plan)?,
+            Kind::Rewrite(..) | Kind::Utility => {}
+        }
+        let parameters = merge_parameters(&declared, &context, matches!(kind, Kind::Utility))?;
         self.bound = Some(Arc::clone(&context.session));
         let prepared = Arc::new(Prepared {
             statement: statement.clone(),
@@ -210,11 +223,9 @@ impl Session {
         if freshness == prepared.freshness && !own_writes && !reads_session(&prepared.statement) {
             return Ok(Arc::clone(prepared));
         }
-        let oids: Vec<u32> = match prepared.oids.is_empty() && prepared.parameters.is_empty() {
-            true => Vec::new(),
-            false => prepared.parameters.iter().map(SqlType::oid).collect(),
-        };
-        let fresh = Box::pin(self.bind(&prepared.statement, &oids)).await?;
+        // The values that were bound are of these types.
+        let declared = prepared.parameters.iter().cloned().map(Some).collect();
+        let fresh = Box::pin(self.bind(&prepared.statement, &prepared.oids, declared)).await?;
         let types = |prepared: &Prepared| {
             prepared.columns.as_ref().map(|columns| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>())
         };
@@ -346,13 +357,48 @@ fn declared_types(oids: &[u32]) -> Result<Vec<Option<SqlType>>, SqlError> {
         .collect()
 }
 
-/// Declared types, and for the rest what binding found out.
-fn merge_parameters(declared: &[Option<SqlType>], context: &BindContext) -> Vec<SqlType> {
+/// Refuses a plan with a parameter whose type nothing tells, such as `$1 IS NULL`.
+///
+/// # Errors
+/// `42P18`.
+fn require_types(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let mut untyped = None;
+    // The closures cannot fail.
+    let _ = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Placeholder(Placeholder { id, field: None }) = expr {
+                    untyped.get_or_insert_with(|| id.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    match untyped {
+        Some(id) => Err(undetermined(&id)),
+        None => Ok(()),
+    }
+}
+
+fn undetermined(id: &str) -> SqlError {
+    SqlError::new(SqlState::INDETERMINATE_DATATYPE, format!("could not determine data type of parameter {id}"))
+}
+
+/// Declared types, and for the rest what binding found out. What is still open may be anything where no query was bound.
+///
+/// # Errors
+/// `42P18` for a parameter that neither says the type of.
+fn merge_parameters(declared: &[Option<SqlType>], context: &BindContext, open: bool) -> Result<Vec<SqlType>, SqlError> {
     let found: BTreeMap<usize, SqlType> = context.parameters.lock().clone();
     let count = declared.len().max(found.keys().next_back().copied().unwrap_or(0));
     (1..=count)
         .map(|number| {
-            declared.get(number - 1).cloned().flatten().or_else(|| found.get(&number).cloned()).unwrap_or(SqlType::Text)
+            let known = declared.get(number - 1).cloned().flatten().or_else(|| found.get(&number).cloned());
+            match known {
+                Some(ty) => Ok(ty),
+                None if open => Ok(SqlType::Text),
+                None => Err(undetermined(&format!("${number}"))),
+            }
         })
         .collect()
 }

@@ -10,6 +10,7 @@ use wharf_catalog::SqlType;
 use wharf_values::{SqlError, mapping};
 
 use super::stream::RowStream;
+use crate::bind::Origin;
 use crate::bind::names::display_name;
 use crate::copy_from::CopyIn;
 
@@ -39,9 +40,16 @@ impl ResultColumn {
     }
 }
 
-/// The columns of a plan's rows.
-pub(crate) fn columns_of(schema: &DFSchema) -> Arc<[ResultColumn]> {
-    schema.fields().iter().map(|field| ResultColumn::computed(field.name(), Arc::clone(field))).collect()
+/// The columns of a plan's rows and where they come from.
+pub(crate) fn columns_of(schema: &DFSchema, origins: &[Option<Origin>]) -> Arc<[ResultColumn]> {
+    let columns = schema.fields().iter().enumerate().map(|(index, field)| {
+        let column = ResultColumn::computed(field.name(), Arc::clone(field));
+        match origins.get(index).copied().flatten() {
+            Some(Origin { table, attribute }) => ResultColumn { table_oid: table, attribute, ..column },
+            None => column,
+        }
+    });
+    columns.collect()
 }
 
 /// What running a statement gave.
