@@ -388,28 +388,23 @@ fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalP
         outputs.push((name, plan_aggregate(resolved, resolver)?));
     }
     let all_kept = outputs.iter().all(|(_, plan)| matches!(plan, Plan::Keep(_)));
-    let mut add = |expr: Expr| -> String {
-        let name = expr.schema_name().to_string();
-        if !calls.iter().any(|call| call.schema_name().to_string() == name) {
-            calls.push(expr);
-        }
-        name
-    };
     let finished: Vec<(String, Finish)> = outputs
         .into_iter()
         .map(|(name, plan)| {
             let finish = match plan {
                 Plan::Keep(expr) => {
+                    // Without a projection above, the calls must have the names of the columns.
                     let own = expr.schema_name().to_string();
-                    if all_kept && own != name {
-                        Finish::Same(add(expr.alias(name.clone())))
-                    } else {
-                        Finish::Same(add(expr))
+                    match all_kept {
+                        true if own != name => calls.push(expr.alias(name.clone())),
+                        true => calls.push(expr),
+                        false => return (name, Finish::Same(add_call(&mut calls, expr))),
                     }
+                    Finish::Same(name.clone())
                 }
-                Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),
-                Plan::Divide { sum, count } => Finish::Divide(add(sum), add(count)),
-                Plan::List(expr, list) => Finish::List(add(expr), list),
+                Plan::Convert(expr, ty) => Finish::Convert(add_call(&mut calls, expr), ty),
+                Plan::Divide { sum, count } => Finish::Divide(add_call(&mut calls, sum), add_call(&mut calls, count)),
+                Plan::List(expr, list) => Finish::List(add_call(&mut calls, expr), list),
             };
             (name, finish)
         })
@@ -423,19 +418,33 @@ fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalP
     finish(plan, kept, finished, resolver.context)
 }
 
+/// Adds a call, if it is not among the calls already; says under which name it is there.
+fn add_call(calls: &mut Vec<Expr>, expr: Expr) -> String {
+    let same = |call: &&Expr| match call {
+        Expr::Alias(alias) => *alias.expr == expr,
+        call => **call == expr,
+    };
+    if let Some(call) = calls.iter().find(same) {
+        return call.schema_name().to_string();
+    }
+    let name = expr.schema_name().to_string();
+    if !calls.iter().any(|call| call.schema_name().to_string() == name) {
+        calls.push(expr);
+        return name;
+    }
+    // Names do not say what is cast.
+    let name = format!("{name}{}{}", super::names::DUPLICATE_MARK, calls.len());
+    calls.push(expr.alias(&name));
+    name
+}
+
 fn window(window: Window, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
     let mut calls: Vec<Expr> = Vec::new();
     let mut finished = Vec::new();
     for expr in window.window_expr {
         let name = expr.schema_name().to_string();
         let resolved = resolver.resolve(compared_subqueries(expr, resolver)?)?;
-        let mut add = |expr: Expr| -> String {
-            let name = expr.schema_name().to_string();
-            if !calls.iter().any(|call| call.schema_name().to_string() == name) {
-                calls.push(expr);
-            }
-            name
-        };
+        let mut add = |expr: Expr| add_call(&mut calls, expr);
         let finish = match plan_window(resolved, resolver)? {
             Plan::Keep(expr) => Finish::Same(add(expr)),
             Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),

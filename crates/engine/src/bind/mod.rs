@@ -14,6 +14,7 @@ mod lists;
 pub(crate) mod names;
 pub(crate) mod normalize;
 mod number;
+mod ordered_set;
 mod origin;
 pub(crate) mod planner;
 mod qualified;

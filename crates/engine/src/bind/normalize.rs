@@ -17,7 +17,7 @@ use wharf_values::{SqlError, SqlState};
 use super::like_lists::{each_pattern, like_with_escape, several_patterns};
 use super::subqueries::ARRAY_OF_ROWS;
 use super::temporal::{cast_by_name, interval_literal, round_seconds};
-use super::{clauses, names, rows, set_functions, using};
+use super::{clauses, names, ordered_set, rows, set_functions, using};
 use crate::functions::parameter_names;
 use crate::operators::UNTYPED;
 
@@ -470,6 +470,12 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
     if let Some(gathered) = json_aggregate(&function) {
         return Ok(gathered);
     }
+    match names::last_part(&function.name).as_str() {
+        "percentile_disc" => return ordered_set::percentile(function, false),
+        "percentile_cont" => return ordered_set::percentile(function, true),
+        _ => {}
+    }
+    ordered_set::tell_casts_apart(&mut function);
     let renamed = match names::last_part(&function.name).as_str() {
         // Names DataFusion gives to the same thing.
         "every" => Some("bool_and"),
@@ -479,7 +485,6 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
         "ceiling" => Some("ceil"),
         "stddev" => Some("stddev_samp"),
         "variance" => Some("var_samp"),
-        "percentile_cont" => Some("percentile_cont"),
         _ => None,
     };
     if let Some(name) = renamed {

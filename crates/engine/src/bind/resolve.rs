@@ -21,7 +21,8 @@ use super::types::cast_field;
 use crate::cast::{CastFunction, CastMode, arrow_agrees, result_field};
 use crate::error::to_datafusion;
 use crate::operators::{
-    Arithmetic, UnresolvedOperator, any_of_array, divide_numeric, float_operator, integer_operator, interval_key,
+    Arithmetic, UNTYPED, UnresolvedOperator, any_of_array, divide_numeric, float_operator, integer_operator,
+    interval_key,
 };
 
 /// Resolves the expressions of one plan node, whose inputs have `schema`.
@@ -642,6 +643,10 @@ impl Resolver<'_> {
         }
         if let Some(operator) = func.inner().downcast_ref::<UnresolvedOperator>() {
             let symbol = operator.symbol().to_owned();
+            if symbol == UNTYPED && args.len() == 2 {
+                // A cast with its type's name, see `super::ordered_set`.
+                return args.into_iter().next().ok_or_else(|| to_datafusion(SqlError::internal("a cast of nothing")));
+            }
             if symbol == super::subqueries::ARRAY_OF_ROWS {
                 return Ok(Expr::ScalarFunction(ScalarFunction { func, args }));
             }
