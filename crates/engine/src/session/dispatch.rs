@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringViewArray};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use sqlparser::ast::{self, Statement as Ast};
 use wharf_catalog::SqlType;
@@ -10,6 +10,7 @@ use wharf_values::{SqlError, SqlState};
 
 use super::prepare::{Kind, Prepared};
 use super::result::{Outcome, ResultColumn};
+use super::set::{setting_name, show_name};
 use super::stream::RowStream;
 use super::{Session, Transaction};
 use crate::bind::names::{fold, last_part};
@@ -309,119 +310,6 @@ impl Session {
         }
     }
 
-    // ----- settings
-
-    fn set(&mut self, set: &ast::Set) -> Result<Outcome, SqlError> {
-        match set {
-            ast::Set::SingleAssignment { scope, variable, values, .. } => {
-                let name = setting_name(variable);
-                let local = matches!(scope, Some(ast::ContextModifier::Local));
-                if let [ast::Expr::Identifier(word)] = values.as_slice()
-                    && word.quote_style.is_none()
-                    && word.value.eq_ignore_ascii_case("default")
-                {
-                    self.remember_local(&name, local)?;
-                    self.settings.reset(&name)?;
-                } else {
-                    let value = setting_value(&name, values)?;
-                    self.remember_local(&name, local)?;
-                    self.settings.set(&name, &value)?;
-                }
-            }
-            ast::Set::SetTimeZone { local, value } => {
-                self.remember_local("TimeZone", *local)?;
-                match value {
-                    ast::Expr::Identifier(word) if matches!(fold(word).as_str(), "default" | "local") => {
-                        self.settings.reset("TimeZone")?;
-                    }
-                    value => self.settings.set("TimeZone", &setting_value("TimeZone", std::slice::from_ref(value))?)?,
-                }
-            }
-            ast::Set::SetNames { charset_name, .. } => self.settings.set("client_encoding", &charset_name.value)?,
-            ast::Set::SetNamesDefault {} => self.settings.reset("client_encoding")?,
-            ast::Set::SetTransaction { modes, session, .. } => {
-                if *session {
-                    for mode in modes {
-                        match mode {
-                            ast::TransactionMode::AccessMode(mode) => {
-                                let read_only = matches!(mode, ast::TransactionAccessMode::ReadOnly);
-                                let value = if read_only { "on" } else { "off" };
-                                self.settings.set("default_transaction_read_only", value)?;
-                            }
-                            ast::TransactionMode::IsolationLevel(level) => {
-                                self.settings.set("default_transaction_isolation", &level.to_string())?;
-                            }
-                        }
-                    }
-                } else if let Some(transaction) = &mut self.transaction {
-                    apply_modes(transaction, modes)?;
-                } else {
-                    self.notice(
-                        "WARNING",
-                        SqlError::new(
-                            SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                            "SET TRANSACTION can only be used in transaction blocks",
-                        ),
-                    );
-                }
-            }
-            ast::Set::SetRole { role_name, .. } => match role_name {
-                Some(name) if fold(name) != self.identity.role => {
-                    return Err(
-                        SqlError::unsupported("SET ROLE is not supported").with_hint("Connect as the role instead.")
-                    );
-                }
-                _ => {}
-            },
-            other => return Err(SqlError::unsupported(format!("{other} is not supported"))),
-        }
-        Ok(Outcome::Complete("SET".to_owned()))
-    }
-
-    pub(super) fn remember_local(&mut self, name: &str, local: bool) -> Result<(), SqlError> {
-        if !local {
-            return Ok(());
-        }
-        if self.transaction.is_none() {
-            self.notice(
-                "WARNING",
-                SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "SET LOCAL can only be used in transaction blocks"),
-            );
-        }
-        let value = self.settings.get(name)?;
-        self.local_settings.push((name.to_owned(), value));
-        Ok(())
-    }
-
-    fn show(&mut self, name: &str) -> Result<Outcome, SqlError> {
-        if name == "all" {
-            let all = self.settings.all();
-            let (names, values): (Vec<_>, Vec<_>) = all.into_iter().unzip();
-            let descriptions = vec![""; names.len()];
-            let columns = text_columns(&["name", "setting", "description"]);
-            let arrays: Vec<ArrayRef> = vec![
-                Arc::new(StringViewArray::from(names)),
-                Arc::new(values.iter().map(|value| Some(value.as_str())).collect::<StringViewArray>()),
-                Arc::new(StringViewArray::from(descriptions)),
-            ];
-            return Ok(Outcome::Rows(text_rows(columns, arrays, "SHOW")?));
-        }
-        let value = match (name, &self.transaction) {
-            ("transaction_read_only", Some(transaction)) => {
-                if transaction.read_only {
-                    "on".to_owned()
-                } else {
-                    "off".to_owned()
-                }
-            }
-            ("transaction_isolation", Some(transaction)) if transaction.explicit => transaction.isolation.clone(),
-            ("transaction_isolation", _) => self.settings.get("default_transaction_isolation")?,
-            _ => self.settings.get(name)?,
-        };
-        let columns = text_columns(&[&Settings::spelling(name)]);
-        Ok(Outcome::Rows(text_rows(columns, vec![Arc::new(StringViewArray::from(vec![value.as_str()]))], "SHOW")?))
-    }
-
     fn discard(&mut self, object: &ast::DiscardObject) -> Result<Outcome, SqlError> {
         match object {
             ast::DiscardObject::ALL => {
@@ -507,7 +395,7 @@ impl Session {
     }
 }
 
-fn apply_modes(transaction: &mut Transaction, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
+pub(super) fn apply_modes(transaction: &mut Transaction, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
     for mode in modes {
         match mode {
             ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly) => transaction.read_only = true,
@@ -520,45 +408,6 @@ fn apply_modes(transaction: &mut Transaction, modes: &[ast::TransactionMode]) ->
         }
     }
     Ok(())
-}
-
-fn show_name(variable: &[ast::Ident]) -> String {
-    let name = variable.iter().map(|part| part.value.to_lowercase()).collect::<Vec<_>>();
-    match name.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["time", "zone"] => "timezone".to_owned(),
-        ["transaction", "isolation", "level"] => "transaction_isolation".to_owned(),
-        ["session", "authorization"] => "session_authorization".to_owned(),
-        parts => parts.join("."),
-    }
-}
-
-fn setting_name(name: &ast::ObjectName) -> String {
-    name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect::<Vec<_>>().join(".")
-}
-
-/// The value of SET as text; a list is joined by commas.
-fn setting_value(name: &str, values: &[ast::Expr]) -> Result<String, SqlError> {
-    let parts = values
-        .iter()
-        .map(|value| match value {
-            ast::Expr::Value(value) => match &value.value {
-                ast::Value::SingleQuotedString(text) | ast::Value::DoubleQuotedString(text) => Ok(text.clone()),
-                ast::Value::Number(number, _) => Ok(number.clone()),
-                ast::Value::Boolean(value) => Ok(if *value { "on" } else { "off" }.to_owned()),
-                other => Err(SqlError::new(SqlState::SYNTAX_ERROR, format!("syntax error at or near \"{other}\""))),
-            },
-            ast::Expr::Identifier(word) if word.quote_style.is_some() => {
-                Ok(if name == "search_path" { format!("\"{}\"", word.value) } else { word.value.clone() })
-            }
-            ast::Expr::Identifier(word) => Ok(word.value.clone()),
-            ast::Expr::UnaryOp { op: ast::UnaryOperator::Minus, expr } => {
-                Ok(format!("-{}", setting_value(name, std::slice::from_ref(expr))?))
-            }
-            ast::Expr::Interval(interval) => setting_value(name, std::slice::from_ref(&interval.value)),
-            other => Ok(other.to_string()),
-        })
-        .collect::<Result<Vec<_>, SqlError>>()?;
-    Ok(parts.join(", "))
 }
 
 /// Columns of text with these names.

@@ -8,6 +8,7 @@ mod dispatch;
 mod plan_cache;
 mod prepare;
 mod result;
+mod set;
 mod stream;
 mod transaction;
 

@@ -124,9 +124,16 @@ fn check_clauses(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<(), Sq
         _ => Keyword::NoKeyword,
     };
     let needs_more = |word| matches!(word, Keyword::FROM | Keyword::JOIN | Keyword::WHERE | Keyword::HAVING);
-    let empty = tokens.windows(2).find(|pair| needs_more(keyword(&pair[0])) && CLAUSES.contains(&keyword(&pair[1])));
+    // After a dot and after AS every word is a name.
+    let is_name = |at: usize| {
+        let before = at.checked_sub(1).map(|before| &tokens[before]);
+        before.is_some_and(|before| before.token == Token::Period || keyword(before) == Keyword::AS)
+    };
+    let empty = (1..tokens.len()).find(|at| {
+        CLAUSES.contains(&keyword(&tokens[*at])) && needs_more(keyword(&tokens[at - 1])) && !is_name(at - 1)
+    });
     match empty {
-        Some(pair) => Err(source.error_at(Some(pair[1].span.start.column))),
+        Some(at) => Err(source.error_at(Some(tokens[at].span.start.column))),
         None => Ok(()),
     }
 }
