@@ -9,8 +9,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, CastKind, CeilFloorKind, DataType, DateTimeField, Distinct, Expr, Function,
     FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TrimWhereField, UnaryOperator, Value,
-    ValueWithSpan, VisitMut, VisitorMut,
+    ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, Subscript, TrimWhereField,
+    UnaryOperator, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use wharf_values::{SqlError, SqlState};
 
@@ -111,6 +111,14 @@ impl VisitorMut for Normalizer {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
+        // A float literal may have digits that no numeric has.
+        if let Expr::Cast { expr: inner, data_type, .. } = expr
+            && let Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) = inner.as_ref()
+            && text.contains(['e', 'E'])
+            && is_float(data_type)
+        {
+            **inner = string(text.clone());
+        }
         // `INTERVAL '1' DAY` must be seen before its inner literal is.
         if let Expr::Interval(interval) = expr {
             match interval_literal(interval) {
@@ -285,16 +293,6 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         }
         Expr::IsNormalized { .. } => return Err(SqlError::unsupported("IS NORMALIZED is not supported")),
         Expr::Between { expr, negated, low, high } => between(*expr, negated, *low, *high),
-        // A number with an exponent may be a float that no numeric holds.
-        Expr::Cast { kind, expr, data_type, array, format } if is_float(&data_type) => {
-            let expr = match *expr {
-                Expr::Value(ValueWithSpan { value: Value::Number(text, _), .. }) if text.contains(['e', 'E']) => {
-                    string(text)
-                }
-                other => other,
-            };
-            Expr::Cast { kind, expr: Box::new(expr), data_type, array, format }
-        }
         Expr::Value(ValueWithSpan { value: Value::NationalStringLiteral(text), span }) => {
             let literal = Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span });
             let name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new("bpchar"))]);
@@ -327,12 +325,7 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
             let text = Expr::Value(typed.value);
             round_seconds(cast(text, typed.data_type))
         }
-        Expr::CompoundFieldAccess { root, access_chain } => {
-            if access_chain.iter().any(|access| matches!(access, AccessExpr::Dot(_))) {
-                return Err(SqlError::unsupported("fields of composite values are not supported"));
-            }
-            Expr::CompoundFieldAccess { root, access_chain }
-        }
+        Expr::CompoundFieldAccess { root, access_chain } => subscripts(*root, access_chain)?,
         other => other,
     })
 }
@@ -376,6 +369,38 @@ fn take_mark(expr: &mut Expr) -> bool {
         Expr::Cast { expr, .. } | Expr::Collate { expr, .. } => take_mark(expr),
         _ => false,
     }
+}
+
+/// `t.a[1]`, `a[1][2]`, `a[2:3]`: a column, then subscripts one after the other.
+fn subscripts(root: Expr, access_chain: Vec<AccessExpr>) -> Result<Expr, SqlError> {
+    let integer = |expr: Expr| cast(expr, DataType::Int4(None));
+    let mut value = root;
+    for access in access_chain {
+        value = match (value, access) {
+            (Expr::Identifier(table), AccessExpr::Dot(Expr::Identifier(column))) => {
+                Expr::CompoundIdentifier(vec![table, column])
+            }
+            (Expr::CompoundIdentifier(mut parts), AccessExpr::Dot(Expr::Identifier(column))) => {
+                parts.push(column);
+                Expr::CompoundIdentifier(parts)
+            }
+            (_, AccessExpr::Dot(_)) => {
+                return Err(SqlError::unsupported("fields of composite values are not supported"));
+            }
+            (value, AccessExpr::Subscript(Subscript::Index { index })) => {
+                call("array_subscript", vec![value, integer(index)])
+            }
+            (value, AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None })) => {
+                let first = lower_bound.unwrap_or_else(|| number("1"));
+                let last = upper_bound.unwrap_or_else(|| number("2147483647"));
+                call("array_subrange", vec![value, integer(first), integer(last)])
+            }
+            (_, AccessExpr::Subscript(Subscript::Slice { .. })) => {
+                return Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \":\""));
+            }
+        };
+    }
+    Ok(value)
 }
 
 /// A sign binds tighter than `^`: `-2 ^ 2` is 4.

@@ -201,7 +201,12 @@ pub(crate) fn resolve(name: &str, types: &[SqlType]) -> Option<Result<Resolved>>
 /// other. The binder asks [`resolve`], which is strict, once the types are final.
 pub(super) fn choose_leniently<'a>(name: &str, overloads: &'a [Overload], types: &[SqlType]) -> Result<Chosen<'a>> {
     let replaced = |types: &[SqlType], from: SqlType, to: SqlType| {
-        types.iter().map(|ty| if canonical(ty) == from { to.clone() } else { ty.clone() }).collect::<Vec<_>>()
+        let replaced = |ty: &SqlType| match ty {
+            SqlType::Array(item) if **item == from => SqlType::Array(Box::new(to.clone())),
+            ty if canonical(ty) == from => to.clone(),
+            ty => ty.clone(),
+        };
+        types.iter().map(replaced).collect::<Vec<_>>()
     };
     let either_text = |types: &[SqlType]| {
         choose(name, overloads, &replaced(types, SqlType::Unknown, SqlType::Text))

@@ -108,6 +108,8 @@ static DEFINITIONS: &[Definition] = &[
     }),
     define("current_schemas", Kind::Names, current_schemas),
     define("pg_backend_pid", Kind::Integer, |row| Ok(Value::Int(i64::from(row.context.identity.process)))),
+    define("pg_client_encoding", Kind::Name, |_| text("UTF8")),
+    define("inet_server_port", Kind::Integer, unknown),
     define("pg_is_in_recovery", Kind::Bool, |_| Ok(Value::Bool(false))),
     define("current_setting", Kind::Text, current_setting),
     define("set_config", Kind::Text, set_config),

@@ -1,8 +1,10 @@
 //! Arrays made from arrays and elements.
 
-use arrow::array::{Array, ArrayRef, MutableArrayData, make_array, make_comparator};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, MutableArrayData, UInt64Array, make_array, make_comparator};
 use arrow::buffer::NullBuffer;
-use arrow::compute::SortOptions;
+use arrow::compute::{SortOptions, take};
 use wharf_values::{SqlError, SqlState};
 
 use super::{Lists, at_common_type, cast, element_row, item_field, make_list, result_field};
@@ -25,6 +27,9 @@ pub(super) const FUNCTIONS: &[Declaration] = &[
         .returning(result_field),
     immutable("array_fill", "anyelement, int4[] -> anyarray", array_fill).called_on_null().returning(fill_field),
     immutable("trim_array", "anyarray, int4 -> anyarray", trim_array).returning(first_field),
+    // `a[n]` and `a[m:n]`, where nothing is before the first element.
+    immutable("array_subscript", "anyarray, int4 -> anyelement", subscript).returning(element_field),
+    immutable("array_subrange", "anyarray, int4, int4 -> anyarray", subrange).returning(first_field),
 ];
 
 /// Items put together row by row from several arrays of one type.
@@ -212,6 +217,43 @@ fn array_fill(call: &Call<'_>) -> Result<ArrayRef> {
         let item = element_row(element, row);
         for _ in 0..count {
             gathered.extend(0, item..item + 1);
+        }
+        Ok(())
+    })
+}
+
+fn element_field(arguments: &crate::functions::overload::ReturnArguments<'_>) -> Result<arrow::datatypes::Field> {
+    first_field(arguments).map(|list| Arc::unwrap_or_clone(crate::functions::output::item_field(&list)))
+}
+
+/// The elements of all rows' arrays at one place.
+fn subscript(call: &Call<'_>) -> Result<ArrayRef> {
+    let (lists, index) = (Lists::new(call, 0)?, call.int4(1)?);
+    let places: UInt64Array = (0..call.rows)
+        .map(|row| {
+            if call.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+                return None;
+            }
+            let range = lists.range(row);
+            let place = usize::try_from(index.at(row)).ok()?.checked_sub(1)?;
+            (place < range.len()).then(|| (range.start + place) as u64)
+        })
+        .collect();
+    let elements = take(lists.items(), &places, None).map_err(|error| SqlError::internal(error.to_string()))?;
+    cast(&elements, call.return_type())
+}
+
+fn subrange(call: &Call<'_>) -> Result<ArrayRef> {
+    let (lists, first, last) = (Lists::new(call, 0)?, call.int4(1)?, call.int4(2)?);
+    gather(call, &[lists.items()], call.nulls.clone(), |gathered, row| {
+        if call.nulls.as_ref().is_some_and(|nulls| nulls.is_null(row)) {
+            return Ok(());
+        }
+        let range = lists.range(row);
+        let from = usize::try_from(first.at(row)).unwrap_or(0).max(1) - 1;
+        let to = usize::try_from(last.at(row)).unwrap_or(0).min(range.len());
+        if from < to {
+            gathered.extend(0, range.start + from..range.start + to);
         }
         Ok(())
     })
