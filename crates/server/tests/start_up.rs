@@ -335,6 +335,7 @@ fn the_demo_loads_once_and_runs_every_query() {
     }
     assert!(first.lines().any(|line| line.starts_with("lineitem ") && line.contains(" 60175 rows ")), "{first}");
     assert!(first.contains("psql -h 127.0.0.1 -p "), "{first}");
+    assert!(!first.contains("password"), "nobody is asked for one: {first}");
 
     let second = run("0.01");
     assert!(second.contains("is there already") && !second.contains("lineitem "), "{second}");

@@ -63,6 +63,13 @@ impl Session {
                 let count = Box::pin(self.rewrite(&prepared, parameters)).await?;
                 Ok(Outcome::Complete(format!("{command} {count}")))
             }
+            Kind::Cursor(..) => match &*prepared.statement.ast {
+                Ast::Declare { stmts } => match stmts.as_slice() {
+                    [declare] => self.declare_cursor(&prepared, declare, parameters).await,
+                    _ => Err(SqlError::internal("several cursors in one DECLARE")),
+                },
+                _ => Err(SqlError::internal("not DECLARE")),
+            },
             Kind::Utility => {
                 let statement = prepared.statement.clone();
                 let ran = match &*statement.ast {
@@ -110,8 +117,9 @@ impl Session {
     }
 
     /// The columns of the rows that an interpreted statement gives.
-    pub(super) fn utility_columns(&self, ast: &Ast) -> Result<Option<Arc<[ResultColumn]>>, SqlError> {
-        Ok(match ast {
+    pub(super) fn utility_columns(&self, statement: &Statement) -> Result<Option<Arc<[ResultColumn]>>, SqlError> {
+        Ok(match &*statement.ast {
+            Ast::Fetch { name, .. } if !statement.clauses.only_move => self.cursor_columns(name),
             Ast::ShowVariable { variable } => Some(match show_name(variable).as_str() {
                 "all" => text_columns(&["name", "setting", "description"]),
                 name => text_columns(&[&Settings::spelling(name)]),
@@ -195,6 +203,12 @@ impl Session {
                 self.forget_statement(&folded);
                 complete("DEALLOCATE")
             }
+            Ast::Fetch { name, direction, into: None, .. } => {
+                self.fetch(name, direction, statement.clauses.only_move).await
+            }
+            Ast::Close { cursor } => self.close_cursor(cursor),
+            // Nobody listens, so there is nothing to give up.
+            Ast::UNLISTEN { .. } => complete("UNLISTEN"),
             Ast::Explain { .. } => explain::run(self, ast, parameters, types).await,
             Ast::Truncate(truncate) => {
                 self.require_write("TRUNCATE TABLE")?;
@@ -258,7 +272,9 @@ impl Session {
         }
         self.restore_local_settings();
         self.settings_at_begin = None;
-        transaction.commit(&self.engine).await?;
+        let result = transaction.commit(&self.engine).await;
+        self.end_cursors(result.is_ok());
+        result?;
         Ok(Outcome::Complete("COMMIT".to_owned()))
     }
 
@@ -268,6 +284,7 @@ impl Session {
         }
         match self.transaction.take() {
             Some(_) => {
+                self.end_cursors(false);
                 self.local_settings.clear();
                 if let Some(mut settings) = self.settings_at_begin.take() {
                     settings.version = self.settings.version + 1;
@@ -302,7 +319,9 @@ impl Session {
                     .with_hint("Run it before BEGIN or after COMMIT."))
             }
             Some(transaction) => {
-                transaction.commit(&self.engine).await?;
+                let result = transaction.commit(&self.engine).await;
+                self.end_cursors(result.is_ok());
+                result?;
                 self.transaction = Some(Transaction::new(false));
                 Ok(())
             }
@@ -320,6 +339,7 @@ impl Session {
                     ));
                 }
                 self.forget_statements();
+                self.cursors.clear();
                 self.plans.clear();
                 self.settings.reset_all();
                 Ok(Outcome::Complete("DISCARD ALL".to_owned()))

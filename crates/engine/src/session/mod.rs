@@ -4,6 +4,7 @@
 //! statement reads the same instant of the catalog plus the block's own writes.
 
 mod canceller;
+mod cursor;
 mod dispatch;
 mod plan_cache;
 mod prepare;
@@ -88,6 +89,7 @@ pub struct Session {
     plans: PlanCache,
     /// DataFusion's session of what was bound last, for the execution that follows at once.
     bound: Option<Arc<SessionState>>,
+    cursors: cursor::Cursors,
     notices: Vec<Notice>,
     canceller: Arc<Canceller>,
 }
@@ -132,6 +134,7 @@ impl Session {
             setting_changes: Arc::default(),
             plans,
             bound: None,
+            cursors: cursor::Cursors::new(),
             notices: Vec::new(),
             canceller: Arc::new(Canceller::default()),
         })
@@ -247,8 +250,16 @@ impl Session {
                 self.transaction = Some(transaction);
                 Ok(())
             }
-            Some(transaction) if commit && !transaction.failed => transaction.commit(&self.engine).await,
-            _ => Ok(()),
+            Some(transaction) if commit && !transaction.failed => {
+                let result = transaction.commit(&self.engine).await;
+                self.end_cursors(result.is_ok());
+                result
+            }
+            Some(_) => {
+                self.end_cursors(false);
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 

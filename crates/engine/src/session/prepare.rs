@@ -12,15 +12,15 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use parking_lot::Mutex;
 use sqlparser::ast;
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
-use super::Session;
 use super::result::{ResultColumn, columns_of};
-use super::stream::RowStream;
+use super::stream::{Limits, RowStream};
+use super::{Session, cursor};
 use crate::bind::{BindContext, analyze, planner};
 use crate::dml;
 use crate::dml::insert::InsertPlan;
@@ -50,6 +50,8 @@ struct Freshness {
 pub(crate) enum Kind {
     Query(QueryPlan),
     Insert(InsertPlan),
+    /// DECLARE: its query and the columns of that.
+    Cursor(QueryPlan, Arc<[ResultColumn]>),
     /// DELETE and UPDATE, with the name of the command.
     Rewrite(&'static str, RewritePlan),
     /// Everything that is interpreted when it runs.
@@ -132,10 +134,11 @@ impl Session {
                 | ast::Statement::Insert(_)
                 | ast::Statement::Update(_)
                 | ast::Statement::Delete(_)
+                | ast::Statement::Declare { .. }
                 | ast::Statement::Explain { .. }
         );
         if !plannable {
-            let columns = self.utility_columns(&statement.ast)?;
+            let columns = self.utility_columns(statement)?;
             return Ok(Arc::new(Prepared {
                 statement: statement.clone(),
                 oids: oids.to_vec(),
@@ -164,6 +167,12 @@ impl Session {
                 let columns = columns_of(plan.schema(), &planned.origins);
                 (Kind::Query(QueryPlan::new(plan)), Some(columns))
             }
+            ast::Statement::Declare { stmts } => {
+                let planned = planner::plan_query(cursor::query(stmts)?, &declared, &context, &self.reader()).await?;
+                let plan = analyze(planned.plan, &context).map_err(from_datafusion)?;
+                let columns = columns_of(plan.schema(), &planned.origins);
+                (Kind::Cursor(QueryPlan::new(plan), columns), None)
+            }
             ast::Statement::Insert(insert) => {
                 let plan = Box::pin(InsertPlan::new(self, insert, &declared, &context)).await?;
                 (Kind::Insert(plan), None)
@@ -178,10 +187,10 @@ impl Session {
                 (plan, context) = Box::pin(dml::delete::plan(self, delete, &declared, context)).await?;
                 (Kind::Rewrite("DELETE", plan), None)
             }
-            _ => (Kind::Utility, self.utility_columns(&statement.ast)?),
+            _ => (Kind::Utility, self.utility_columns(statement)?),
         };
         match &kind {
-            Kind::Query(query) => require_types(&query.plan)?,
+            Kind::Query(query) | Kind::Cursor(query, _) => require_types(&query.plan)?,
             Kind::Insert(insert) => require_types(&insert.plan)?,
             Kind::Rewrite(..) | Kind::Utility => {}
         }
@@ -244,6 +253,18 @@ impl Session {
         types: &[SqlType],
     ) -> Result<RowStream, SqlError> {
         let limits = self.limits();
+        let stream = self.start_query(query, values, types, &limits).await?;
+        Ok(RowStream { columns, batches: limits.guard(stream), tag: "SELECT".to_owned(), counts: true })
+    }
+
+    /// Starts a typed plan; its stream has no limits yet.
+    pub(super) async fn start_query(
+        &mut self,
+        query: &QueryPlan,
+        values: Vec<Option<ArrayRef>>,
+        types: &[SqlType],
+        limits: &Limits,
+    ) -> Result<SendableRecordBatchStream, SqlError> {
         let cached = query.physical.lock().clone();
         let (plan, task) = match cached {
             Some((plan, task)) => (reset_plan_states(plan).map_err(from_datafusion)?, task),
@@ -268,8 +289,7 @@ impl Session {
                 (plan, task)
             }
         };
-        let stream = execute_stream(plan, task).map_err(from_datafusion)?;
-        Ok(RowStream { columns, batches: limits.guard(stream), tag: "SELECT".to_owned(), counts: true })
+        execute_stream(plan, task).map_err(from_datafusion)
     }
 }
 

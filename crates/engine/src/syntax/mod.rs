@@ -4,6 +4,7 @@
 //! the line: what PostgreSQL calls the position.
 
 mod escapes;
+mod fetch;
 mod lexer;
 mod operators;
 mod patch;

@@ -12,6 +12,8 @@ pub(crate) struct Clauses {
     pub(crate) alter_view: bool,
     /// CREATE TABLE .. AS .. WITH NO DATA.
     pub(crate) no_data: bool,
+    /// MOVE, as against FETCH.
+    pub(crate) only_move: bool,
 }
 
 /// The type of a column in `CREATE TABLE t (a, b) AS ..`, which has none.
@@ -36,6 +38,7 @@ pub(super) fn apply(tokens: &mut Vec<TokenWithSpan>) -> Clauses {
         (Keyword::CREATE, Keyword::TABLE) => clauses.no_data = create_table_as(tokens),
         _ => {}
     }
+    clauses.only_move = super::fetch::rewrite(tokens);
     table_queries(tokens);
     symmetric(tokens);
     clauses

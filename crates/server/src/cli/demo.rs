@@ -33,7 +33,8 @@ pub(crate) fn run(arguments: DemoArguments) -> Result<(), Failure> {
     node::runtime(&config)?.block_on(async {
         let mut signals = Signals::install()?;
         let node = Node::start(&config).await?;
-        serve::announce(&node);
+        // Nobody is asked for a password under trust; ALTER ROLE gives one to whoever wants to serve the folder without it.
+        serve::announce(&node, config.postgres.authentication != Authentication::Trust);
         let shown = tokio::select! {
             shown = show(&node, scale) => shown,
             signal = signals.next() => Err(Failure::new(

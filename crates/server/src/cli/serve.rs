@@ -19,7 +19,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<(), Failure> {
     node::runtime(&config)?.block_on(async {
         let mut signals = Signals::install()?;
         let node = Node::start(&config).await?;
-        announce(&node);
+        announce(&node, true);
         until_stopped(node, &mut signals).await
     })
 }
@@ -39,9 +39,9 @@ fn flags(arguments: ServeArguments) -> Flags {
     Flags { config_file: config, values }
 }
 
-/// What the first start made, then the line that scripts wait for.
-pub(super) fn announce(node: &Node) {
-    if let Some(password) = node.generated_password() {
+/// What the first start made, if anybody needs it, then the line that scripts wait for.
+pub(super) fn announce(node: &Node, with_password: bool) {
+    if let Some(password) = node.generated_password().filter(|_| with_password) {
         say(format_args!(
             "created superuser {} with password {password} (shown only this once; {} gives another at the first start)",
             node::SUPERUSER,
