@@ -364,7 +364,19 @@ impl Resolver<'_> {
         }
     }
 
+    /// Arithmetic with a NULL is that NULL, as PostgreSQL folds it too. DataFusion knows that the functions are strict when it
+    /// asks what may be NULL, and does not know it when it plans: it would refuse the plan.
     fn number_arithmetic(&self, op: Arithmetic, left: Expr, right: Expr, common: &SqlType) -> DfResult<Expr> {
+        let is_null = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if value.is_null());
+        let null = is_null(&left) || is_null(&right);
+        let result = self.number_operator(op, left, right, common)?;
+        match null {
+            true => Ok(Expr::Literal(ScalarValue::try_from(self.field(&result)?.data_type())?, None)),
+            false => Ok(result),
+        }
+    }
+
+    fn number_operator(&self, op: Arithmetic, left: Expr, right: Expr, common: &SqlType) -> DfResult<Expr> {
         match common {
             SqlType::Real | SqlType::Double => {
                 if op == Arithmetic::Modulo {
