@@ -330,6 +330,9 @@ fn from_plan(message: &str) -> SqlError {
     if let Some(error) = from_types(&line) {
         return error;
     }
+    if has("nsupported Value 'SingleQuotedByteStringLiteral") || has("nsupported Value 'HexStringLiteral") {
+        return SqlError::unsupported("type bit is not supported").with_hint("Use bytea or text.");
+    }
     if has("nvalid qualifier ") {
         let table = line.rsplit_once("qualifier ").map_or("", |(_, table)| table.trim());
         return SqlError::new(SqlState::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""));

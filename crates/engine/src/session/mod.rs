@@ -159,10 +159,16 @@ impl Session {
     pub async fn run(&mut self, statement: &Statement) -> Result<Outcome, SqlError> {
         // What an earlier statement left: its clock is not this one's.
         self.bound = None;
-        let prepared = self.prepare(statement, &[]).await?;
-        if !prepared.parameters().is_empty() {
+        let without = || {
             let error = SqlError::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1");
-            return Err(crate::syntax::locate(error, &statement.ast, &statement.text));
+            crate::syntax::locate(error, &statement.ast, &statement.text)
+        };
+        let prepared = self.prepare(statement, &[]).await.map_err(|error| match error.code {
+            SqlState::INDETERMINATE_DATATYPE if error.message.contains("of parameter $") => without(),
+            _ => error,
+        })?;
+        if !prepared.parameters().is_empty() {
+            return Err(without());
         }
         self.execute_bound(&prepared, Vec::new()).await
     }
