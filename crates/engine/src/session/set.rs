@@ -36,6 +36,10 @@ impl Session {
                     ast::Expr::Identifier(word) if matches!(fold(word).as_str(), "default" | "local") => {
                         self.settings.reset("TimeZone")?;
                     }
+                    ast::Expr::Interval(interval) => {
+                        let zone = zone_of_interval(&interval.value)?;
+                        self.settings.set("TimeZone", &zone)?;
+                    }
                     value => self.settings.set("TimeZone", &setting_value("TimeZone", std::slice::from_ref(value))?)?,
                 }
             }
@@ -162,4 +166,26 @@ fn setting_value(name: &str, values: &[ast::Expr]) -> Result<String, SqlError> {
         })
         .collect::<Result<Vec<_>, SqlError>>()?;
     Ok(parts.join(", "))
+}
+
+/// `SET TIME ZONE INTERVAL '+02:00' HOUR TO MINUTE`: so far east of Greenwich, as PostgreSQL shows it: `<+02>-02`. A name
+/// like `+02:00` would be so far west.
+fn zone_of_interval(value: &ast::Expr) -> Result<String, SqlError> {
+    let ast::Expr::Value(value) = value else { return Err(invalid_zone("")) };
+    let text = value.clone().into_string().unwrap_or_default();
+    let digits = text.trim().trim_start_matches(['+', '-']);
+    let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
+    let number = |part: &str| part.parse::<u8>().ok().filter(|_| part.bytes().all(|byte| byte.is_ascii_digit()));
+    match (number(hours), number(minutes)) {
+        (Some(hours @ 0..=167), Some(minutes @ 0..=59)) => {
+            let (east, west) = if text.trim().starts_with('-') { ('-', '+') } else { ('+', '-') };
+            let offset = if minutes == 0 { format!("{hours:02}") } else { format!("{hours:02}:{minutes:02}") };
+            Ok(format!("<{east}{offset}>{west}{offset}"))
+        }
+        _ => Err(invalid_zone(&text)),
+    }
+}
+
+fn invalid_zone(text: &str) -> SqlError {
+    SqlError::new(SqlState::INVALID_PARAMETER_VALUE, format!("invalid value for parameter \"TimeZone\": \"{text}\""))
 }
