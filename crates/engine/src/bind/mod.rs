@@ -5,7 +5,9 @@
 //! gives every expression PostgreSQL's type, [`subqueries`] makes joins of subqueries. What comes out is ready for
 //! DataFusion's own analyzer and optimizer. No rows are read here.
 
+mod aggregates;
 mod analyze;
+mod assignment;
 mod clauses;
 mod context;
 mod decimals;
@@ -28,7 +30,8 @@ mod text_operators;
 pub(crate) mod types;
 mod using;
 
-pub(crate) use analyze::{analyze, assign_columns};
+pub(crate) use analyze::analyze;
+pub(crate) use assignment::assign_columns;
 pub(crate) use context::{BindContext, TARGET, parameter_number, parameter_type};
 pub(crate) use origin::Origin;
 pub(crate) use set_operations::coerce_columns;

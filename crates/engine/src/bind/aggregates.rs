@@ -1,0 +1,377 @@
+//! Aggregates and window functions at the types in which DataFusion computes what PostgreSQL does.
+//!
+//! What always holds: a node keeps the names of its columns. `avg` of integers and numerics becomes a sum divided by a
+//! count, `sum(bigint)` a sum of numerics, and ranks become `bigint`, by a projection above.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, Cast, WindowFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Window, WindowFunctionDefinition};
+use wharf_catalog::SqlType;
+use wharf_values::{SqlError, SqlState, mapping};
+
+use super::analyze::{compared_subqueries, sort_key};
+use super::context::BindContext;
+use super::lists::ListPlan;
+use super::resolve::{Known, Resolver};
+use crate::error::to_datafusion;
+use crate::operators::divide_numeric;
+
+/// What an aggregate becomes: the calls that DataFusion computes, and what is made of them.
+enum Plan {
+    /// The call as it is.
+    Keep(Expr),
+    /// One call, converted afterwards.
+    Convert(Expr, SqlType),
+    /// A sum and a count, divided afterwards.
+    Divide { sum: Expr, count: Expr },
+    /// A list of values, put in order and together afterwards.
+    List(Expr, ListPlan),
+}
+
+pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
+    let names = NamePreserver::new_for_projection();
+    let group = aggregate
+        .group_expr
+        .into_iter()
+        .map(|expr| {
+            let name = names.save(&expr);
+            let grouping = matches!(expr, Expr::GroupingSet(_));
+            let expr = resolver.settle(resolver.resolve(compared_subqueries(expr, resolver)?)?)?;
+            Ok(if grouping { expr } else { name.restore(expr) })
+        })
+        .collect::<DfResult<Vec<_>>>()?;
+    let mut calls: Vec<Expr> = Vec::new();
+    let mut outputs = Vec::new();
+    for expr in aggregate.aggr_expr {
+        let name = expr.schema_name().to_string();
+        let resolved = resolver.resolve(compared_subqueries(expr, resolver)?)?;
+        outputs.push((name, plan_aggregate(resolved, resolver)?));
+    }
+    let all_kept = outputs.iter().all(|(_, plan)| matches!(plan, Plan::Keep(_)));
+    let finished: Vec<(String, Finish)> = outputs
+        .into_iter()
+        .map(|(name, plan)| {
+            let finish = match plan {
+                Plan::Keep(expr) => {
+                    // Without a projection above, the calls must have the names of the columns.
+                    let own = expr.schema_name().to_string();
+                    match all_kept {
+                        true if own != name => calls.push(expr.alias(name.clone())),
+                        true => calls.push(expr),
+                        false => return (name, Finish::Same(add_call(&mut calls, expr))),
+                    }
+                    Finish::Same(name.clone())
+                }
+                Plan::Convert(expr, ty) => Finish::Convert(add_call(&mut calls, expr), ty),
+                Plan::Divide { sum, count } => Finish::Divide(add_call(&mut calls, sum), add_call(&mut calls, count)),
+                Plan::List(expr, list) => Finish::List(add_call(&mut calls, expr), list),
+            };
+            (name, finish)
+        })
+        .collect();
+    let call_count = calls.len();
+    let plan = LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, group, calls)?);
+    if all_kept {
+        return Ok(plan);
+    }
+    let kept = plan.schema().fields().len() - call_count;
+    finish(plan, kept, finished, resolver.context)
+}
+
+/// Adds a call, if it is not among the calls already; says under which name it is there.
+fn add_call(calls: &mut Vec<Expr>, expr: Expr) -> String {
+    let same = |call: &&Expr| match call {
+        Expr::Alias(alias) => *alias.expr == expr,
+        call => **call == expr,
+    };
+    if let Some(call) = calls.iter().find(same) {
+        return call.schema_name().to_string();
+    }
+    let name = expr.schema_name().to_string();
+    if !calls.iter().any(|call| call.schema_name().to_string() == name) {
+        calls.push(expr);
+        return name;
+    }
+    // Names do not say what is cast.
+    let name = format!("{name}{}{}", super::names::DUPLICATE_MARK, calls.len());
+    calls.push(expr.alias(&name));
+    name
+}
+
+pub(super) fn window(window: Window, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
+    let mut calls: Vec<Expr> = Vec::new();
+    let mut finished = Vec::new();
+    for expr in window.window_expr {
+        let name = expr.schema_name().to_string();
+        let resolved = resolver.resolve(compared_subqueries(expr, resolver)?)?;
+        let mut add = |expr: Expr| add_call(&mut calls, expr);
+        let finish = match plan_window(resolved, resolver)? {
+            Plan::Keep(expr) => Finish::Same(add(expr)),
+            Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),
+            Plan::Divide { sum, count } => Finish::Divide(add(sum), add(count)),
+            Plan::List(expr, list) => Finish::List(add(expr), list),
+        };
+        finished.push((name, finish));
+    }
+    let kept = window.input.schema().fields().len();
+    let plan = LogicalPlan::Window(Window::try_new(calls, window.input)?);
+    finish(plan, kept, finished, resolver.context)
+}
+
+/// How an output column is made from the computed ones, by their names.
+enum Finish {
+    Same(String),
+    Convert(String, SqlType),
+    Divide(String, String),
+    List(String, ListPlan),
+}
+
+/// A projection that makes the wanted columns from the computed ones; the first `kept` columns pass through.
+fn finish(
+    plan: LogicalPlan,
+    kept: usize,
+    columns: Vec<(String, Finish)>,
+    context: &BindContext,
+) -> DfResult<LogicalPlan> {
+    let schema = Arc::clone(plan.schema());
+    let resolver = Resolver { context, schema: &schema };
+    let mut exprs: Vec<Expr> = schema.iter().take(kept).map(Expr::from).collect();
+    let column = |name: &str| Expr::Column(datafusion::common::Column::new_unqualified(name));
+    for (name, finish) in columns {
+        exprs.push(match finish {
+            Finish::Same(computed) if computed == name => column(&name),
+            Finish::Same(computed) => column(&computed).alias(name),
+            Finish::Convert(computed, ty) => {
+                let expr = column(&computed);
+                let from = resolver.field(&expr)?;
+                let expr = if matches!(from.data_type(), DataType::UInt64) {
+                    Expr::Cast(Cast::new(Box::new(expr), mapping::arrow_type(&ty)))
+                } else {
+                    resolver.coerce(expr, &ty)?
+                };
+                expr.alias(name)
+            }
+            Finish::List(computed, list) => list.finish(column(&computed), resolver.context)?.alias(name),
+            Finish::Divide(sum, count) => {
+                let numeric = |name: &str| resolver.coerce(column(name), &SqlType::Numeric(None));
+                divide_numeric(numeric(&sum)?, numeric(&count)?).alias(name)
+            }
+        });
+    }
+    Ok(LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?))
+}
+
+fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
+    match expr {
+        Expr::Alias(alias) => plan_aggregate(*alias.expr, resolver),
+        Expr::AggregateFunction(AggregateFunction { func, params }) => {
+            let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
+            let (args, plan) = aggregate_arguments(func.name(), args, resolver)?;
+            let filter = filter.map(|f| resolver.condition(*f, "FILTER").map(Box::new)).transpose()?;
+            let order_by = order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<Vec<_>>>()?;
+            if distinct && order_by.iter().any(|key| !args.contains(&key.expr)) {
+                return Err(to_datafusion(SqlError::new(
+                    SqlState::INVALID_COLUMN_REFERENCE,
+                    "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
+                )));
+            }
+            let list = ListPlan::of(func.name(), &args, distinct, &order_by);
+            if let Some(list) = list {
+                let present = args[0].clone().is_not_null();
+                let filter = match (filter, list.delimiter.is_some()) {
+                    (Some(filter), true) => Some(Box::new(filter.and(present))),
+                    (None, true) => Some(Box::new(present)),
+                    (filter, false) => filter,
+                };
+                let func = aggregate_function(resolver, "array_agg")?;
+                let args = args.into_iter().take(1).collect();
+                let order_by = if distinct { Vec::new() } else { order_by };
+                let params = AggregateFunctionParams { args, distinct, filter, order_by, null_treatment };
+                return Ok(Plan::List(Expr::AggregateFunction(AggregateFunction { func, params }), list));
+            }
+            let call = |name: &str, args: Vec<Expr>| -> DfResult<Expr> {
+                let func = if name == func.name() { Arc::clone(&func) } else { aggregate_function(resolver, name)? };
+                let params = AggregateFunctionParams {
+                    args,
+                    distinct,
+                    filter: filter.clone(),
+                    order_by: order_by.clone(),
+                    null_treatment,
+                };
+                Ok(Expr::AggregateFunction(AggregateFunction { func, params }))
+            };
+            arrange(plan, func.name(), args, call)
+        }
+        other => Ok(Plan::Keep(other)),
+    }
+}
+
+fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
+    match expr {
+        Expr::Alias(alias) => plan_window(*alias.expr, resolver),
+        Expr::WindowFunction(window) => {
+            let WindowFunction { fun, params } = *window;
+            let mut params = params;
+            params.order_by = params.order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<_>>()?;
+            match &fun {
+                WindowFunctionDefinition::AggregateUDF(func) => {
+                    let (args, plan) = aggregate_arguments(func.name(), std::mem::take(&mut params.args), resolver)?;
+                    let call = |name: &str, args: Vec<Expr>| -> DfResult<Expr> {
+                        let fun = if name == func.name() {
+                            fun.clone()
+                        } else {
+                            WindowFunctionDefinition::AggregateUDF(aggregate_function(resolver, name)?)
+                        };
+                        let mut params = params.clone();
+                        params.args = args;
+                        Ok(Expr::WindowFunction(Box::new(WindowFunction { fun, params })))
+                    };
+                    arrange(plan, func.name(), args, call)
+                }
+                WindowFunctionDefinition::WindowUDF(func) => {
+                    let name = func.name().to_owned();
+                    let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
+                    Ok(match name.as_str() {
+                        "row_number" | "rank" | "dense_rank" => Plan::Convert(expr, SqlType::BigInt),
+                        "ntile" => Plan::Convert(expr, SqlType::Integer),
+                        _ => Plan::Keep(expr),
+                    })
+                }
+            }
+        }
+        other => Ok(Plan::Keep(other)),
+    }
+}
+
+fn aggregate_function(resolver: &Resolver<'_>, name: &str) -> DfResult<Arc<datafusion::logical_expr::AggregateUDF>> {
+    resolver
+        .context
+        .session
+        .aggregate_functions()
+        .get(name)
+        .cloned()
+        .ok_or_else(|| to_datafusion(SqlError::internal(format!("aggregate {name} is not registered"))))
+}
+
+/// How the result of an aggregate over arguments of these types is made.
+enum Shape {
+    Same,
+    Convert(SqlType),
+    Average,
+}
+
+fn arrange(
+    shape: Shape,
+    name: &str,
+    args: Vec<Expr>,
+    call: impl Fn(&str, Vec<Expr>) -> DfResult<Expr>,
+) -> DfResult<Plan> {
+    Ok(match shape {
+        Shape::Same => Plan::Keep(call(name, args)?),
+        Shape::Convert(ty) => Plan::Convert(call(name, args)?, ty),
+        Shape::Average => Plan::Divide { sum: call("sum", args.clone())?, count: call("count", args)? },
+    })
+}
+
+/// The arguments at the types DataFusion's aggregate needs to compute what PostgreSQL's does.
+fn aggregate_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> DfResult<(Vec<Expr>, Shape)> {
+    let Some(first) = args.first() else { return Ok((args, Shape::Same)) };
+    let known = resolver.known(first)?;
+    let undefined = || {
+        to_datafusion(
+            SqlError::new(SqlState::UNDEFINED_FUNCTION, format!("function {name}({known}) does not exist")).with_hint(
+                "No function matches the given name and argument types. You might need to add explicit type casts.",
+            ),
+        )
+    };
+    let cast_first = |args: Vec<Expr>, data_type: DataType| -> Vec<Expr> {
+        args.into_iter()
+            .enumerate()
+            .map(|(i, a)| if i == 0 { Expr::Cast(Cast::new(Box::new(a), data_type.clone())) } else { a })
+            .collect()
+    };
+    match name {
+        "sum" => match &known {
+            Known::Type(SqlType::SmallInt | SqlType::Integer) => Ok((cast_first(args, DataType::Int64), Shape::Same)),
+            Known::Type(SqlType::BigInt) => Ok((cast_first(args, DataType::Decimal128(19, 0)), Shape::Same)),
+            Known::Type(SqlType::Real) => Ok((cast_first(args, DataType::Float64), Shape::Convert(SqlType::Real))),
+            Known::Type(SqlType::Double) => Ok((args, Shape::Same)),
+            Known::Type(SqlType::Numeric(_)) => Ok((wide_decimal(args, resolver)?, Shape::Same)),
+            Known::Type(SqlType::Interval) => Err(to_datafusion(
+                SqlError::unsupported("sum(interval) is not supported")
+                    .with_hint("Sum extract(epoch from x) and multiply by interval '1 second'."),
+            )),
+            _ => Err(undefined()),
+        },
+        "avg" => match &known {
+            Known::Type(SqlType::SmallInt | SqlType::Integer) => {
+                Ok((cast_first(args, DataType::Int64), Shape::Average))
+            }
+            Known::Type(SqlType::BigInt) => Ok((cast_first(args, DataType::Decimal128(19, 0)), Shape::Average)),
+            Known::Type(SqlType::Numeric(_)) => Ok((wide_decimal(args, resolver)?, Shape::Average)),
+            Known::Type(SqlType::Real) => Ok((cast_first(args, DataType::Float64), Shape::Same)),
+            Known::Type(SqlType::Double) => Ok((args, Shape::Same)),
+            Known::Type(SqlType::Interval) => Err(to_datafusion(
+                SqlError::unsupported("avg(interval) is not supported")
+                    .with_hint("Average extract(epoch from x) and multiply by interval '1 second'."),
+            )),
+            _ => Err(undefined()),
+        },
+        "stddev_samp" | "stddev_pop" | "var_samp" | "var_pop" | "corr" | "covar_samp" | "covar_pop" | "regr_slope"
+        | "regr_intercept" | "regr_r2" | "regr_avgx" | "regr_avgy" | "regr_sxx" | "regr_syy" | "regr_sxy" => {
+            if !known.is_number() {
+                return Err(undefined());
+            }
+            let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Double)).collect::<DfResult<_>>()?;
+            Ok((args, Shape::Same))
+        }
+        "regr_count" => {
+            let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Double)).collect::<DfResult<_>>()?;
+            Ok((args, Shape::Convert(SqlType::BigInt)))
+        }
+        "string_agg"
+            if !matches!(&known, Known::Unknown)
+                && !matches!(&known, Known::Type(ty) if ty.is_string() || *ty == SqlType::Bytea) =>
+        {
+            Err(undefined())
+        }
+        "bool_and" | "bool_or" => {
+            let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Boolean)).collect::<DfResult<_>>()?;
+            Ok((args, Shape::Same))
+        }
+        "min" | "max" => match known {
+            Known::Unknown => {
+                let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Text)).collect::<DfResult<_>>()?;
+                Ok((args, Shape::Same))
+            }
+            Known::Type(SqlType::Boolean | SqlType::Json | SqlType::Jsonb | SqlType::Uuid) => Err(undefined()),
+            Known::Type(_) => Ok((args, Shape::Same)),
+        },
+        _ => Ok((args, Shape::Same)),
+    }
+}
+
+impl Known {
+    fn is_number(&self) -> bool {
+        matches!(self, Known::Type(ty) if ty.is_number())
+    }
+}
+
+/// Decimals that leave less than ten digits of room for a sum are summed in 256 bits, where DataFusion cannot wrap.
+fn wide_decimal(args: Vec<Expr>, resolver: &Resolver<'_>) -> DfResult<Vec<Expr>> {
+    args.into_iter()
+        .map(|arg| {
+            Ok(match resolver.field(&arg)?.data_type() {
+                DataType::Decimal128(precision, scale) if *precision > 28 => {
+                    let data_type = DataType::Decimal256(66, *scale);
+                    Expr::Cast(Cast::new(Box::new(arg), data_type))
+                }
+                _ => arg,
+            })
+        })
+        .collect()
+}
