@@ -542,6 +542,7 @@ impl Resolver<'_> {
 
     fn negative(&self, inner: Expr) -> DfResult<Expr> {
         match self.known(&inner)? {
+            Known::Type(ty) if ty.is_number() && matches!(&inner, Expr::Literal(value, _) if value.is_null()) => Ok(inner),
             Known::Type(ty @ (SqlType::SmallInt | SqlType::Integer | SqlType::BigInt)) => {
                 let zero = self.coerce(Expr::Literal(ScalarValue::Int16(Some(0)), None), &ty)?;
                 Ok(integer_operator(Arithmetic::Subtract, zero, inner))
