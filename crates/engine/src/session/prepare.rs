@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field};
+use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::execution::TaskContext;
@@ -355,13 +356,18 @@ pub(crate) fn with_values(
     let scalars = values
         .into_iter()
         .zip(types)
-        .map(|(value, ty)| match value {
-            Some(array) => ScalarValue::try_from_array(&array, 0),
-            None => ScalarValue::try_from(&mapping::arrow_type(ty)),
+        .map(|(value, ty)| {
+            let value = match value {
+                Some(array) => ScalarValue::try_from_array(&array, 0),
+                None => ScalarValue::try_from(&mapping::arrow_type(ty)),
+            }?;
+            // Arrow alone does not tell json from text.
+            let metadata = mapping::metadata(ty);
+            Ok(ScalarAndMetadata::new(value, (!metadata.is_empty()).then(|| metadata.into())))
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(from_datafusion)?;
-    plan.replace_params_with_values(&ParamValues::from(scalars)).map_err(from_datafusion)
+    plan.replace_params_with_values(&ParamValues::List(scalars)).map_err(from_datafusion)
 }
 
 /// The types a client declared; none for 0, which leaves it open.
