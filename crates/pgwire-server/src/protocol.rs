@@ -88,7 +88,8 @@ impl<'a, B: Backend> Connection<'a, B> {
                 match frame.kind {
                     b'P' | b'B' | b'D' | b'E' | b'C' | b'H' => {
                         self.skipping = true;
-                        Ok(())
+                        // A client that only asked to flush must hear of it before it sends Sync.
+                        self.wire.flush().await
                     }
                     _ => {
                         self.skipping = false;
