@@ -249,7 +249,8 @@ async fn statements_that_do_not_end_in_time_are_cancelled() {
     let began = Instant::now();
     server.shutdown.cancel();
     let lines = busy.until(&["closed"]).await;
-    assert_eq!(lines[0], "ErrorResponse ERROR 57014 canceling statement due to user request");
+    let error = "ErrorResponse ERROR 57014 canceling statement due to user request";
+    assert!(lines.iter().any(|line| line == error), "{lines:?}");
     server.stopped().await;
     assert!(began.elapsed() < Duration::from_secs(2));
 }
