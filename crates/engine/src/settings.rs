@@ -408,7 +408,7 @@ fn parse_milliseconds(value: &str) -> Option<u64> {
 /// Milliseconds in the largest unit that says them without a fraction.
 fn with_unit(milliseconds: u64) -> String {
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s"), (1, "ms")];
-    match units.iter().find(|(factor, _)| milliseconds % factor == 0) {
+    match units.iter().find(|(factor, _)| milliseconds.is_multiple_of(*factor)) {
         Some((factor, unit)) if milliseconds > 0 => format!("{}{unit}", milliseconds / factor),
         _ => "0".to_owned(),
     }

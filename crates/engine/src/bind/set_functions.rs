@@ -195,7 +195,7 @@ fn replace(factor: &mut TableFactor, may_look_left: bool, value_is_named: bool) 
         name_series(factor);
         return Ok(());
     }
-    let arguments: Vec<Expr> = source.arguments.iter().map(|argument| Expr::clone(argument)).collect();
+    let arguments: Vec<Expr> = source.arguments.iter().copied().cloned().collect();
     let function = set_function(&source.name);
     let returns_set = function.is_some();
     let alias_name = source.alias.map_or_else(|| source.name.clone(), |alias| names::fold(&alias.name));

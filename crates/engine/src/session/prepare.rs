@@ -54,7 +54,7 @@ pub(crate) enum Kind {
     /// DECLARE: its query and the columns of that.
     Cursor(QueryPlan, Arc<[ResultColumn]>),
     /// DELETE and UPDATE, with the name of the command.
-    Rewrite(&'static str, RewritePlan),
+    Rewrite(&'static str, Box<RewritePlan>),
     /// Everything that is interpreted when it runs.
     Utility,
 }
@@ -181,12 +181,12 @@ impl Session {
             ast::Statement::Update(update) => {
                 let plan;
                 (plan, context) = Box::pin(dml::update::plan(self, update, &declared, context)).await?;
-                (Kind::Rewrite("UPDATE", plan), None)
+                (Kind::Rewrite("UPDATE", Box::new(plan)), None)
             }
             ast::Statement::Delete(delete) => {
                 let plan;
                 (plan, context) = Box::pin(dml::delete::plan(self, delete, &declared, context)).await?;
-                (Kind::Rewrite("DELETE", plan), None)
+                (Kind::Rewrite("DELETE", Box::new(plan)), None)
             }
             _ => (Kind::Utility, self.utility_columns(statement)?),
         };
