@@ -17,6 +17,7 @@ use wharf_catalog::SqlType;
 use wharf_values::{ColumnBuilder, SqlError, SqlState, mapping};
 
 use super::context::BindContext;
+use super::guards;
 use super::types::cast_field;
 use crate::cast::{CastFunction, CastMode, arrow_agrees, result_field};
 use crate::error::to_datafusion;
@@ -233,7 +234,8 @@ impl Resolver<'_> {
         let (left, right) = match op {
             Operator::And | Operator::Or => {
                 let clause = if op == Operator::And { "AND" } else { "OR" };
-                (self.boolean(*left, clause)?, self.boolean(*right, clause)?)
+                let (left, right) = (self.boolean(*left, clause)?, self.boolean(*right, clause)?);
+                return guards::connect(left, op, right, self.schema);
             }
             Operator::Eq
             | Operator::NotEq
@@ -633,7 +635,8 @@ impl Resolver<'_> {
         let shown = self.shown_as(&results)?;
         let else_out = if has_else { results.pop() } else { None };
         let pairs = whens.zip(results).map(|(when, then)| (Box::new(when), Box::new(then))).collect();
-        Ok(shown.apply(Expr::Case(Case::new(operand_out.map(Box::new), pairs, else_out.map(Box::new)))))
+        let case = Case::new(operand_out.map(Box::new), pairs, else_out.map(Box::new));
+        Ok(shown.apply(guards::keep_branches(case, self.schema)?))
     }
 
     /// All expressions at the one type that PostgreSQL's `select_common_type` finds for them.
