@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, NullEquality, ScalarValue};
-use datafusion::datasource::{provider_as_source, source_as_provider};
+use datafusion::datasource::provider_as_source;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, InSubquery, Placeholder, SetComparison, Sort as SortExpr};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -18,7 +18,7 @@ use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{
     Expr, ExprSchemable, Filter, Join, JoinType, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
-    RecursiveQuery, Sort, Subquery, TableScan, TableScanBuilder, Values, cast, lit,
+    RecursiveQuery, Sort, Subquery, TableScanBuilder, Values, cast, lit,
 };
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
@@ -294,7 +294,7 @@ fn recursive_query(query: RecursiveQuery, context: &BindContext) -> DfResult<Log
     let name = query.name.clone();
     let recursive_term = Arc::unwrap_or_clone(query.recursive_term)
         .transform_down_with_subqueries(|plan| match plan {
-            LogicalPlan::TableScan(scan) if is_work_table(&scan, &name) => {
+            LogicalPlan::TableScan(scan) if subqueries::is_work_table(&scan, &name) => {
                 let fields: Vec<_> = scan
                     .source
                     .schema()
@@ -340,9 +340,4 @@ fn recursive_query(query: RecursiveQuery, context: &BindContext) -> DfResult<Log
     }
     let recursive_term = coerce_columns(recursive_term, &types, context)?;
     LogicalPlanBuilder::from(static_term).to_recursive_query(query.name, recursive_term, query.is_distinct)?.build()
-}
-
-fn is_work_table(scan: &TableScan, name: &str) -> bool {
-    scan.table_name.table() == name
-        && source_as_provider(&scan.source).is_ok_and(|provider| provider.downcast_ref::<CteWorkTable>().is_some())
 }

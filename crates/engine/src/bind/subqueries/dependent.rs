@@ -21,6 +21,7 @@ use datafusion::logical_expr::{
 };
 use wharf_values::SqlError;
 
+use super::recursion::WorkTable;
 use super::references::{Target, Targets, free, lateral, rebind, rebind_plan, subquery};
 use crate::error::to_datafusion;
 use crate::operators::null_safe_equal;
@@ -32,6 +33,8 @@ pub(super) struct Domain {
     pub(super) plan: Option<LogicalPlan>,
     /// The outer columns and their names in the plan.
     pub(super) columns: Vec<(Column, Column)>,
+    /// The working tables of recursive queries around the plan at hand, which carry the domain already.
+    pub(super) work_tables: Vec<WorkTable>,
 }
 
 /// Carries domains through plans; names what it makes.
@@ -51,7 +54,7 @@ pub(super) fn refused(what: &str) -> datafusion::error::DataFusionError {
 impl Domain {
     /// The domain of a subquery that refers to nothing.
     pub(super) fn none() -> Domain {
-        Domain { plan: None, columns: Vec::new() }
+        Domain { plan: None, columns: Vec::new(), work_tables: Vec::new() }
     }
 
     /// The domain's columns in plans that carry it.
@@ -68,8 +71,13 @@ impl Domain {
         self.columns.iter().map(|(outer, own)| (outer.clone(), Target::Column(own.clone()))).collect()
     }
 
-    /// Does a plan refer to the domain?
+    /// Does a plan refer to the domain, or carry it already?
     fn concerns(&self, plan: &LogicalPlan) -> DfResult<bool> {
+        for table in &self.work_tables {
+            if table.is_read_by(plan)? {
+                return Ok(true);
+            }
+        }
         Ok(free(plan)?.iter().any(|(column, _)| self.columns.iter().any(|(outer, _)| outer == column)))
     }
 }
@@ -191,7 +199,12 @@ impl Carrier<'_> {
                 let columns: Vec<Column> = names.into_iter().map(Column::new_unqualified).collect();
                 self.union_of(domain, rows, &columns)
             }
-            other => Err(refused(&format!("an outer column inside of {}", operator_name(&other)))),
+            LogicalPlan::RecursiveQuery(query) => self.recursive(domain, query),
+            LogicalPlan::TableScan(ref scan) => match self.work_table(domain, scan)? {
+                Some(carried) => Ok(carried),
+                None => Err(refused("an outer column inside of a function in FROM")),
+            },
+            _ => Err(refused("an outer column inside of this query")),
         }
     }
 
@@ -318,7 +331,7 @@ impl Carrier<'_> {
         exprs.extend(columns.iter().cloned().map(Expr::Column));
         exprs.extend(more);
         let plan = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(plan))?);
-        Ok((plan, Domain { plan: None, columns: renamed }))
+        Ok((plan, Domain { plan: None, columns: renamed, work_tables: Vec::new() }))
     }
 
     fn join(&mut self, domain: &Domain, join: Join) -> DfResult<LogicalPlan> {
@@ -523,12 +536,4 @@ fn partitioned(expr: Expr, domain: &Domain) -> DfResult<Expr> {
         }
         other => return Err(to_datafusion(SqlError::internal(format!("window function {other}")))),
     })
-}
-
-fn operator_name(plan: &LogicalPlan) -> &'static str {
-    match plan {
-        LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE",
-        LogicalPlan::TableScan(_) => "a function in FROM",
-        _ => "this query",
-    }
 }

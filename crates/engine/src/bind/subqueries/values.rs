@@ -251,7 +251,11 @@ impl Rewriter {
             columns.push((column.clone(), own));
         }
         let plan = LogicalPlan::Projection(Projection::try_new(exprs, Arc::new(base))?);
-        Ok(Domain { plan: Some(LogicalPlan::Distinct(Distinct::All(Arc::new(plan)))), columns })
+        Ok(Domain {
+            plan: Some(LogicalPlan::Distinct(Distinct::All(Arc::new(plan)))),
+            columns,
+            work_tables: Vec::new(),
+        })
     }
 }
 
