@@ -134,9 +134,14 @@ pub fn sql_type(field: &Field) -> SqlType {
             | DataType::LargeList(item)
             | DataType::ListView(item)
             | DataType::LargeListView(item)
-            | DataType::FixedSizeList(item, _) => array_of(sql_type(item)),
+            | DataType::FixedSizeList(item, _) => array_of(item_type(item)),
             other => sql_type_of(other),
         })
+}
+
+/// The type of a list's values. Lists of this width that say nothing more are made by the engine, out of oids.
+fn item_type(item: &Field) -> SqlType {
+    if *item.data_type() == DataType::UInt32 && item.metadata().is_empty() { SqlType::Oid } else { sql_type(item) }
 }
 
 /// The SQL type an Arrow type stands for without metadata.
@@ -167,7 +172,7 @@ pub fn sql_type_of(data_type: &DataType) -> SqlType {
         | DataType::LargeList(item)
         | DataType::ListView(item)
         | DataType::LargeListView(item)
-        | DataType::FixedSizeList(item, _) => array_of(sql_type(item)),
+        | DataType::FixedSizeList(item, _) => array_of(item_type(item)),
         DataType::Dictionary(_, values) => sql_type_of(values),
         DataType::RunEndEncoded(_, values) => sql_type(values),
         DataType::Struct(_) | DataType::Map(_, _) | DataType::Union(_, _) => SqlType::Record,
