@@ -4,15 +4,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
-/// The files among `paths`, folders searched for names with this extension, in order of their paths.
+/// The folder of the records that speak of Iceberg, which PostgreSQL cannot run.
+pub(super) const WHARF_ONLY: &str = "iceberg";
+
+/// The files among `paths`, folders searched for names with this extension, in order of their paths; folders called `left_out`
+/// inside of them are not searched.
 ///
-/// A file that is named itself is taken whatever its extension. No file at all is an error: a run that checks nothing must not
-/// be green.
-pub(super) fn find(paths: &[PathBuf], extension: &str) -> anyhow::Result<Vec<PathBuf>> {
+/// A file or folder that is named itself is taken whatever its name. No file at all is an error: a run that checks nothing must
+/// not be green.
+pub(super) fn find(paths: &[PathBuf], extension: &str, left_out: Option<&str>) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in paths {
         if path.is_dir() {
-            walk(path, extension, &mut found)?;
+            walk(path, extension, left_out, &mut found)?;
         } else if path.is_file() {
             found.push(path.clone());
         } else {
@@ -30,11 +34,13 @@ pub(super) fn find(paths: &[PathBuf], extension: &str) -> anyhow::Result<Vec<Pat
     Ok(found)
 }
 
-fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+fn walk(folder: &Path, extension: &str, left_out: Option<&str>, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry?.path();
         if path.is_dir() {
-            walk(&path, extension, found)?;
+            if left_out.is_none_or(|name| !path.ends_with(name)) {
+                walk(&path, extension, left_out, found)?;
+            }
         } else if path.extension().is_some_and(|found| found == extension) {
             found.push(path);
         }
@@ -69,13 +75,17 @@ mod tests {
     #[test]
     fn finding_nothing_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(find(&[folder.path().to_owned()], "slt").is_err());
-        assert!(find(&[folder.path().join("missing.slt")], "slt").is_err());
+        assert!(find(&[folder.path().to_owned()], "slt", None).is_err());
+        assert!(find(&[folder.path().join("missing.slt")], "slt", None).is_err());
         std::fs::write(folder.path().join("b.slt"), "").unwrap();
         std::fs::create_dir(folder.path().join("a")).unwrap();
         std::fs::write(folder.path().join("a/c.slt"), "").unwrap();
         std::fs::write(folder.path().join("README.md"), "").unwrap();
-        let names = find(&[folder.path().to_owned()], "slt").unwrap();
+        let names = find(&[folder.path().to_owned()], "slt", None).unwrap();
         assert_eq!(names, [folder.path().join("a/c.slt"), folder.path().join("b.slt")]);
+        let names = find(&[folder.path().to_owned()], "slt", Some("a")).unwrap();
+        assert_eq!(names, [folder.path().join("b.slt")]);
+        let names = find(&[folder.path().join("a")], "slt", Some("a")).unwrap();
+        assert_eq!(names, [folder.path().join("a/c.slt")]);
     }
 }

@@ -125,7 +125,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             corpus::run(&target, &options).await?
         }
         None => {
-            let files = files::find(&arguments.paths, "slt")?;
+            let left_out = arguments.postgres.then_some(files::WHARF_ONLY);
+            let files = files::find(&arguments.paths, "slt", left_out)?;
             topics::run(
                 &target,
                 &files,

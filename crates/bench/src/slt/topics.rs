@@ -251,7 +251,7 @@ mod tests {
     fn the_files_of_this_repository_survive_being_written_back() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sqllogictest");
         let mut records_in_all = 0;
-        for file in super::super::files::find(&[folder], "slt").unwrap() {
+        for file in super::super::files::find(&[folder], "slt", None).unwrap() {
             let records = sqllogictest::parse_file::<ColumnLetter>(&file).unwrap();
             records_in_all += records
                 .iter()

@@ -48,7 +48,7 @@ pub(super) async fn run(target: &Target, options: &Options) -> anyhow::Result<bo
         Some(file) => Baseline::read(file)?,
         None => Baseline::default(),
     };
-    let found = files::find(std::slice::from_ref(&options.folder), "test")?;
+    let found = files::find(std::slice::from_ref(&options.folder), "test", None)?;
     let started = Instant::now();
     let mut total = Outcome::default();
     let mut tasks = futures::stream::iter(found.iter())
