@@ -12,11 +12,13 @@
 //!   properties, keyed by field id ([`schema`]).
 //! - A column is found in a data file by its field id, never by its name.
 //!
-//! Not here: which tables there are, who may read them, transactions, removal of files that nobody refers to any more, and
-//! row-level deletes (a table that has them is refused).
+//! - Rows that another engine, or this one, has deleted are not there (module `deletes`): by position, by deletion vector, by equality.
+//!
+//! Not here: which tables there are, who may read them, transactions, removal of files that nobody refers to any more.
 
 mod cache;
 pub mod commit;
+mod deletes;
 mod error;
 mod manifest;
 mod metadata;
@@ -28,7 +30,7 @@ mod warehouse;
 mod write;
 
 pub use error::LakeError;
-pub use scan::{FILE_NUMBER, LakeProvider};
+pub use scan::{FILE_NUMBER, LakeProvider, POSITION};
 pub use table::LakeTable;
 pub use warehouse::{NewTable, Warehouse, WarehouseOptions};
 pub use write::{Codec, TableWriter, WriteOptions, WrittenFile};

@@ -82,6 +82,15 @@ pub(crate) fn parse(file: &ManifestFile, content: &[u8]) -> Result<Entries, Lake
     Ok(Arc::new(entries))
 }
 
+/// The name of the entries of a manifest in a cache. What they inherit is part of it: the first row id of a manifest is assigned by
+/// the snapshot that lists it first, and two that race may differ.
+pub(crate) fn cache_key(file: &ManifestFile) -> String {
+    match file.first_row_id {
+        Some(id) => format!("{}\0{id}", file.manifest_path),
+        None => file.manifest_path.clone(),
+    }
+}
+
 /// What an entry leaves out comes from the manifest list: <https://iceberg.apache.org/spec/#sequence-number-inheritance>.
 fn inherit(entry: ManifestEntryRef, file: &ManifestFile) -> ManifestEntryRef {
     let mut entry = Arc::unwrap_or_clone(entry);

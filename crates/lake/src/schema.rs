@@ -121,7 +121,7 @@ fn storage_field(field: &NestedField) -> Result<Field, LakeError> {
 }
 
 /// The Arrow type from which the Parquet encoder makes what Iceberg prescribes for a type.
-fn storage_type(ty: &Type) -> Result<DataType, LakeError> {
+pub(crate) fn storage_type(ty: &Type) -> Result<DataType, LakeError> {
     let primitive = match ty {
         Type::Primitive(primitive) => primitive,
         Type::List(list) => {

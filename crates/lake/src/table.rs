@@ -19,6 +19,7 @@ use uuid::Uuid;
 use wharf_catalog::Column;
 
 use crate::cache::WeightedCache;
+use crate::deletes::{self, DeleteCache, DeleteIndex, DeleteStore, FileDeletes};
 use crate::error::LakeError;
 use crate::manifest::{self, Entries};
 use crate::metadata::Metadata;
@@ -34,10 +35,17 @@ const PARSED_FACTOR: usize = 6;
 /// The parsed manifests of a warehouse, by location.
 pub(crate) type ManifestCache = WeightedCache<Entries>;
 
+/// What the tables of a warehouse remember together.
+#[derive(Clone)]
+pub(crate) struct Caches {
+    pub(crate) manifests: Arc<ManifestCache>,
+    pub(crate) deletes: Arc<DeleteCache>,
+}
+
 /// One state of an Iceberg table.
 pub struct LakeTable {
     store: Arc<Store>,
-    manifest_cache: Arc<ManifestCache>,
+    caches: Caches,
     location: String,
     metadata: Metadata,
     columns: Vec<Column>,
@@ -59,6 +67,8 @@ pub(crate) struct LakeFile {
     pub(crate) entry: ManifestEntryRef,
     /// What DataFusion may rely on, for the columns of the table.
     pub(crate) statistics: Arc<Statistics>,
+    /// The deletes that apply to it.
+    pub(crate) deletes: Option<Arc<FileDeletes>>,
     /// The file as units of scanning: one for each row group.
     pub(crate) parts: Vec<PartitionedFile>,
 }
@@ -67,7 +77,7 @@ impl LakeTable {
     /// The table that a metadata file describes.
     pub(crate) fn new(
         store: Arc<Store>,
-        manifest_cache: Arc<ManifestCache>,
+        caches: Caches,
         location: String,
         metadata: Metadata,
     ) -> Result<LakeTable, LakeError> {
@@ -76,7 +86,7 @@ impl LakeTable {
         let storage_schema = schema::storage_schema(current)?;
         Ok(LakeTable {
             store,
-            manifest_cache,
+            caches,
             schema: schema::table_schema(&columns),
             columns,
             storage_schema,
@@ -156,7 +166,7 @@ impl LakeTable {
     /// The table for DataFusion. Loads manifests that are not in memory yet.
     ///
     /// # Errors
-    /// A manifest that is missing or damaged, row-level deletes, data files that are not Parquet.
+    /// A manifest that is missing or damaged, files that are not Parquet.
     pub async fn provider(self: &Arc<Self>) -> Result<Arc<dyn TableProvider>, LakeError> {
         let files = self.files().await?;
         Ok(Arc::new(LakeProvider::new(Arc::clone(self), files)))
@@ -170,6 +180,16 @@ impl LakeTable {
     pub async fn rewritable(self: &Arc<Self>) -> Result<LakeProvider, LakeError> {
         let files = self.files().await?;
         Ok(LakeProvider::new(Arc::clone(self), files).numbered())
+    }
+
+    /// The table for a statement that deletes rows by position: each row says which file it comes from and where in it,
+    /// in the columns [`FILE_NUMBER`](crate::FILE_NUMBER) and [`POSITION`](crate::POSITION).
+    ///
+    /// # Errors
+    /// As [`provider`](LakeTable::provider).
+    pub async fn addressable(self: &Arc<Self>) -> Result<LakeProvider, LakeError> {
+        let files = self.files().await?;
+        Ok(LakeProvider::new(Arc::clone(self), files).numbered().positioned())
     }
 
     pub(crate) fn metadata(&self) -> &TableMetadata {
@@ -228,7 +248,7 @@ impl LakeTable {
 
     /// The entries of one manifest, from memory if they are there.
     pub(crate) async fn entries(&self, file: &ManifestFile) -> Result<Entries, LakeError> {
-        if let Some(entries) = self.manifest_cache.get(&file.manifest_path) {
+        if let Some(entries) = self.caches.manifests.get(&manifest::cache_key(file)) {
             return Ok(entries);
         }
         let content = self.store.get(&file.manifest_path).await?;
@@ -240,7 +260,7 @@ impl LakeTable {
     /// Keeps the entries of a manifest in memory.
     pub(crate) fn remember(&self, file: &ManifestFile, entries: &Entries) {
         let size_bytes = usize::try_from(file.manifest_length).unwrap_or(0) * PARSED_FACTOR;
-        self.manifest_cache.insert(&file.manifest_path, Arc::clone(entries), size_bytes);
+        self.caches.manifests.insert(&manifest::cache_key(file), Arc::clone(entries), size_bytes);
     }
 
     /// The data files of the current snapshot.
@@ -250,24 +270,49 @@ impl LakeTable {
 
     async fn load_files(&self) -> Result<Arc<FileSet>, LakeError> {
         let manifests = self.manifests().await?;
-        if manifests.iter().any(manifest::has_deletes) {
-            return Err(LakeError::Unsupported(format!("table \"{}\" with row-level deletes", self.location)));
-        }
         // Collected first: a stream over borrowing closures is not provably `Send` for every lifetime.
-        let mut live = Vec::with_capacity(manifests.len());
-        for file in manifests.iter() {
-            if manifest::is_live(file) {
-                live.push(self.entries(file));
-            }
-        }
-        let loaded: Vec<Entries> = futures::stream::iter(live).buffered(CONCURRENT_MANIFESTS).try_collect().await?;
-        let alive = loaded.iter().flat_map(|entries| entries.iter()).filter(|entry| entry.is_alive());
-        let files = alive.map(|entry| self.file(entry)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Arc::new(FileSet::new(files)))
+        let live: Vec<_> = manifests.iter().filter(|file| manifest::is_live(file)).collect();
+        let reads: Vec<_> = live.iter().map(|file| self.entries(file)).collect();
+        let loaded: Vec<Entries> = futures::stream::iter(reads).buffered(CONCURRENT_MANIFESTS).try_collect().await?;
+        let alive = |deletes: bool| {
+            let listed = live.iter().zip(&loaded).filter(move |(file, _)| manifest::has_deletes(file) == deletes);
+            listed.flat_map(|(file, entries)| {
+                let alive = entries.iter().filter(|entry| entry.is_alive());
+                alive.map(|entry| (file.partition_spec_id, entry))
+            })
+        };
+        let mut deletes = alive(true).map(|(spec_id, entry)| (spec_id, Arc::clone(entry))).peekable();
+        let index = match deletes.peek() {
+            Some(_) => Some(DeleteIndex::new(self.delete_store(), &self.metadata.table, deletes)?),
+            None => None,
+        };
+        let files = alive(false).map(|(spec_id, entry)| {
+            let deletes = index.as_ref().and_then(|index| index.of(spec_id, entry));
+            self.file_with(entry, deletes)
+        });
+        Ok(Arc::new(FileSet::new(files.collect::<Result<_, _>>()?)))
+    }
+
+    /// Where the deletes of this table are read from.
+    pub(crate) fn delete_store(&self) -> Arc<DeleteStore> {
+        Arc::new(DeleteStore {
+            store: Arc::clone(&self.store),
+            cache: Arc::clone(&self.caches.deletes),
+            columns: deletes::columns_of(&self.metadata.table),
+        })
+    }
+
+    /// A data file to which no deletes apply, as the scan wants it.
+    pub(crate) fn file(&self, entry: &ManifestEntryRef) -> Result<Arc<LakeFile>, LakeError> {
+        self.file_with(entry, None)
     }
 
     /// A data file as the scan wants it.
-    pub(crate) fn file(&self, entry: &ManifestEntryRef) -> Result<Arc<LakeFile>, LakeError> {
+    fn file_with(
+        &self,
+        entry: &ManifestEntryRef,
+        deletes: Option<Arc<FileDeletes>>,
+    ) -> Result<Arc<LakeFile>, LakeError> {
         let file = &entry.data_file;
         if file.content_type() != DataContentType::Data || file.file_format() != DataFileFormat::Parquet {
             let what = format!("data file \"{}\" of format {}", file.file_path(), file.file_format());
@@ -285,12 +330,19 @@ impl LakeTable {
             e_tag: None,
             version: None,
         };
-        let whole =
+        // What a scan of the file may believe. Bounds, and a column that has one value alone, are so for the rows that are left.
+        let mut whole =
             PartitionedFile { statistics: Some(Arc::clone(&statistics)), ..PartitionedFile::new_from_meta(meta) };
+        let mut statistics = statistics;
+        if let Some(deletes) = &deletes {
+            statistics = Arc::new(Statistics::clone(&statistics).to_inexact());
+            whole = whole.with_extension(Arc::clone(deletes));
+        }
         Ok(Arc::new(LakeFile {
             parts: parts(whole, file.split_offsets().unwrap_or_default()),
             entry: Arc::clone(entry),
             statistics,
+            deletes,
         }))
     }
 
@@ -310,6 +362,20 @@ impl LakeFile {
     /// Where it is.
     pub(crate) fn location(&self) -> &str {
         self.entry.file_path()
+    }
+
+    /// How many rows are not deleted.
+    pub(crate) async fn rows_left(&self) -> Result<u64, LakeError> {
+        let deleted = match &self.deletes {
+            Some(deletes) => deletes.deleted().await?.len(),
+            None => 0,
+        };
+        Ok(self.entry.record_count().saturating_sub(deleted))
+    }
+
+    /// How many rows are not deleted at least, as far as manifests tell.
+    pub(crate) fn rows_left_at_least(&self) -> u64 {
+        self.deletes.as_ref().map_or_else(|| self.entry.record_count(), |deletes| deletes.rows_left_at_least())
     }
 }
 

@@ -13,7 +13,7 @@ use crate::error::LakeError;
 use crate::metadata::{self, Metadata};
 use crate::schema;
 use crate::store::Store;
-use crate::table::{LakeTable, ManifestCache};
+use crate::table::{Caches, LakeTable};
 
 /// How a warehouse is opened.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct WarehouseOptions {
     pub metadata_cache_bytes: usize,
     /// The memory for parsed manifests, in bytes.
     pub manifest_cache_bytes: usize,
+    /// The memory for what row-level deletes say, in bytes.
+    pub delete_cache_bytes: usize,
 }
 
 impl Default for WarehouseOptions {
@@ -33,6 +35,7 @@ impl Default for WarehouseOptions {
             store: HashMap::new(),
             metadata_cache_bytes: 64 * 1024 * 1024,
             manifest_cache_bytes: 256 * 1024 * 1024,
+            delete_cache_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -56,7 +59,7 @@ pub struct NewTable<'a> {
 pub struct Warehouse {
     store: Arc<Store>,
     tables: WeightedCache<Arc<LakeTable>>,
-    manifests: Arc<ManifestCache>,
+    caches: Caches,
 }
 
 impl Warehouse {
@@ -69,7 +72,10 @@ impl Warehouse {
         Ok(Arc::new(Warehouse {
             store: Arc::new(Store::open(url, &options.store)?),
             tables: WeightedCache::new(options.metadata_cache_bytes),
-            manifests: Arc::new(WeightedCache::new(options.manifest_cache_bytes)),
+            caches: Caches {
+                manifests: Arc::new(WeightedCache::new(options.manifest_cache_bytes)),
+                deletes: Arc::new(WeightedCache::new(options.delete_cache_bytes)),
+            },
         }))
     }
 
@@ -118,8 +124,7 @@ impl Warehouse {
 
     /// A table of this warehouse.
     pub(crate) fn table(&self, location: String, metadata: Metadata) -> Result<LakeTable, LakeError> {
-        let (store, manifests) = (Arc::clone(&self.store), Arc::clone(&self.manifests));
-        LakeTable::new(store, manifests, location, metadata)
+        LakeTable::new(Arc::clone(&self.store), self.caches.clone(), location, metadata)
     }
 
     /// Keeps a table in memory.

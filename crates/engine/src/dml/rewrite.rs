@@ -209,7 +209,7 @@ impl RewritePlan {
         if removed.is_empty() {
             return Ok(0);
         }
-        let before = touched.rows();
+        let before = touched.rows().await.map_err(|error| from_lake(&error))?;
         let touched = Arc::new(touched);
         let mut target = Target::open(session, &self.table).await?;
         let written = async {

@@ -44,10 +44,12 @@ impl PhysicalExprAdapterFactory for FieldIds {
             .fields()
             .iter()
             .filter_map(|field| {
-                let id = self.ids.get(field.name())?;
-                let place = match in_file.get(id) {
-                    Some(index) => Place::Field(*index),
-                    None => Place::Missing,
+                let place = match self.ids.get(field.name()).map(|id| in_file.get(id)) {
+                    Some(Some(index)) => Place::Field(*index),
+                    Some(None) => Place::Missing,
+                    // A column that the reader makes, such as the position of the row, has no field id.
+                    None if field.extension_type_name().is_some() => Place::Field(file.index_of(field.name()).ok()?),
+                    None => return None,
                 };
                 Some((field.name().clone(), (Arc::clone(field), place)))
             })

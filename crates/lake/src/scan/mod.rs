@@ -9,5 +9,5 @@ mod prune;
 mod source;
 mod statistics;
 
-pub use provider::{FILE_NUMBER, LakeProvider};
+pub use provider::{FILE_NUMBER, LakeProvider, POSITION};
 pub(crate) use statistics::{file_statistics, merged_statistics};

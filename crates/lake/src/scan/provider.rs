@@ -4,7 +4,8 @@
 //! files here, and DataFusion pushes them into the Parquet scan by itself, which leaves out row groups and pages; it evaluates
 //! them over the rows all the same (`Inexact`).
 //!
-//! For statements that rewrite files, each row can say which file it comes from: a column behind those of the table.
+//! For statements that rewrite files, each row can say which file it comes from, and where in it: columns behind those of the
+//! table.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,14 +24,22 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::{PartitionedFile, TableSchema};
 use datafusion_datasource_parquet::CachedParquetFileReaderFactory;
+use futures::{StreamExt, TryStreamExt};
+use parquet::arrow::RowNumber;
 
 use super::field_ids::FieldIds;
 use super::source::{LakeSource, balanced_groups};
 use super::{merged_statistics, prune};
+use crate::error::LakeError;
 use crate::table::{FileSet, LakeFile, LakeTable};
 
 /// The column with the number of the file that a row comes from. No column of a table has such a name.
 pub const FILE_NUMBER: &str = "\0file";
+/// The column with the position of a row in its file. No column of a table has such a name.
+pub const POSITION: &str = "\0position";
+
+/// For how many files deletes are loaded at the same time.
+const CONCURRENT_DELETES: usize = 8;
 
 /// A state of a table that can be scanned.
 pub struct LakeProvider {
@@ -70,6 +79,16 @@ impl LakeProvider {
         }
     }
 
+    /// The same rows, each with its position in the file in the column [`POSITION`].
+    pub(crate) fn positioned(self) -> LakeProvider {
+        let position = Field::new(POSITION, DataType::Int64, false).with_extension_type(RowNumber);
+        let schema = TableSchema::builder(Arc::clone(self.schema.file_schema()))
+            .with_table_partition_cols(self.schema.table_partition_cols().clone())
+            .with_virtual_columns(vec![Arc::new(position)])
+            .build();
+        LakeProvider { schema, ..self }
+    }
+
     /// The rows of some files only, by their numbers.
     pub fn only(&self, numbers: &BTreeSet<i64>) -> LakeProvider {
         let files = self.files.files.iter().zip(0..).filter(|(_, number)| numbers.contains(number));
@@ -88,8 +107,13 @@ impl LakeProvider {
     }
 
     /// How many rows the files have.
-    pub fn rows(&self) -> u64 {
-        self.files.files.iter().map(|file| file.entry.record_count()).sum()
+    ///
+    /// # Errors
+    /// Row-level deletes that cannot be read.
+    pub async fn rows(&self) -> Result<u64, LakeError> {
+        // Collected first: a stream over borrowing closures is not provably `Send` for every lifetime.
+        let counts: Vec<_> = self.files.files.iter().map(|file| file.rows_left()).collect();
+        futures::stream::iter(counts).buffered(CONCURRENT_DELETES).try_fold(0, async |sum, rows| Ok(sum + rows)).await
     }
 
     /// The table behind this.
@@ -127,6 +151,8 @@ impl LakeProvider {
         if self.numbers.is_some() {
             statistics.column_statistics.push(ColumnStatistics::new_unknown());
         }
+        let virtual_columns = self.schema.virtual_columns().iter();
+        statistics.column_statistics.extend(virtual_columns.map(|_| ColumnStatistics::new_unknown()));
         statistics
     }
 
@@ -148,7 +174,7 @@ fn enough(files: &[Arc<LakeFile>], limit: u64) -> Option<Vec<Arc<LakeFile>>> {
     let mut rows = 0;
     let count = files.iter().take_while(|file| {
         let wanted = rows < limit;
-        rows += file.entry.record_count();
+        rows += file.rows_left_at_least();
         wanted
     });
     let count = count.count();

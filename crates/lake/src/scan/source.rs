@@ -1,8 +1,9 @@
-//! DataFusion's Parquet source, with two differences.
+//! DataFusion's Parquet source, with three differences.
 //!
 //! Errors of reading and decoding name the file they are about, and a panic of a decoder over damaged bytes is such an
 //! error. Scans are spread over partitions by whole row groups, which is how the parts of a file arrive here, and not by byte
-//! ranges that cut through them. Everything else is passed on. Other errors, those of evaluating a filter for instance,
+//! ranges that cut through them. Before a file that has deletes is read, they are loaded, and its scan leaves those rows out.
+//! Everything else is passed on. Other errors, those of evaluating a filter for instance,
 //! are left as they are, since they say what is wrong with the query.
 
 use std::any::Any;
@@ -28,6 +29,7 @@ use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use crate::deletes::FileDeletes;
 use crate::error::LakeError;
 use crate::store::Store;
 
@@ -55,6 +57,10 @@ impl FileSource for LakeSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
+        // Files are opened by the other way; this one would not leave out deleted rows.
+        if config.file_groups.iter().flat_map(FileGroup::iter).any(|file| deletes_of(file).is_some()) {
+            return Err(DataFusionError::Internal("a file with deletes has to be planned as morsels".to_owned()));
+        }
         self.inner.create_file_opener(object_store, config, partition)
     }
 
@@ -65,7 +71,7 @@ impl FileSource for LakeSource {
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
         Ok(Box::new(NamingMorselizer {
-            inner: self.inner.create_morselizer(object_store, config, partition)?,
+            inner: Arc::from(self.inner.create_morselizer(object_store, config, partition)?),
             store: Arc::clone(&self.store),
         }))
     }
@@ -225,6 +231,8 @@ fn is_about_file(root: &DataFusionError) -> bool {
     match root {
         DataFusionError::ParquetError(error) => !error.to_string().contains("evaluating filter predicate"),
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => true,
+        // The file has another number of rows than its manifest says.
+        DataFusionError::Execution(text) => text.starts_with("Invalid Parquet RowSelection"),
         DataFusionError::ArrowError(error, _) => match &**error {
             ArrowError::ParquetError(text) => !text.contains("evaluating filter predicate"),
             ArrowError::IoError(..) | ArrowError::ExternalError(_) => true,
@@ -234,17 +242,46 @@ fn is_about_file(root: &DataFusionError) -> bool {
     }
 }
 
+/// The deletes that apply to a file.
+fn deletes_of(file: &PartitionedFile) -> Option<&Arc<FileDeletes>> {
+    file.extension::<Arc<FileDeletes>>()
+}
+
 #[derive(Debug)]
 struct NamingMorselizer {
-    inner: Box<dyn Morselizer>,
+    inner: Arc<dyn Morselizer>,
     store: Arc<Store>,
 }
 
 impl Morselizer for NamingMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         let name = Name { store: Arc::clone(&self.store), path: file.path().clone() };
+        if let Some(deletes) = deletes_of(&file).cloned() {
+            return Ok(Box::new(DeletingPlanner { inner: Arc::clone(&self.inner), file, deletes, name }));
+        }
         let inner = self.inner.plan_file(file).map_err(|error| name.on(error))?;
         Ok(Box::new(NamingPlanner { inner, name }))
+    }
+}
+
+/// Loads the deletes of a file, and then plans the rows that are left.
+#[derive(Debug)]
+struct DeletingPlanner {
+    inner: Arc<dyn Morselizer>,
+    file: PartitionedFile,
+    deletes: Arc<FileDeletes>,
+    name: Name,
+}
+
+impl MorselPlanner for DeletingPlanner {
+    fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
+        let DeletingPlanner { inner, file, deletes, name } = *self;
+        let load = async move {
+            let rows = deletes.selection().await?;
+            let inner = inner.plan_file(file.with_extension(rows)).map_err(|error| name.on(error))?;
+            Ok(Box::new(NamingPlanner { inner, name }) as Box<dyn MorselPlanner>)
+        };
+        Ok(Some(MorselPlan::new().with_pending_planner(load)))
     }
 }
 

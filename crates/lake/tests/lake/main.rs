@@ -4,6 +4,8 @@
 
 mod commits;
 mod damage;
+mod deletes;
+mod foreign;
 mod pruning;
 mod types;
 mod values;
