@@ -168,6 +168,7 @@ pub(crate) fn from_lake(error: &LakeError) -> SqlError {
         LakeError::Store { .. } | LakeError::Failpoint(_) => with(SqlState::IO_ERROR),
         LakeError::Plan(source) => from_shared(source),
         LakeError::Unsupported(_) => SqlError::unsupported(error.to_string()),
+        LakeError::NoVersion(_) => SqlError::new(SqlState::UNDEFINED_OBJECT, error.to_string()),
         LakeError::Encode { .. }
         | LakeError::Batch(_)
         | LakeError::Metadata { .. }

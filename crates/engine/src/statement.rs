@@ -6,12 +6,14 @@ use sqlparser::ast;
 use wharf_values::SqlError;
 
 use crate::copy::OptionItem;
-use crate::syntax::{self, Clauses};
+use crate::syntax::{self, Clauses, Own};
 
 /// One statement of a text.
 #[derive(Clone, Debug)]
 pub struct Statement {
     pub(crate) ast: Arc<ast::Statement>,
+    /// What it says when the parser has no tree for it; the tree then names its table.
+    pub(crate) own: Option<Arc<Own>>,
     /// What the syntax tree does not say.
     pub(crate) clauses: Clauses,
     /// The options of a COPY, for which the syntax tree has no room.
@@ -43,6 +45,7 @@ pub(crate) fn split(sql: &str) -> Result<Vec<Statement>, SqlError> {
         .into_iter()
         .map(|statement| Statement {
             ast: Arc::new(statement.ast),
+            own: statement.own.map(Arc::new),
             clauses: statement.clauses,
             copy_options: statement.copy_options.into(),
             text: Arc::clone(&text),

@@ -9,6 +9,8 @@ use std::io;
 use datafusion::error::DataFusionError;
 use parquet::errors::ParquetError;
 
+use crate::travel::NoVersion;
+
 /// An error of the lake.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -78,6 +80,9 @@ pub enum LakeError {
     /// Something Iceberg tables can have and this version does not read or write.
     #[error("{0} is not supported")]
     Unsupported(String),
+    /// A table does not have the version that was asked for.
+    #[error("{0}")]
+    NoVersion(NoVersion),
     /// New metadata would not be valid Iceberg.
     #[error("could not make Iceberg metadata for \"{location}\": {reason}")]
     Metadata {

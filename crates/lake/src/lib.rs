@@ -20,18 +20,22 @@ mod cache;
 pub mod commit;
 mod deletes;
 mod error;
+mod inspect;
 mod manifest;
 mod metadata;
 mod scan;
 pub mod schema;
 mod store;
 mod table;
+mod travel;
 mod warehouse;
 mod write;
 
 pub use error::LakeError;
+pub use inspect::{Inspection, inspect};
 pub use scan::{FILE_NUMBER, LakeProvider, POSITION};
 pub use table::LakeTable;
+pub use travel::{NoVersion, Version};
 pub use warehouse::{NewTable, Warehouse, WarehouseOptions};
 pub use write::{Codec, TableWriter, WriteOptions, WrittenFile};
 

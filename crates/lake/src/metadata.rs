@@ -3,11 +3,13 @@
 //! A metadata file is `<table>/metadata/00007-<uuid>.metadata.json`, the number counting up from 0 along the history of the
 //! table. Two commits that race write files of the same number and different uuids, of which the catalog takes one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use iceberg::io::FileIO;
-use iceberg::spec::{FormatVersion, MAIN_BRANCH, PartitionSpec, Schema, SortOrder, TableMetadata};
+use iceberg::spec::{
+    FormatVersion, MAIN_BRANCH, PartitionSpec, Schema, SnapshotReference, SnapshotRetention, SortOrder, TableMetadata,
+};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -21,14 +23,24 @@ const SNAPSHOTS_KEPT: usize = 50;
 /// The property that says how many snapshots a table keeps.
 pub(crate) const SNAPSHOTS_PROPERTY: &str = "wharf.snapshots-kept";
 
+/// Branches and tags by name, `main` among them as soon as there is a snapshot.
+pub(crate) type Refs = BTreeMap<String, SnapshotReference>;
+
 /// Parsed table metadata and what the parsed form does not show.
 #[derive(Debug)]
 pub(crate) struct Metadata {
     pub(crate) table: TableMetadata,
-    /// Whether there are branches or tags besides `main`, which keep snapshots alive.
-    pub(crate) has_other_refs: bool,
+    /// Iceberg's type knows them and does not list them.
+    pub(crate) refs: Refs,
     /// The size of the file.
     pub(crate) size_bytes: usize,
+}
+
+impl Metadata {
+    /// Whether there are branches or tags besides `main`, which keep snapshots alive.
+    pub(crate) fn has_other_refs(&self) -> bool {
+        self.refs.keys().any(|name| name != MAIN_BRANCH)
+    }
 }
 
 /// The metadata of a new, empty table. Iceberg's own builder would number the columns afresh, and the catalog has numbered
@@ -74,14 +86,14 @@ pub(crate) fn new_table(
 pub(crate) async fn parse(location: &str, content: Bytes) -> Result<Metadata, LakeError> {
     let size_bytes = content.len();
     if content.starts_with(&[0x1f, 0x8b]) {
-        // Iceberg's reader knows how to inflate; whether there are other refs stays unknown, so assume there are.
+        // Iceberg's reader knows how to inflate.
         let table = inflate(location, content).await?;
-        return Ok(Metadata { table, has_other_refs: true, size_bytes });
+        let refs = refs_of(location, &table)?;
+        return Ok(Metadata { table, refs, size_bytes });
     }
     let corrupt = |error: serde_json::Error| LakeError::corrupt(location, error);
     let value: serde_json::Value = serde_json::from_slice(&content).map_err(corrupt)?;
-    let refs = value.get("refs").and_then(|refs| refs.as_object());
-    let has_other_refs = refs.is_some_and(|refs| refs.keys().any(|name| name != MAIN_BRANCH));
+    let refs = written_refs(&value).map_err(corrupt)?;
     let table = guarded(location, || {
         let table: TableMetadata = serde_json::from_value(value).map_err(corrupt)?;
         if table.schema_by_id(table.current_schema_id()).is_none() {
@@ -89,7 +101,38 @@ pub(crate) async fn parse(location: &str, content: Bytes) -> Result<Metadata, La
         }
         Ok(table)
     })?;
-    Ok(Metadata { table, has_other_refs, size_bytes })
+    let refs = refs_after(&refs, &table);
+    Ok(Metadata { table, refs, size_bytes })
+}
+
+/// The refs of metadata as JSON.
+fn written_refs(metadata: &serde_json::Value) -> Result<Refs, serde_json::Error> {
+    match metadata.get("refs") {
+        Some(refs) if !refs.is_null() => serde_json::from_value(refs.clone()),
+        _ => Ok(Refs::new()),
+    }
+}
+
+/// The refs of any metadata, by way of its JSON.
+pub(crate) fn refs_of(location: &str, table: &TableMetadata) -> Result<Refs, LakeError> {
+    let value = serde_json::to_value(table).map_err(|error| LakeError::metadata(location, error))?;
+    let refs = written_refs(&value).map_err(|error| LakeError::metadata(location, error))?;
+    Ok(refs_after(&refs, table))
+}
+
+/// The refs of metadata made from metadata that had the refs `before`: no other names, nor another retention. What is gone
+/// is left out.
+pub(crate) fn refs_after(before: &Refs, table: &TableMetadata) -> Refs {
+    let moved = before.iter().filter_map(|(name, old)| {
+        let snapshot = table.snapshot_for_ref(name)?;
+        Some((name.clone(), SnapshotReference::new(snapshot.snapshot_id(), old.retention.clone())))
+    });
+    let mut refs: Refs = moved.collect();
+    if let Some(current) = table.current_snapshot() {
+        let main = || SnapshotReference::new(current.snapshot_id(), SnapshotRetention::branch(None, None, None));
+        refs.entry(MAIN_BRANCH.to_owned()).or_insert_with(main);
+    }
+    refs
 }
 
 async fn inflate(location: &str, content: Bytes) -> Result<TableMetadata, LakeError> {
@@ -173,7 +216,7 @@ mod tests {
         let content = encode("x", &table).unwrap();
         let read = parse("x", content).await.unwrap();
         assert_eq!(read.table, table);
-        assert!(!read.has_other_refs);
+        assert!(!read.has_other_refs());
     }
 
     #[tokio::test]

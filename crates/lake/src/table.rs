@@ -12,7 +12,9 @@ use datafusion::common::Statistics;
 use datafusion::datasource::TableProvider;
 use datafusion_datasource::PartitionedFile;
 use futures::{StreamExt, TryStreamExt};
-use iceberg::spec::{DataContentType, DataFileFormat, ManifestEntryRef, ManifestFile, Schema, Summary, TableMetadata};
+use iceberg::spec::{
+    DataContentType, DataFileFormat, ManifestEntryRef, ManifestFile, Schema, SnapshotRef, Summary, TableMetadata,
+};
 use object_store::ObjectMeta;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -22,10 +24,11 @@ use crate::cache::WeightedCache;
 use crate::deletes::{self, DeleteCache, DeleteIndex, DeleteStore, FileDeletes};
 use crate::error::LakeError;
 use crate::manifest::{self, Entries};
-use crate::metadata::Metadata;
+use crate::metadata::{Metadata, Refs};
 use crate::scan::{self, LakeProvider};
 use crate::schema;
 use crate::store::Store;
+use crate::travel::Position;
 
 /// How many manifests are fetched at the same time.
 const CONCURRENT_MANIFESTS: usize = 16;
@@ -47,7 +50,9 @@ pub struct LakeTable {
     store: Arc<Store>,
     caches: Caches,
     location: String,
-    metadata: Metadata,
+    metadata: Arc<Metadata>,
+    position: Position,
+    iceberg_schema: Arc<Schema>,
     columns: Vec<Column>,
     schema: SchemaRef,
     storage_schema: SchemaRef,
@@ -81,17 +86,38 @@ impl LakeTable {
         location: String,
         metadata: Metadata,
     ) -> Result<LakeTable, LakeError> {
-        let current = metadata.table.current_schema();
-        let columns = schema::columns(current, metadata.table.properties())?;
-        let storage_schema = schema::storage_schema(current)?;
+        let position = Position::head(&metadata.table);
+        LakeTable::positioned(store, caches, location, Arc::new(metadata), position)
+    }
+
+    /// Another state that the same metadata file knows.
+    pub(crate) fn at(&self, position: Position) -> Result<LakeTable, LakeError> {
+        let (store, caches) = (Arc::clone(&self.store), self.caches.clone());
+        LakeTable::positioned(store, caches, self.location.clone(), Arc::clone(&self.metadata), position)
+    }
+
+    fn positioned(
+        store: Arc<Store>,
+        caches: Caches,
+        location: String,
+        metadata: Arc<Metadata>,
+        position: Position,
+    ) -> Result<LakeTable, LakeError> {
+        let iceberg_schema = metadata.table.schema_by_id(position.schema_id).cloned();
+        let iceberg_schema = iceberg_schema
+            .ok_or_else(|| LakeError::corrupt(&location, format!("schema {} is missing", position.schema_id)))?;
+        let columns = schema::columns(&iceberg_schema, metadata.table.properties())?;
+        let storage_schema = schema::storage_schema(&iceberg_schema)?;
         Ok(LakeTable {
             store,
             caches,
             schema: schema::table_schema(&columns),
             columns,
             storage_schema,
+            iceberg_schema,
             location,
             metadata,
+            position,
             manifests: OnceCell::new(),
             files: OnceCell::new(),
         })
@@ -114,7 +140,16 @@ impl LakeTable {
 
     /// The snapshot whose rows these are; none when nothing was ever written.
     pub fn snapshot_id(&self) -> Option<i64> {
-        self.metadata.table.current_snapshot_id()
+        self.position.snapshot_id
+    }
+
+    pub(crate) fn snapshot(&self) -> Option<&SnapshotRef> {
+        self.metadata.table.snapshot_by_id(self.position.snapshot_id?)
+    }
+
+    /// Which of the states that the metadata knows this is.
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
     }
 
     /// The columns, with everything the catalog knows about them.
@@ -153,7 +188,7 @@ impl LakeTable {
     }
 
     fn total(&self, name: &str) -> Option<u64> {
-        let Some(snapshot) = self.metadata.table.current_snapshot() else {
+        let Some(snapshot) = self.snapshot() else {
             return Some(0);
         };
         let summary = snapshot.summary();
@@ -197,12 +232,21 @@ impl LakeTable {
     }
 
     pub(crate) fn has_other_refs(&self) -> bool {
-        self.metadata.has_other_refs
+        self.metadata.has_other_refs()
+    }
+
+    pub(crate) fn refs(&self) -> &Refs {
+        &self.metadata.refs
     }
 
     /// An estimate of the memory this takes, without manifests and files.
     pub(crate) fn weight(&self) -> usize {
-        4 * 1024 + 3 * self.metadata.size_bytes + 1024 * self.columns.len()
+        3 * self.metadata.size_bytes + self.own_weight()
+    }
+
+    /// The same without the metadata, which states of one file share.
+    pub(crate) fn own_weight(&self) -> usize {
+        4 * 1024 + 1024 * self.columns.len()
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -214,7 +258,7 @@ impl LakeTable {
     }
 
     pub(crate) fn iceberg_schema(&self) -> &Arc<Schema> {
-        self.metadata.table.current_schema()
+        &self.iceberg_schema
     }
 
     /// The manifests of the current snapshot.
@@ -223,7 +267,7 @@ impl LakeTable {
     }
 
     async fn load_manifests(&self) -> Result<Arc<Vec<ManifestFile>>, LakeError> {
-        let Some(snapshot) = self.metadata.table.current_snapshot() else {
+        let Some(snapshot) = self.snapshot() else {
             return Ok(Arc::default());
         };
         let location = snapshot.manifest_list();

@@ -10,10 +10,11 @@ use wharf_catalog::Column;
 
 use crate::cache::WeightedCache;
 use crate::error::LakeError;
-use crate::metadata::{self, Metadata};
+use crate::metadata::{self, Metadata, Refs};
 use crate::schema;
 use crate::store::Store;
 use crate::table::{Caches, LakeTable};
+use crate::travel::Version;
 
 /// How a warehouse is opened.
 #[derive(Clone, Debug)]
@@ -101,7 +102,7 @@ impl Warehouse {
         let metadata = metadata::new_table(&location, table.id, &schema, last_column_id, properties)?;
         let file = metadata::next_location(&location, None);
         let content = metadata::encode(&file, &metadata)?;
-        let metadata = Metadata { table: metadata, has_other_refs: false, size_bytes: content.len() };
+        let metadata = Metadata { table: metadata, refs: Refs::new(), size_bytes: content.len() };
         let table = self.table(file.clone(), metadata)?;
         self.store.put(&file, content).await?;
         self.remember(table);
@@ -120,6 +121,26 @@ impl Warehouse {
         let metadata = metadata::parse(metadata_location, content).await?;
         let table = self.table(metadata_location.to_owned(), metadata)?;
         Ok(self.remember(table))
+    }
+
+    /// The table that a metadata file describes as a version of it says, from memory if it is there.
+    ///
+    /// # Errors
+    /// As [`load`](Warehouse::load), and [`LakeError::NoVersion`].
+    pub async fn load_at(&self, metadata_location: &str, version: &Version) -> Result<Arc<LakeTable>, LakeError> {
+        let head = self.load(metadata_location).await?;
+        let position = head.find(version)?;
+        if position == *head.position() {
+            return Ok(head);
+        }
+        // No file is called so.
+        let key = format!("{metadata_location}#{position}");
+        if let Some(table) = self.tables.get(&key) {
+            return Ok(table);
+        }
+        let table = Arc::new(head.at(position)?);
+        self.tables.insert(&key, Arc::clone(&table), table.own_weight());
+        Ok(table)
     }
 
     /// A table of this warehouse.

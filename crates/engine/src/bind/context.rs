@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
@@ -34,7 +36,14 @@ pub(crate) struct BindContext {
     pub(crate) target: Option<Arc<dyn TableSource>>,
     /// The types of `$1`, `$2`, ... found so far, by number.
     pub(crate) parameters: Mutex<BTreeMap<usize, SqlType>>,
+    /// The values of the parameters and their types, when the statement is bound to run.
+    pub(crate) values: Option<BoundValues>,
+    /// The plan depends on more than the catalog and the settings, and is good for one execution.
+    pub(crate) unstable: AtomicBool,
 }
+
+/// The values of parameters, and their types.
+pub(crate) type BoundValues = (Vec<Option<ArrayRef>>, Vec<SqlType>);
 
 /// The name of the table that a statement changes, in the queries made for it. No relation of a user has such a name.
 pub(crate) const TARGET: &str = "\0target";

@@ -21,8 +21,9 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::future::BoxFuture;
-use sqlparser::ast::{Query, Spanned, Statement, TableFactor, Visit, Visitor};
-use wharf_catalog::{Relation, SqlType};
+use sqlparser::ast::{ObjectName, Query, Spanned, Statement, TableFactor, Visit, Visitor};
+use wharf_catalog::{Relation, SqlType, Table};
+use wharf_lake::{Inspection, LakeTable, Version};
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::context::{BindContext, TARGET};
@@ -30,7 +31,9 @@ use super::normalize::normalize;
 use super::origin::{Named, Origin, origins};
 use super::resolve::Resolver;
 use super::subqueries::ARRAY_OF_ROWS;
+use super::versions;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
+use crate::names::split_name;
 use crate::operators::{UNTYPED, UndefinedFunction, UnresolvedOperator};
 use crate::pg_catalog::SystemContext;
 use crate::table_reader::TableReader;
@@ -65,8 +68,9 @@ pub(crate) async fn plan_query(
     plan_statement(statement, parameters, context, reader, 0).await
 }
 
-fn plan_statement<'a>(
-    statement: Statement,
+/// The same for a statement that is normalized already, and for views at some depth.
+pub(super) fn plan_statement<'a>(
+    mut statement: Statement,
     parameters: &'a [Option<SqlType>],
     context: &'a BindContext,
     reader: &'a TableReader,
@@ -78,6 +82,7 @@ fn plan_statement<'a>(
                 .with_hint(format!("At most {MAX_VIEW_DEPTH} levels are allowed.")));
         }
         check_table_functions(&statement, context)?;
+        let versions = versions::take(&mut statement)?;
         let wrapped = DfStatement::Statement(Box::new(statement.clone()));
         let (references, _ctes) = resolve_table_references(&wrapped, true).map_err(from_datafusion)?;
         let mut tables = HashMap::new();
@@ -90,11 +95,17 @@ fn plan_statement<'a>(
             if is_function {
                 continue;
             }
-            let Opened { oid, is_system, source } = open(&reference, context, reader, depth).await?;
-            if let Some(oid) = oid {
-                if !is_system {
-                    reads.push(oid);
+            let Opened { oid, read, source } = match versions.get(reference.table()) {
+                Some(asked) => {
+                    let version = versions::evaluate(&asked.version, parameters, context, reader);
+                    let (version, read) = version.await?;
+                    reads.extend(read);
+                    open_version(&asked.name, version, context, reader).await?
                 }
+                None => open(&reference, context, reader, depth).await?,
+            };
+            reads.extend(read);
+            if let Some(oid) = oid {
                 let view = source.get_logical_plan().map(|plan| plan.into_owned());
                 relations.insert(reference.clone(), Named { oid, view });
             }
@@ -158,9 +169,10 @@ fn parameter_fields(parameters: &[Option<SqlType>]) -> Vec<Option<FieldRef>> {
 
 /// A relation that was opened.
 struct Opened {
+    /// What its columns are the columns of.
     oid: Option<u32>,
-    /// A system table, which no view depends on.
-    is_system: bool,
+    /// What a view over it depends on.
+    read: Option<u32>,
     source: Arc<dyn TableSource>,
 }
 
@@ -173,7 +185,7 @@ async fn open(
     let (schema, name) = match reference {
         TableReference::Bare { table } if table.as_ref() == TARGET => {
             let target = context.target.clone();
-            let opened = target.map(|source| Opened { oid: None, is_system: false, source });
+            let opened = target.map(|source| Opened { oid: None, read: None, source });
             return opened.ok_or_else(|| SqlError::internal("no table is changed"));
         }
         TableReference::Bare { table } => (None, table.as_ref()),
@@ -206,27 +218,87 @@ async fn open(
             if let Some(opened) = system(schema, name, context) {
                 return Ok(opened);
             }
-            let relation = context
-                .catalog
-                .namespace_by_name(context.database, schema)
-                .and_then(|namespace| context.catalog.relation(namespace.oid, name).cloned());
-            if let Some(relation) = relation {
+            if let Some(relation) = find(Some(schema), name, context) {
                 return open_relation(&relation, context, reader, depth).await;
             }
         }
     }
+    if let Some((table, content)) = metadata_table(schema, name, context) {
+        let opened = reader.open(&table).await.map_err(|error| from_lake(&error))?;
+        return Ok(inspected(&table, &opened, content));
+    }
+    Err(undefined(schema, name))
+}
+
+fn undefined(schema: Option<&str>, name: &str) -> SqlError {
     let written = match schema {
         Some(schema) => format!("{schema}.{name}"),
         None => name.to_owned(),
     };
-    Err(SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{written}\" does not exist")))
+    SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{written}\" does not exist"))
+}
+
+/// `t$files`: the table before the dollar sign, and what of it is asked for.
+fn metadata_table(schema: Option<&str>, name: &str, context: &BindContext) -> Option<(Arc<Table>, Inspection)> {
+    let (base, content) = Inspection::split(name)?;
+    Some((find(schema, base, context)?.as_table()?.clone(), content))
+}
+
+fn inspected(table: &Table, opened: &Arc<LakeTable>, content: Inspection) -> Opened {
+    Opened { oid: None, read: Some(table.oid), source: provider_as_source(wharf_lake::inspect(opened, content)) }
+}
+
+/// The relation of a name, along the search path when it has no schema.
+fn find(schema: Option<&str>, name: &str, context: &BindContext) -> Option<Relation> {
+    match schema {
+        None => context.search_path.find(&context.catalog, context.database, name),
+        Some(schema) => {
+            let namespace = context.catalog.namespace_by_name(context.database, schema)?;
+            context.catalog.relation(namespace.oid, name).cloned()
+        }
+    }
+}
+
+/// Opens a table, or a metadata table, as it was; as it is while the version is not known yet.
+async fn open_version(
+    name: &ObjectName,
+    version: Option<Version>,
+    context: &BindContext,
+    reader: &TableReader,
+) -> Result<Opened, SqlError> {
+    let (schema, bare) = split_name(name, context)?;
+    let schema = schema.as_deref();
+    let (table, content) = match find(schema, &bare, context) {
+        Some(Relation::Table(table)) => (table, None),
+        Some(Relation::View(view)) => {
+            let message = format!("view \"{}\" has no versions", view.name);
+            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
+                .with_hint("Ask for versions of the tables that it reads."));
+        }
+        None => match metadata_table(schema, &bare, context) {
+            Some((table, content)) => (table, Some(content)),
+            None => return Err(undefined(schema, &bare)),
+        },
+    };
+    let opened = match &version {
+        Some(version) => reader.open_at(&table, version).await?,
+        None => reader.open(&table).await.map_err(|error| from_lake(&error))?,
+    };
+    match content {
+        Some(content) => Ok(inspected(&table, &opened, content)),
+        None => {
+            let provider: Arc<dyn TableProvider> = opened.provider().await.map_err(|error| from_lake(&error))?;
+            // Its columns need not be those that the table has now.
+            Ok(Opened { oid: None, read: Some(table.oid), source: provider_as_source(provider) })
+        }
+    }
 }
 
 fn system(schema: &str, name: &str, context: &BindContext) -> Option<Opened> {
     let session = context.session.config_options().extensions.get::<SystemContext>();
     let provider = crate::pg_catalog::table(schema, name, &context.catalog, context.database, session)?;
     let oid = crate::pg_catalog::system_oid(schema, name);
-    Some(Opened { oid, is_system: true, source: provider_as_source(provider) })
+    Some(Opened { oid, read: None, source: provider_as_source(provider) })
 }
 
 async fn open_relation(
@@ -240,7 +312,7 @@ async fn open_relation(
         Relation::Table(table) => {
             let table = reader.open(table).await.map_err(|error| from_lake(&error))?;
             let provider: Arc<dyn TableProvider> = table.provider().await.map_err(|error| from_lake(&error))?;
-            Ok(Opened { oid, is_system: false, source: provider_as_source(provider) })
+            Ok(Opened { oid, read: oid, source: provider_as_source(provider) })
         }
         Relation::View(view) => {
             let mut statements = crate::statement::parse(&view.definition)?;
@@ -251,7 +323,7 @@ async fn open_relation(
             let planned = plan_statement(statement, &[], context, reader, depth + 1).await?;
             let plan = with_column_names(planned.plan, &view.columns)?;
             let provider = ViewTable::new(plan, Some(view.definition.clone()));
-            Ok(Opened { oid, is_system: false, source: provider_as_source(Arc::new(provider)) })
+            Ok(Opened { oid, read: oid, source: provider_as_source(Arc::new(provider)) })
         }
     }
 }

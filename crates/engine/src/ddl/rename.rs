@@ -11,6 +11,7 @@ use sqlparser::ast::{
     TableAliasColumnDef, TableFactor, VisitMut, VisitorMut,
 };
 use wharf_catalog::{Column, RelationName, State, ViewText};
+use wharf_lake::Inspection;
 use wharf_values::SqlError;
 
 use crate::bind::names::fold;
@@ -81,11 +82,19 @@ impl VisitorMut for Writer<'_> {
     type Break = ();
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
-        let TableFactor::Table { name, alias, .. } = factor else { return ControlFlow::Continue(()) };
-        let Some((schema, relation)) = schema_and_name(name).filter(|(schema, name)| self.concerns(schema, name))
-        else {
-            return ControlFlow::Continue(());
+        let TableFactor::Table { name, alias, version, .. } = factor else { return ControlFlow::Continue(()) };
+        let Some((schema, relation)) = schema_and_name(name) else { return ControlFlow::Continue(()) };
+        // `t$files` goes with `t`, and has columns of its own; so does a version, which has the columns it had.
+        let (base, suffix) = match Inspection::split(&relation) {
+            Some((base, _)) if !self.concerns(&schema, &relation) => {
+                (base.to_owned(), relation[base.len()..].to_owned())
+            }
+            _ => (relation.clone(), String::new()),
         };
+        let own_columns = !suffix.is_empty() || version.is_some();
+        if !self.concerns(&schema, &base) || (own_columns && matches!(self.renamed, Renamed::Column { .. })) {
+            return ControlFlow::Continue(());
+        }
         let alias = alias.get_or_insert_with(|| TableAlias {
             explicit: true,
             name: quoted(&relation),
@@ -94,7 +103,7 @@ impl VisitorMut for Writer<'_> {
         });
         let (schema, relation) = match self.renamed {
             Renamed::Schema { new, .. } => (new.clone(), relation),
-            Renamed::Relation { new, .. } => (schema, new.clone()),
+            Renamed::Relation { new, .. } => (schema, format!("{new}{suffix}")),
             Renamed::Column { columns, .. } => {
                 let missing = columns.iter().skip(alias.columns.len());
                 let missing = missing.map(|column| TableAliasColumnDef { name: quoted(&column.name), data_type: None });

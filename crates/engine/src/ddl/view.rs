@@ -99,7 +99,9 @@ impl VisitorMut for Qualifier<'_> {
         if schema.is_some() || self.ctes.contains(&name) {
             return ControlFlow::Continue(());
         }
-        let found = self.context.search_path.find(&self.context.catalog, self.context.database, &name);
+        let find = |name: &str| self.context.search_path.find(&self.context.catalog, self.context.database, name);
+        // A metadata table is where its table is.
+        let found = find(&name).or_else(|| find(wharf_lake::Inspection::split(&name)?.0));
         if let Some(relation_found) = found
             && let Some(namespace) = self.context.catalog.namespace(relation_found.namespace())
         {

@@ -36,7 +36,7 @@ pub(crate) async fn evaluate(
 }
 
 /// `SELECT` of these expressions.
-pub(super) fn select(list: Vec<ast::Expr>) -> Result<ast::Query, SqlError> {
+pub(crate) fn select(list: Vec<ast::Expr>) -> Result<ast::Query, SqlError> {
     let Some(ast::Statement::Query(mut query)) = crate::statement::parse("SELECT NULL")?.pop() else {
         return Err(SqlError::internal("SELECT is not a query"));
     };

@@ -43,7 +43,7 @@ impl Session {
         self.canceller.begin();
         self.apply_setting_changes();
         self.check_not_failed(&prepared.statement)?;
-        let prepared = self.refresh(prepared).await?;
+        let prepared = self.refresh(prepared, &parameters).await?;
         match &prepared.kind {
             Kind::Query(query) => {
                 let columns = prepared.columns().cloned().unwrap_or_default();
@@ -97,7 +97,7 @@ impl Session {
                 Err(error)
                     if error.code == SqlState::SERIALIZATION_FAILURE && self.transaction.is_none() && attempts > 0 =>
                 {
-                    prepared = self.refresh(&prepared).await?;
+                    prepared = self.refresh(&prepared, &parameters).await?;
                 }
                 result => return result,
             }
@@ -375,6 +375,7 @@ impl Session {
             .collect::<Result<Vec<u32>, SqlError>>()?;
         let statement = Statement {
             ast: Arc::new(inner.clone()),
+            own: None,
             clauses: Default::default(),
             copy_options: Arc::from([]),
             from_sql: true,

@@ -37,7 +37,7 @@ pub use result::{CopyOut, Notice, Outcome, ResultColumn, TransactionStatus};
 pub use stream::RowStream;
 
 pub(crate) use dispatch::{text_columns, text_rows};
-pub(crate) use prepare::{task_context, with_values};
+pub(crate) use prepare::{has_placeholders, task_context, with_values};
 pub(crate) use stream::Limits;
 pub(crate) use transaction::Transaction;
 
@@ -384,6 +384,8 @@ impl Session {
             session,
             target: None,
             parameters: Default::default(),
+            values: None,
+            unstable: Default::default(),
         }
     }
 

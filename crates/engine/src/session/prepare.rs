@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field};
@@ -22,7 +23,7 @@ use wharf_values::{SqlError, SqlState, mapping};
 use super::result::{ResultColumn, columns_of};
 use super::stream::{Limits, RowStream};
 use super::{Session, cursor};
-use crate::bind::{BindContext, analyze, planner};
+use crate::bind::{BindContext, BoundValues, analyze, planner};
 use crate::dml;
 use crate::dml::insert::InsertPlan;
 use crate::dml::rewrite::RewritePlan;
@@ -39,6 +40,8 @@ pub struct Prepared {
     columns: Option<Arc<[ResultColumn]>>,
     pub(crate) kind: Kind,
     freshness: Freshness,
+    /// It is good for one execution: it reads tables as they were at an instant that is computed.
+    unstable: bool,
 }
 
 /// What a plan was made from; it is made anew when this has changed.
@@ -119,7 +122,7 @@ impl Session {
         for notice in statement.notices.iter() {
             self.notice("NOTICE", notice.clone());
         }
-        self.bind(statement, oids, declared).await.map_err(|error| locate(error, &statement.ast, &statement.text))
+        self.bind(statement, oids, declared, None).await.map_err(|error| locate(error, &statement.ast, &statement.text))
     }
 
     /// Like [`Session::prepare`], with the types of parameters as Wharf names them; none is open.
@@ -128,6 +131,7 @@ impl Session {
         statement: &Statement,
         oids: &[u32],
         declared: Vec<Option<SqlType>>,
+        values: Option<BoundValues>,
     ) -> Result<Arc<Prepared>, SqlError> {
         let plannable = matches!(
             *statement.ast,
@@ -147,6 +151,7 @@ impl Session {
                 columns,
                 kind: Kind::Utility,
                 freshness: Freshness { catalog_revision: 0, settings_version: 0 },
+                unstable: false,
             }));
         }
         let catalog = self.catalog().await?;
@@ -156,10 +161,12 @@ impl Session {
         if cacheable
             && let Some(found) = self.plans.get(&statement.text)
             && found.freshness == freshness
+            && !found.unstable
         {
             return Ok(Arc::clone(found));
         }
         let mut context = self.bind_context(catalog);
+        context.values = values;
         let (kind, columns) = match &*statement.ast {
             ast::Statement::Query(query) => {
                 let planned = Box::pin(planner::plan_query(query, &declared, &context, &self.reader())).await?;
@@ -204,6 +211,7 @@ impl Session {
             columns,
             kind,
             freshness,
+            unstable: context.unstable.load(Ordering::Relaxed),
         });
         if cacheable {
             self.plans.put(Arc::clone(&statement.text), Arc::clone(&prepared));
@@ -223,19 +231,26 @@ impl Session {
     }
 
     /// The prepared statement itself, or planned anew when what it was made from has changed.
-    pub(super) async fn refresh(&mut self, prepared: &Arc<Prepared>) -> Result<Arc<Prepared>, SqlError> {
+    pub(super) async fn refresh(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        values: &[Option<ArrayRef>],
+    ) -> Result<Arc<Prepared>, SqlError> {
         if matches!(prepared.kind, Kind::Utility) {
             return Ok(Arc::clone(prepared));
         }
         let catalog = self.catalog().await?;
         let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
         let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
-        if freshness == prepared.freshness && !own_writes && !reads_session(&prepared.statement) {
+        // Bound just now, and without parameters: nothing has changed since.
+        let good = !prepared.unstable || (self.bound.is_some() && values.is_empty());
+        if freshness == prepared.freshness && good && !own_writes && !reads_session(&prepared.statement) {
             return Ok(Arc::clone(prepared));
         }
         // The values that were bound are of these types.
         let declared = prepared.parameters.iter().cloned().map(Some).collect();
-        let fresh = Box::pin(self.bind(&prepared.statement, &prepared.oids, declared)).await?;
+        let values = prepared.unstable.then(|| (values.to_vec(), prepared.parameters.clone()));
+        let fresh = Box::pin(self.bind(&prepared.statement, &prepared.oids, declared, values)).await?;
         let types = |prepared: &Prepared| {
             prepared.columns.as_ref().map(|columns| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>())
         };
@@ -306,6 +321,21 @@ pub(crate) fn task_context(state: &SessionState) -> Arc<TaskContext> {
         HashMap::new(),
         Arc::clone(state.runtime_env()),
     ))
+}
+
+/// Does a plan have parameters without a value?
+pub(crate) fn has_placeholders(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    // The closures cannot fail.
+    let _ = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                found |= matches!(expr, Expr::Placeholder(_));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    found
 }
 
 /// Does the statement read rows that change without the catalog or a setting changing?

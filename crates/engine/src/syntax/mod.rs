@@ -7,9 +7,11 @@ mod escapes;
 mod fetch;
 mod lexer;
 mod operators;
+mod own;
 mod patch;
 mod place;
 mod reserved;
+mod versions;
 
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
 use sqlparser::ast::{self, SetExpr};
@@ -21,8 +23,11 @@ use wharf_values::{SqlError, SqlState};
 
 use crate::copy::{self, OptionItem};
 
+pub(crate) use own::Own;
 pub(crate) use patch::{Clauses, NO_TYPE};
 pub(crate) use place::locate;
+
+use versions::Versions;
 
 /// How deep expressions and queries may nest.
 const MAX_NESTING: usize = 200;
@@ -30,6 +35,8 @@ const MAX_NESTING: usize = 200;
 /// One statement of a text.
 pub(crate) struct Parsed {
     pub(crate) ast: ast::Statement,
+    /// What it says when the parser has no tree for it.
+    pub(crate) own: Option<Own>,
     pub(crate) clauses: Clauses,
     /// The options of a COPY.
     pub(crate) copy_options: Vec<OptionItem>,
@@ -53,13 +60,14 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>, SqlError> {
             let mut tokens = lexed.tokens[start..end].to_vec();
             let clauses = patch::apply(&mut tokens);
             let source = Source { sql, lexed: &lexed, end };
+            let versions = versions::take(&mut tokens, &source)?;
             check_strings(&tokens, &source)?;
             check_insert(&tokens, &source)?;
             check_clauses(&tokens, &source)?;
-            let (ast, copy_options) = statement(tokens, &source)?;
+            let (ast, copy_options, own) = statement(tokens, versions, &source)?;
             let notices = lexed.notices.iter().filter(|(token, _)| (start..end).contains(token));
             let notices = notices.map(|(_, notice)| notice.clone()).collect();
-            parsed.push(Parsed { ast, clauses, copy_options, notices });
+            parsed.push(Parsed { ast, own, clauses, copy_options, notices });
         }
         start = end + 1;
     }
@@ -151,15 +159,22 @@ fn check_insert(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<(), Sql
     Ok(())
 }
 
-fn statement(tokens: Vec<TokenWithSpan>, source: &Source<'_>) -> Result<(ast::Statement, Vec<OptionItem>), SqlError> {
+fn statement(
+    tokens: Vec<TokenWithSpan>,
+    mut versions: Versions,
+    source: &Source<'_>,
+) -> Result<(ast::Statement, Vec<OptionItem>, Option<Own>), SqlError> {
+    let is_own = own::begins(&tokens);
     let mut parser =
         Parser::new(&PostgreSqlDialect {}).with_recursion_limit(MAX_NESTING).with_tokens_with_locations(tokens);
-    let parsed = if parser.parse_keyword(Keyword::COPY) {
-        copy::parse_statement(&mut parser)
+    let parsed = if is_own {
+        own::parse(&mut parser, &mut versions).map(|(statement, own)| (statement, Vec::new(), Some(own)))
+    } else if parser.parse_keyword(Keyword::COPY) {
+        copy::parse_statement(&mut parser).map(|(statement, options)| (statement, options, None))
     } else {
-        parser.parse_statement().map(|statement| (statement, Vec::new()))
+        parser.parse_statement().map(|statement| (statement, Vec::new(), None))
     };
-    let (statement, copy_options) = match parsed {
+    let (mut statement, copy_options, own) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return Err(syntax_error(&error, &parser, source)),
     };
@@ -167,9 +182,10 @@ fn statement(tokens: Vec<TokenWithSpan>, source: &Source<'_>) -> Result<(ast::St
     if rest.token != Token::EOF {
         return Err(source.error_at(Some(rest.span.start.column)));
     }
+    versions.put(&mut statement, source)?;
     let statement = select_into(insert_of_with(statement)?);
     reserved::check(&statement, &source.lexed.tokens)?;
-    Ok((statement, copy_options))
+    Ok((statement, copy_options, own))
 }
 
 /// `SELECT .. INTO t ..` is `CREATE TABLE t AS SELECT ..`.

@@ -60,7 +60,7 @@ impl<'a> Draft<'a> {
             base,
             snapshot: NewSnapshot {
                 id: new_snapshot_id(metadata),
-                parent: metadata.current_snapshot_id(),
+                parent: base.snapshot_id(),
                 sequence_number: metadata.next_sequence_number(),
             },
             added: Vec::new(),
@@ -98,7 +98,7 @@ impl<'a> Draft<'a> {
         let listed: Vec<_> = manifests.iter().map(|new| new.file.clone()).chain(kept).collect();
         let list = manifest::encode_list(&list_location, snapshot, &listed).await?;
 
-        let before = base.metadata().current_snapshot().map(|snapshot| snapshot.summary());
+        let before = base.snapshot().map(|snapshot| snapshot.summary());
         let snapshot = Snapshot::builder()
             .with_snapshot_id(snapshot.id)
             .with_parent_snapshot_id(snapshot.parent)
@@ -106,7 +106,7 @@ impl<'a> Draft<'a> {
             .with_timestamp_ms(metadata::commit_time_ms(base.metadata()))
             .with_manifest_list(list_location.clone())
             .with_summary(summary(operation, before, added, removed))
-            .with_schema_id(base.metadata().current_schema_id())
+            .with_schema_id(base.iceberg_schema().schema_id())
             .build();
         let table = successor(base, snapshot)?;
         let mut table = new_state(warehouse, base, table)?;
@@ -173,7 +173,8 @@ fn successor(base: &LakeTable, snapshot: Snapshot) -> Result<TableMetadata, Lake
 pub(super) fn new_state(warehouse: &Warehouse, base: &LakeTable, table: TableMetadata) -> Result<LakeTable, LakeError> {
     let location = metadata::next_location(base.location(), Some(base.metadata_location()));
     let size_bytes = 1024 * (table.snapshots().len() + 4);
-    let metadata = Metadata { table, has_other_refs: base.has_other_refs(), size_bytes };
+    let refs = metadata::refs_after(base.refs(), &table);
+    let metadata = Metadata { table, refs, size_bytes };
     warehouse.table(location, metadata)
 }
 
