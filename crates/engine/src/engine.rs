@@ -38,6 +38,8 @@ pub struct EngineOptions {
     pub commit_attempts: usize,
     /// How many statements a session keeps the plans of.
     pub plan_cache_entries: usize,
+    /// What the locations of files that statements name begin with, separated by commas; `*` is everything.
+    pub allowed_locations: String,
 }
 
 impl Default for EngineOptions {
@@ -50,6 +52,7 @@ impl Default for EngineOptions {
             batch_rows: 8192,
             commit_attempts: 100,
             plan_cache_entries: 256,
+            allowed_locations: "*".to_owned(),
         }
     }
 }

@@ -5,7 +5,7 @@
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use wharf_catalog::CatalogError;
-use wharf_lake::LakeError;
+use wharf_lake::{LakeError, store_error, store_reason};
 use wharf_values::{SqlError, SqlState};
 
 use crate::bind::names::{DUPLICATE_MARK, display_name};
@@ -139,7 +139,7 @@ fn from_object_store(error: &object_store::Error) -> SqlError {
         object_store::Error::NotFound { path, .. } => {
             SqlError::new(SqlState::UNDEFINED_FILE, format!("file \"{path}\" does not exist in the object store"))
         }
-        other => SqlError::new(SqlState::IO_ERROR, format!("object store error: {other}")),
+        other => SqlError::new(SqlState::IO_ERROR, format!("object store error: {}", store_reason(other))),
     }
 }
 
@@ -162,7 +162,14 @@ pub(crate) fn from_lake(error: &LakeError) -> SqlError {
         LakeError::DiskFull { .. } => disk_full(),
         LakeError::Corrupt { .. } => with(SqlState::DATA_CORRUPTED),
         LakeError::DataFile { source, .. } if from_shared(source).code == SqlState::DISK_FULL => disk_full(),
-        LakeError::DataFile { .. } => with(SqlState::DATA_CORRUPTED),
+        // A store that cannot be reached says nothing about the file.
+        LakeError::DataFile { location, source } => match store_error(source.as_ref()) {
+            Some(failed) => SqlError::new(
+                SqlState::IO_ERROR,
+                format!("could not read data file \"{location}\": {}", store_reason(failed)),
+            ),
+            None => with(SqlState::DATA_CORRUPTED),
+        },
         LakeError::NotFound { .. } | LakeError::ForeignLocation { .. } => with(SqlState::UNDEFINED_FILE),
         LakeError::InvalidUrl { .. } => with(SqlState::INVALID_PARAMETER_VALUE),
         LakeError::Store { .. } | LakeError::Failpoint(_) => with(SqlState::IO_ERROR),

@@ -9,6 +9,7 @@ use std::io;
 use datafusion::error::DataFusionError;
 use parquet::errors::ParquetError;
 
+use crate::store::store_reason;
 use crate::travel::NoVersion;
 
 /// An error of the lake.
@@ -43,7 +44,7 @@ pub enum LakeError {
         location: String,
     },
     /// The object store failed.
-    #[error("could not access file \"{location}\": {source}")]
+    #[error("could not access file \"{location}\": {}", store_reason(source))]
     Store {
         /// The location of the file.
         location: String,

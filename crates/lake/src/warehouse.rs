@@ -1,7 +1,7 @@
 //! The warehouse: an object store by URL and what is remembered of the tables in it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use object_store::ObjectStore;
@@ -12,16 +12,20 @@ use crate::cache::WeightedCache;
 use crate::error::LakeError;
 use crate::metadata::{self, Metadata, Refs};
 use crate::schema;
-use crate::store::Store;
+use crate::store::{self, CacheOptions, CacheStatistics, Store, StoreOptions};
 use crate::table::{Caches, LakeTable};
 use crate::travel::Version;
+
+/// How many other stores are kept open, with their connections.
+const REMEMBERED_STORES: usize = 64;
 
 /// How a warehouse is opened.
 #[derive(Clone, Debug)]
 pub struct WarehouseOptions {
-    /// Options of the object store as the `object_store` crate names them, such as `aws_endpoint`. They win over the
-    /// environment variables `AWS_*`, `AZURE_*` and `GOOGLE_*`.
-    pub store: HashMap<String, String>,
+    /// How object stores are reached.
+    pub store: StoreOptions,
+    /// The cache before a store that is remote.
+    pub cache: CacheOptions,
     /// The memory for parsed table metadata, in bytes.
     pub metadata_cache_bytes: usize,
     /// The memory for parsed manifests, in bytes.
@@ -33,7 +37,8 @@ pub struct WarehouseOptions {
 impl Default for WarehouseOptions {
     fn default() -> WarehouseOptions {
         WarehouseOptions {
-            store: HashMap::new(),
+            store: StoreOptions::default(),
+            cache: CacheOptions::default(),
             metadata_cache_bytes: 64 * 1024 * 1024,
             manifest_cache_bytes: 256 * 1024 * 1024,
             delete_cache_bytes: 64 * 1024 * 1024,
@@ -59,6 +64,9 @@ pub struct NewTable<'a> {
 /// An object store with Iceberg tables.
 pub struct Warehouse {
     store: Arc<Store>,
+    options: StoreOptions,
+    /// Other stores that were opened without options of their own, by what their URLs begin with.
+    others: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
     tables: WeightedCache<Arc<LakeTable>>,
     caches: Caches,
 }
@@ -71,7 +79,9 @@ impl Warehouse {
     /// [`LakeError::InvalidUrl`], which names the URL.
     pub fn open(url: &str, options: WarehouseOptions) -> Result<Arc<Warehouse>, LakeError> {
         Ok(Arc::new(Warehouse {
-            store: Arc::new(Store::open(url, &options.store)?),
+            store: Arc::new(Store::open(url, &options.store, &options.cache)?),
+            options: options.store,
+            others: Mutex::default(),
             tables: WeightedCache::new(options.metadata_cache_bytes),
             caches: Caches {
                 manifests: Arc::new(WeightedCache::new(options.manifest_cache_bytes)),
@@ -84,6 +94,56 @@ impl Warehouse {
     /// scanned.
     pub fn object_store(&self) -> (ObjectStoreUrl, Arc<dyn ObjectStore>) {
         (self.store.url().clone(), Arc::clone(self.store.objects()))
+    }
+
+    /// Opens the cache before a remote store, which otherwise the first read does; there is none before a local one.
+    ///
+    /// # Errors
+    /// [`LakeError::InvalidUrl`], which names the folder.
+    pub async fn open_cache(&self) -> Result<(), LakeError> {
+        let Some(cached) = self.store.cached() else { return Ok(()) };
+        cached.open().await.map_err(|reason| LakeError::InvalidUrl { url: self.url(), reason })
+    }
+
+    /// What the remote store and its cache did; none for a local store.
+    pub fn cache_statistics(&self) -> Option<CacheStatistics> {
+        self.store.cached().map(|cached| cached.statistics())
+    }
+
+    /// The store of a URL that is not in the warehouse, for loading and unloading: what its URLs begin with, up to where
+    /// the path begins, and the store itself, which no cache stands before. `given` are options as `object_store` names
+    /// them, for this store alone.
+    ///
+    /// # Errors
+    /// [`LakeError::InvalidUrl`], which names the URL and no option's value.
+    pub fn other_store(
+        &self,
+        url: &str,
+        given: &HashMap<String, String>,
+    ) -> Result<(String, Arc<dyn ObjectStore>), LakeError> {
+        let (own, store) = self.object_store();
+        if given.is_empty() {
+            // What is in the memory is nowhere else.
+            if own.as_str() == "memory:///" && url.starts_with("memory:///") {
+                return Ok(("memory://".to_owned(), store));
+            }
+            let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = others.iter().find(|(origin, _)| {
+                url.strip_prefix(origin.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
+            if let Some((origin, store)) = known {
+                return Ok((origin.clone(), Arc::clone(store)));
+            }
+        }
+        let (origin, store) = store::open_other(url, &self.options, given)?;
+        if given.is_empty() {
+            let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+            if others.len() >= REMEMBERED_STORES {
+                others.clear();
+            }
+            others.insert(origin.clone(), Arc::clone(&store));
+        }
+        Ok((origin, store))
     }
 
     /// The directory of the warehouse as a URL, without a slash at its end.

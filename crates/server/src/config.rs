@@ -33,6 +33,12 @@ pub(crate) struct Config {
     pub(crate) catalog: CatalogConfig,
     /// The tables' object store.
     pub(crate) warehouse: WarehouseConfig,
+    /// How object stores are reached.
+    pub(crate) store: StoreConfig,
+    /// The cache before a remote object store.
+    pub(crate) cache: CacheConfig,
+    /// Files that statements may name.
+    pub(crate) files: FilesConfig,
     /// The limits of queries.
     pub(crate) engine: EngineConfig,
     /// What is written to standard error.
@@ -112,6 +118,38 @@ pub(crate) struct WarehouseConfig {
     pub(crate) manifest_cache_bytes: usize,
 }
 
+/// `[store]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct StoreConfig {
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) path_style: bool,
+    pub(crate) anonymous: bool,
+    pub(crate) connect_timeout_ms: u64,
+    pub(crate) request_timeout_ms: u64,
+    pub(crate) max_retries: usize,
+    pub(crate) retry_timeout_ms: u64,
+    pub(crate) initial_backoff_ms: u64,
+    pub(crate) max_backoff_ms: u64,
+}
+
+/// `[cache]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CacheConfig {
+    pub(crate) memory_bytes: usize,
+    pub(crate) disk_bytes: usize,
+    pub(crate) directory: PathBuf,
+}
+
+/// `[files]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FilesConfig {
+    pub(crate) allowed_locations: String,
+}
+
 /// `[engine]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -186,6 +224,35 @@ impl Default for CatalogConfig {
 impl Default for WarehouseConfig {
     fn default() -> Self {
         WarehouseConfig { url: String::new(), metadata_cache_bytes: 64 << 20, manifest_cache_bytes: 256 << 20 }
+    }
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig {
+            endpoint: String::new(),
+            region: String::new(),
+            path_style: true,
+            anonymous: false,
+            connect_timeout_ms: 5_000,
+            request_timeout_ms: 30_000,
+            max_retries: 10,
+            retry_timeout_ms: 180_000,
+            initial_backoff_ms: 100,
+            max_backoff_ms: 15_000,
+        }
+    }
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        CacheConfig { memory_bytes: 256 << 20, disk_bytes: 8 << 30, directory: PathBuf::new() }
+    }
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        FilesConfig { allowed_locations: "*".to_owned() }
     }
 }
 
@@ -290,6 +357,14 @@ impl Config {
         at_least("catalog.propose_timeout_ms", self.catalog.propose_timeout_ms, 1)?;
         at_least("catalog.read_timeout_ms", self.catalog.read_timeout_ms, 1)?;
         at_least("catalog.startup_timeout_ms", self.catalog.startup_timeout_ms, 1)?;
+        at_least("store.connect_timeout_ms", self.store.connect_timeout_ms, 1)?;
+        at_least("store.request_timeout_ms", self.store.request_timeout_ms, 1)?;
+        at_least("store.initial_backoff_ms", self.store.initial_backoff_ms, 1)?;
+        at_least("store.max_backoff_ms", self.store.max_backoff_ms, self.store.initial_backoff_ms)?;
+        at_least("cache.memory_bytes", self.cache.memory_bytes as u64, 16 << 20)?;
+        if self.cache.disk_bytes != 0 {
+            at_least("cache.disk_bytes", self.cache.disk_bytes as u64, wharf_lake::MIN_DISK_BYTES as u64)?;
+        }
         at_least("engine.batch_rows", self.engine.batch_rows as u64, 1)?;
         at_least("engine.commit_attempts", self.engine.commit_attempts as u64, 1)?;
         at_least("engine.plan_cache_entries", self.engine.plan_cache_entries as u64, 1)?;

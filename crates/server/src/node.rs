@@ -21,7 +21,7 @@ use uuid::Uuid;
 use wharf_catalog::{CatalogError, Command, Envelope, State};
 use wharf_consensus::{ConsensusError, Group, GroupOptions};
 use wharf_engine::{Engine, EngineOptions, Session, Startup};
-use wharf_lake::{Warehouse, WarehouseOptions};
+use wharf_lake::{CacheOptions, StoreOptions, Warehouse, WarehouseOptions};
 use wharf_pgwire_server::{Keepalive, Options, Tls};
 
 use crate::config::{Authentication, Config, PostgresConfig, is_loopback};
@@ -81,7 +81,7 @@ impl Node {
 
         let group = open_catalog(config, &data).await?;
         let generated_password = bootstrap(&group).await?;
-        let warehouse = open_warehouse(config, &data)?;
+        let warehouse = open_warehouse(config, &data).await?;
         let engine_options = engine_options(config, data.empty_spill()?);
         let engine = Engine::open(Arc::clone(&group), warehouse, engine_options)
             .await
@@ -215,20 +215,50 @@ fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn open_warehouse(config: &Config, data: &DataDirectory) -> Result<Arc<Warehouse>, Failure> {
+async fn open_warehouse(config: &Config, data: &DataDirectory) -> Result<Arc<Warehouse>, Failure> {
     let url = config.warehouse_url(data.root())?;
     let options = WarehouseOptions {
+        store: store_options(config),
+        cache: CacheOptions {
+            memory_bytes: config.cache.memory_bytes,
+            disk_bytes: config.cache.disk_bytes,
+            directory: match config.cache.directory.as_os_str().is_empty() {
+                true => data.root().join("cache"),
+                false => config.cache.directory.clone(),
+            },
+        },
         metadata_cache_bytes: config.warehouse.metadata_cache_bytes,
         manifest_cache_bytes: config.warehouse.manifest_cache_bytes,
         ..WarehouseOptions::default()
     };
-    Warehouse::open(&url, options).map_err(|error| {
+    let warehouse = Warehouse::open(&url, options).map_err(|error| {
         Failure::from_error(
             format_args!("cannot open the warehouse {url}"),
             &error,
-            "correct warehouse.url and the credentials of its store in the environment",
+            "correct warehouse.url, [store] and the credentials of the store in the environment",
         )
-    })
+    })?;
+    warehouse.open_cache().await.map_err(|error| {
+        Failure::from_error("cannot open the cache of the warehouse", &error, "correct cache.directory")
+    })?;
+    Ok(warehouse)
+}
+
+fn store_options(config: &Config) -> StoreOptions {
+    let (store, milliseconds) = (&config.store, Duration::from_millis);
+    StoreOptions {
+        endpoint: store.endpoint.clone(),
+        region: store.region.clone(),
+        path_style: store.path_style,
+        anonymous: store.anonymous,
+        connect_timeout: milliseconds(store.connect_timeout_ms),
+        request_timeout: milliseconds(store.request_timeout_ms),
+        max_retries: store.max_retries,
+        retry_timeout: milliseconds(store.retry_timeout_ms),
+        initial_backoff: milliseconds(store.initial_backoff_ms),
+        max_backoff: milliseconds(store.max_backoff_ms),
+        ..StoreOptions::default()
+    }
 }
 
 fn engine_options(config: &Config, spill_directory: PathBuf) -> EngineOptions {
@@ -247,6 +277,7 @@ fn engine_options(config: &Config, spill_directory: PathBuf) -> EngineOptions {
         batch_rows: config.engine.batch_rows,
         commit_attempts: config.engine.commit_attempts,
         plan_cache_entries: config.engine.plan_cache_entries,
+        allowed_locations: config.files.allowed_locations.clone(),
     }
 }
 

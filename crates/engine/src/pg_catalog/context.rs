@@ -8,6 +8,7 @@ use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions}
 use datafusion::common::{Result, config_err};
 use parking_lot::Mutex;
 use wharf_catalog::State;
+use wharf_lake::Warehouse;
 
 use super::PreparedInfo;
 use crate::search_path::SearchPath;
@@ -35,6 +36,8 @@ pub(crate) struct SystemContext {
     pub(crate) changes: Arc<Mutex<Vec<SettingChange>>>,
     /// The session's prepared statements, by name.
     pub(crate) statements: Arc<Mutex<BTreeMap<String, PreparedInfo>>>,
+    /// For what it did to its object store.
+    pub(crate) warehouse: Arc<Warehouse>,
 }
 
 impl std::fmt::Debug for SystemContext {

@@ -47,5 +47,5 @@ pub(crate) fn system_oid(schema: &str, name: &str) -> Option<u32> {
 
 /// Is this the name of a table or view of the system?
 pub(crate) fn is_system_relation(schema: &str, name: &str) -> bool {
-    system::by_name(schema, name).is_some() || (schema == "wharf" && name == "tables")
+    system::by_name(schema, name).is_some() || (schema == "wharf" && wharf::NAMES.contains(&name))
 }

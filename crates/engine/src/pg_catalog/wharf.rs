@@ -5,9 +5,57 @@ use wharf_catalog::{Relation, SqlType};
 use super::rows::{Cell, Rows};
 use super::tables::Source;
 
+/// The tables of schema `wharf`.
+pub(super) const NAMES: &[&str] = &["cache", "tables"];
+
 /// A table of schema `wharf`.
 pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
-    (name == "tables").then(|| tables(source))
+    match name {
+        "tables" => Some(tables(source)),
+        "cache" => Some(cache(source)),
+        _ => None,
+    }
+}
+
+/// What is asked of a remote warehouse, and of the cache before it, since the start; no row for a local one.
+fn cache(source: &Source<'_>) -> Rows {
+    const COLUMNS: [&str; 14] = [
+        "memory_limit_bytes",
+        "memory_bytes",
+        "disk_limit_bytes",
+        "memory_hits",
+        "disk_hits",
+        "misses",
+        "get_requests",
+        "get_bytes",
+        "head_requests",
+        "list_requests",
+        "put_requests",
+        "put_bytes",
+        "delete_requests",
+        "errors",
+    ];
+    let mut rows = Rows::new(&COLUMNS.map(|name| (name, SqlType::BigInt)));
+    if let Some(cache) = source.session.and_then(|session| session.warehouse.cache_statistics()) {
+        let values = [
+            cache.memory_limit_bytes,
+            cache.memory_bytes,
+            cache.disk_limit_bytes,
+            cache.memory_hits,
+            cache.disk_hits,
+            cache.misses,
+            cache.get_requests,
+            cache.get_bytes,
+            cache.head_requests,
+            cache.list_requests,
+            cache.put_requests,
+            cache.put_bytes,
+            cache.delete_requests,
+            cache.errors,
+        ];
+        rows.push(values.map(|value| Cell::Int(i64::try_from(value).unwrap_or(i64::MAX))).to_vec());
+    }
+    rows
 }
 
 /// Where each table's Iceberg metadata is, for engines that read it themselves.

@@ -360,6 +360,7 @@ impl Session {
             settings: Arc::new(Mutex::new(self.settings.clone())),
             changes: Arc::clone(&self.setting_changes),
             statements: Arc::clone(&self.statement_list),
+            warehouse: Arc::clone(&self.engine.warehouse),
         });
         // Functions get the options that are in force now, not those the engine was built with.
         state.mark_start_execution();

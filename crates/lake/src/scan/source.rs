@@ -348,9 +348,8 @@ impl Morsel for NamingMorsel {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::HashMap;
-
     use super::*;
+    use crate::store::{CacheOptions, StoreOptions};
 
     #[test]
     fn parts_are_spread_by_size_and_keep_their_order() {
@@ -375,7 +374,7 @@ mod tests {
 
     #[test]
     fn only_errors_about_the_file_get_its_name() {
-        let store = Store::open("memory://", &HashMap::new()).unwrap();
+        let store = Store::open("memory://", &StoreOptions::default(), &CacheOptions::default()).unwrap();
         let name = Name { store: Arc::new(store), path: Path::from("lake/a.parquet") };
         let decode = DataFusionError::ParquetError(Box::new(parquet::errors::ParquetError::EOF("no more".to_owned())));
         assert!(name.on(decode).to_string().contains("could not read data file \"memory:///lake/a.parquet\""));

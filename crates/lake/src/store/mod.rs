@@ -4,7 +4,12 @@
 //! the object store wants: `srv/lake/t/data/a.parquet`. Only this module turns one into the other. Locations are not
 //! percent-encoded, since other engines take them as they are.
 
+mod blocks;
+mod cached;
 mod durable;
+mod open;
+mod reason;
+mod shared_error;
 mod upload;
 
 use std::collections::HashMap;
@@ -13,16 +18,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::datasource::object_store::ObjectStoreUrl;
+use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload};
 use url::Url;
 
 use crate::error::LakeError;
+pub use blocks::{CacheOptions, CacheStatistics, MIN_DISK_BYTES};
+pub(crate) use cached::CachedStore;
 use durable::DurableFileSystem;
+pub use open::StoreOptions;
+pub use reason::{store_error, store_reason};
 pub(crate) use upload::Upload;
-
-/// The prefixes of environment variables from which cloud stores take their credentials and endpoints.
-const ENVIRONMENT: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
 
 /// An object store and where in it the warehouse is.
 #[derive(Debug)]
@@ -33,27 +40,27 @@ pub(crate) struct Store {
     root: Path,
     url: ObjectStoreUrl,
     objects: Arc<dyn ObjectStore>,
+    /// The cache, before a store that is remote.
+    cached: Option<Arc<CachedStore>>,
 }
 
 impl Store {
-    /// Opens the store of a URL, or of a directory of the local file system, which is made when it is missing.
-    /// Options are those of the `object_store` crate by their names (`aws_endpoint`), and win over the environment.
-    pub(crate) fn open(url: &str, options: &HashMap<String, String>) -> Result<Store, LakeError> {
+    /// Opens the store of a URL, or of a directory of the local file system, which is made when it is missing. A store
+    /// that is remote is read through a cache.
+    pub(crate) fn open(url: &str, options: &StoreOptions, cache: &CacheOptions) -> Result<Store, LakeError> {
         let invalid = |reason: String| LakeError::InvalidUrl { url: url.to_owned(), reason };
         let parsed = parse(url).map_err(&invalid)?;
         let (scheme, root) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
+        let mut cached = None;
         let objects: Arc<dyn ObjectStore> = match scheme {
             ObjectStoreScheme::Local => {
                 let directory = PathBuf::from(format!("/{root}"));
                 DurableFileSystem::create(&directory).map(Arc::new).map_err(|error| invalid(error.to_string()))?
             }
+            ObjectStoreScheme::Memory => open::remote(&scheme, &parsed, options, &HashMap::new()).map_err(&invalid)?,
             _ => {
-                let environment =
-                    std::env::vars().filter(|(name, _)| ENVIRONMENT.iter().any(|prefix| name.starts_with(prefix)));
-                let given = options.iter().map(|(k, v)| (k.clone(), v.clone()));
-                let (store, _) = object_store::parse_url_opts(&parsed, environment.chain(given))
-                    .map_err(|error| invalid(error.to_string()))?;
-                Arc::from(store)
+                let store = open::remote(&scheme, &parsed, options, &HashMap::new()).map_err(&invalid)?;
+                Arc::clone(cached.insert(Arc::new(CachedStore::new(store, cache.clone())))) as _
             }
         };
         let origin = parsed[..url::Position::BeforePath].to_owned();
@@ -65,12 +72,17 @@ impl Store {
         };
         let prefix = if prefix.ends_with('/') { prefix } else { prefix + "/" };
         let url = ObjectStoreUrl::parse(&origin).map_err(|error| invalid(error.to_string()))?;
-        Ok(Store { prefix, root, url, objects })
+        Ok(Store { prefix, root, url, objects, cached })
     }
 
     /// The object store itself, for reading data files.
     pub(crate) fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.objects
+    }
+
+    /// The cache before the store, if it is remote.
+    pub(crate) fn cached(&self) -> Option<&Arc<CachedStore>> {
+        self.cached.as_ref()
     }
 
     /// Under which URL DataFusion has to know the store.
@@ -139,6 +151,27 @@ impl Store {
     }
 }
 
+/// Opens a store that is not a warehouse's, and has no cache: its files may change. Gives what its URLs begin with, up
+/// to where the path begins, and the store.
+///
+/// # Errors
+/// [`LakeError::InvalidUrl`], which names the URL and no option's value.
+pub(crate) fn open_other(
+    url: &str,
+    options: &StoreOptions,
+    given: &HashMap<String, String>,
+) -> Result<(String, Arc<dyn ObjectStore>), LakeError> {
+    let invalid = |reason: String| LakeError::InvalidUrl { url: url.to_owned(), reason };
+    let parsed = Url::parse(url).map_err(|error| invalid(error.to_string()))?;
+    let (scheme, _) = ObjectStoreScheme::parse(&parsed).map_err(|error| invalid(error.to_string()))?;
+    let origin = parsed[..url::Position::BeforePath].to_owned();
+    let store: Arc<dyn ObjectStore> = match scheme {
+        ObjectStoreScheme::Local => Arc::new(LocalFileSystem::new()),
+        _ => open::remote(&scheme, &parsed, options, given).map_err(invalid)?,
+    };
+    Ok((origin, store))
+}
+
 /// A URL; a text without a scheme is a directory of the local file system.
 fn parse(url: &str) -> Result<Url, String> {
     if url.contains("://") || url.starts_with("file:") || url.starts_with("memory:") {
@@ -176,7 +209,7 @@ mod tests {
     use super::*;
 
     fn open(url: &str) -> Store {
-        Store::open(url, &HashMap::new()).unwrap()
+        Store::open(url, &StoreOptions::default(), &CacheOptions::default()).unwrap()
     }
 
     #[test]
@@ -214,12 +247,13 @@ mod tests {
 
     #[test]
     fn locations_in_a_bucket() {
-        let options = HashMap::from([
+        let other = HashMap::from([
             ("aws_region".to_owned(), "eu-central-1".to_owned()),
             ("aws_access_key_id".to_owned(), "key".to_owned()),
             ("aws_secret_access_key".to_owned(), "secret".to_owned()),
         ]);
-        let store = Store::open("s3://bucket/lake/", &options).unwrap();
+        let options = StoreOptions { other, ..StoreOptions::default() };
+        let store = Store::open("s3://bucket/lake/", &options, &CacheOptions::default()).unwrap();
         assert_eq!(store.root(), "s3://bucket/lake");
         let path = store.path("s3://bucket/lake/t/data/1.parquet").unwrap();
         assert_eq!(path.as_ref(), "lake/t/data/1.parquet");
@@ -232,7 +266,7 @@ mod tests {
     #[test]
     fn errors_name_the_url() {
         for url in ["nonsense://x/y", "", "file:///proc/nothing/here"] {
-            let error = Store::open(url, &HashMap::new()).unwrap_err();
+            let error = Store::open(url, &StoreOptions::default(), &CacheOptions::default()).unwrap_err();
             assert!(error.to_string().contains(&format!("\"{url}\"")), "{error}");
         }
     }

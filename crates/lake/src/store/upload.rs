@@ -97,14 +97,18 @@ impl Upload {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::HashMap;
-
+    use super::super::{CacheOptions, StoreOptions};
     use super::*;
+
+    fn open(directory: &tempfile::TempDir) -> Store {
+        let url = directory.path().to_str().unwrap();
+        Store::open(url, &StoreOptions::default(), &CacheOptions::default()).unwrap()
+    }
 
     #[tokio::test]
     async fn small_and_large_files_arrive_whole() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path().to_str().unwrap(), &HashMap::new()).unwrap();
+        let store = open(&directory);
         for size in [0_usize, 5, 3 * PART_BYTES + 17] {
             let location = format!("{}/file-{size}", store.root());
             let content: Bytes = (0..size).map(|i| i as u8).collect();
@@ -120,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn an_aborted_file_leaves_nothing() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path().to_str().unwrap(), &HashMap::new()).unwrap();
+        let store = open(&directory);
         let mut upload = Upload::new(&store, &format!("{}/a", store.root())).unwrap();
         upload.write(vec![1; 2 * PART_BYTES].into()).await.unwrap();
         upload.abort().await;
