@@ -27,6 +27,7 @@ pub fn apply(state: &State, envelope: &Envelope) -> (State, Result<Answer, Catal
     let (mut next, answer) = match answer {
         Ok(effect) => {
             change.state.revision += 1;
+            change.state.definitions += u64::from(envelope.command.defines());
             (change.state, Ok(Answer { effect, notices: change.notices }))
         }
         Err(error) => (state.clone(), Err(error)),
@@ -83,6 +84,7 @@ impl Change {
                 self.drop_roles(names, *if_exists, *database, search_path)
             }
             Command::CommitTables { changes } => self.commit_tables(changes),
+            Command::Expect { definitions, heads } => self.expect(*definitions, heads),
             Command::Batch(_) if nesting == Nesting::InBatch => Err(invalid("a batch inside a batch")),
             Command::Batch(commands) => {
                 let effects = commands.iter().map(|command| self.run(command, Nesting::InBatch));

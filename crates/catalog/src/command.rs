@@ -4,6 +4,8 @@
 //! cannot carry is the truth of the state it meets; [`crate::apply`] checks that again and answers with a
 //! [`crate::CatalogError`]. Commands are stored in the log: see `encoding` for what may change here.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -45,6 +47,9 @@ pub struct TableChange {
     pub expected: String,
     /// The new head.
     pub new: String,
+    /// The columns that the table has from then on; none: those it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<Column>>,
 }
 
 /// The text of a view's query, written anew because something it reads got another name.
@@ -260,6 +265,60 @@ pub enum Command {
     },
     /// Several commands as one: the first that fails undoes all. A batch has no batch inside.
     Batch(Vec<Command>),
+    /// Changes nothing, and fails unless this holds: the first of a batch whose other commands were made for it.
+    Expect {
+        /// What [`State::definitions`](crate::State::definitions) must be; none: anything.
+        definitions: Option<u64>,
+        /// Tables and the heads they must have.
+        heads: Vec<(Uuid, String)>,
+    },
+}
+
+impl Command {
+    /// Does it change what there is, as against what is in tables?
+    pub fn defines(&self) -> bool {
+        match self {
+            Command::CommitTables { changes } => changes.iter().any(|change| change.columns.is_some()),
+            Command::Expect { .. } => false,
+            Command::Batch(commands) => commands.iter().any(Command::defines),
+            _ => true,
+        }
+    }
+
+    /// Gives a command the change of a table's metadata that goes with it. False when it is one that has none.
+    pub fn set_change(&mut self, new: TableChange) -> bool {
+        match self {
+            Command::RenameColumn { change, .. } => *change = Some(new),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Replaces the oids that it refers to by others. A command that was made over one state is so made for another, in
+    /// which new objects got other oids.
+    pub fn renumber(&mut self, oids: &BTreeMap<u32, u32>) {
+        let number = |oid: &mut u32| *oid = oids.get(oid).copied().unwrap_or(*oid);
+        match self {
+            Command::CreateSchema { owner, .. } | Command::CreateTable { owner, .. } => number(owner),
+            Command::CreateView { depends_on, owner, .. } => {
+                number(owner);
+                depends_on.iter_mut().for_each(number);
+            }
+            Command::RenameSchema { views, .. }
+            | Command::RenameRelation { views, .. }
+            | Command::RenameColumn { views, .. } => views.iter_mut().for_each(|view| number(&mut view.oid)),
+            Command::Batch(commands) => commands.iter_mut().for_each(|command| command.renumber(oids)),
+            Command::Bootstrap { .. }
+            | Command::DropSchemas { .. }
+            | Command::DropRelations { .. }
+            | Command::Comment { .. }
+            | Command::CreateRole { .. }
+            | Command::AlterRolePassword { .. }
+            | Command::DropRoles { .. }
+            | Command::CommitTables { .. }
+            | Command::Expect { .. } => {}
+        }
+    }
 }
 
 /// What a command did.

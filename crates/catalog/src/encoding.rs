@@ -67,6 +67,7 @@ pub fn encode_state(state: &State) -> Vec<u8> {
         &WrittenState {
             next_oid: state.next_oid,
             revision: state.revision,
+            definitions: state.definitions,
             databases: state.databases.values().map(AsRef::as_ref).collect(),
             roles: state.roles.values().map(AsRef::as_ref).collect(),
             namespaces: state.namespaces.values().map(AsRef::as_ref).collect(),
@@ -86,6 +87,7 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, EncodingError> {
     let first = first.ok_or_else(|| damaged("more requests than there ever were".to_owned()))?;
     let mut state = State::new();
     (state.next_oid, state.revision, state.next_request) = (read.next_oid, read.revision, first);
+    state.definitions = read.definitions;
     read.databases.into_iter().for_each(|database| state.put_database(database));
     read.roles.into_iter().for_each(|role| state.put_role(role));
     read.namespaces.into_iter().for_each(|namespace| state.put_namespace(namespace));
@@ -101,6 +103,7 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, EncodingError> {
 struct WrittenState<'a> {
     next_oid: u32,
     revision: u64,
+    definitions: u64,
     databases: Vec<&'a Database>,
     roles: Vec<&'a Role>,
     namespaces: Vec<&'a Namespace>,
@@ -115,6 +118,9 @@ struct WrittenState<'a> {
 struct ReadState {
     next_oid: u32,
     revision: u64,
+    /// Not there in what was written before there was DDL in transactions.
+    #[serde(default)]
+    definitions: u64,
     databases: Vec<Database>,
     roles: Vec<Role>,
     namespaces: Vec<Namespace>,

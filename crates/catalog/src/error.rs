@@ -230,6 +230,9 @@ pub enum CatalogError {
         /// The head it has now.
         current: String,
     },
+    /// Something was created, changed or dropped since a transaction looked.
+    #[error("could not serialize access due to concurrent update")]
+    DefinitionsChanged,
     /// A commit to a table that is gone.
     #[error("table was dropped by a concurrent transaction")]
     TableDropped {
@@ -278,7 +281,7 @@ impl CatalogError {
             CatalogError::TooManyColumns { .. } => "54011",
             CatalogError::UndefinedRole { .. } | CatalogError::UndefinedRoleOid { .. } => "42704",
             CatalogError::DuplicateRole { .. } => "42710",
-            CatalogError::CommitConflict { .. } => "40001",
+            CatalogError::CommitConflict { .. } | CatalogError::DefinitionsChanged => "40001",
             CatalogError::OutOfOids => "54000",
             CatalogError::InvalidCommand { .. } => "XX000",
         }

@@ -29,6 +29,8 @@ pub struct State {
     pub(crate) next_oid: u32,
     /// How many commands have changed this state.
     pub(crate) revision: u64,
+    /// How many of them have changed more than the contents of tables.
+    pub(crate) definitions: u64,
     pub(crate) databases: OrdMap<u32, Arc<Database>>,
     pub(crate) roles: OrdMap<u32, Arc<Role>>,
     pub(crate) namespaces: OrdMap<u32, Arc<Namespace>>,
@@ -57,6 +59,7 @@ impl Default for State {
         State {
             next_oid: oids::FIRST_USER,
             revision: 0,
+            definitions: 0,
             databases: OrdMap::new(),
             roles: OrdMap::new(),
             namespaces: OrdMap::new(),
@@ -90,6 +93,12 @@ impl State {
     /// the memory of requests.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// How many commands have changed what there is, as against what is in tables: as long as this stays the same, names
+    /// mean the same objects, and those are defined alike.
+    pub fn definitions(&self) -> u64 {
+        self.definitions
     }
 
     /// A database.

@@ -91,6 +91,7 @@ impl Runner {
             ["hash"] => {
                 state_hash(&self.state).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}")) + "\n"
             }
+            ["definitions"] => format!("definitions {}\n", self.state.definitions()),
             ["retry"] => {
                 let last = self.last.clone().unwrap();
                 self.apply(&last)
@@ -176,7 +177,7 @@ impl Runner {
             name.parse().unwrap_or_else(|_| self.state.role_by_name(name).unwrap().oid)
         });
         let flags = ["if-exists", "if-not-exists", "cascade", "or-replace", "login", "superuser", "with-views"];
-        let named = |word: &str| ["owner=", "id=", "reads="].iter().any(|name| word.starts_with(name));
+        let named = |word: &str| ["owner=", "id=", "reads=", "definitions="].iter().any(|name| word.starts_with(name));
         let plain = words[1..].iter().filter(|word| !flags.contains(word) && !named(word)).collect::<Vec<_>>();
         let strings = |skip: usize| plain.iter().skip(skip).map(|word| (**word).to_owned()).collect::<Vec<_>>();
         let (database, search_path) = (self.database, self.search_path.clone());
@@ -242,6 +243,7 @@ impl Runner {
                     id: table.id,
                     expected: table.metadata_location.clone(),
                     new: format!("{}+renamed", table.metadata_location),
+                    columns: None,
                 });
                 let (column, new_column) = (strings(1)[0].clone(), strings(1)[1].clone());
                 let views = self.view_texts(flag("with-views"));
@@ -275,10 +277,23 @@ impl Runner {
                 let changes = plain.iter().map(|change| {
                     let parts = change.split('>').collect::<Vec<_>>();
                     let id = self.find(parts[0]).map(|relation| relation.as_table().unwrap().id);
-                    let (expected, new) = (parts[1].to_owned(), parts[2].to_owned());
-                    TableChange { id: id.unwrap_or(Uuid::nil()), expected, new }
+                    let new = parts[2].trim_end_matches(')').split_once('(');
+                    let columns =
+                        new.map(|(_, list)| columns(&list.split(',').collect::<Vec<_>>().iter().collect::<Vec<_>>()));
+                    let new = new.map_or(parts[2], |(new, _)| new).to_owned();
+                    TableChange { id: id.unwrap_or(Uuid::nil()), expected: parts[1].to_owned(), new, columns }
                 });
                 Command::CommitTables { changes: changes.collect() }
+            }
+            "expect" => {
+                let definitions = words.iter().find_map(|word| word.strip_prefix("definitions="));
+                let heads = plain.iter().filter_map(|head| head.split_once('>'));
+                let heads =
+                    heads.map(|(name, head)| (self.find(name).unwrap().as_table().unwrap().id, head.to_owned()));
+                Command::Expect {
+                    definitions: definitions.map(|number| number.parse().unwrap()),
+                    heads: heads.collect(),
+                }
             }
             other => panic!("unknown command {other}"),
         }

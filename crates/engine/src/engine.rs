@@ -16,7 +16,7 @@ use wharf_consensus::Group;
 use wharf_lake::Warehouse;
 use wharf_values::{SqlError, SqlState};
 
-use crate::error::{from_catalog, from_consensus, from_datafusion};
+use crate::error::{from_consensus, from_datafusion};
 use crate::operators::OperatorPlanner;
 use crate::session::{Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
@@ -124,12 +124,7 @@ impl Engine {
         Session::new(Arc::clone(self), &role, database, process, startup)
     }
 
-    /// Proposes a command and waits for its answer.
-    pub(crate) async fn propose(&self, command: Command) -> Result<Answer, SqlError> {
-        self.try_propose(command).await?.map_err(|error| from_catalog(&error))
-    }
-
-    /// Like [`Self::propose`], with the catalog's refusal apart, for callers that act on it.
+    /// Proposes a command and waits for its answer; the catalog's refusal is apart, for callers that act on it.
     pub(crate) async fn try_propose(
         &self,
         command: Command,

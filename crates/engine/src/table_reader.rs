@@ -1,9 +1,7 @@
-//! Opens tables as one transaction sees them: as committed, or with the transaction's own changes.
+//! Opens tables as one transaction sees them: its catalog has the metadata that it has written itself.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use uuid::Uuid;
 use wharf_catalog::Table;
 use wharf_lake::{LakeError, LakeTable, NoVersion, Version, Warehouse};
 use wharf_values::{SqlError, SqlState};
@@ -14,15 +12,12 @@ use crate::error::from_lake;
 #[derive(Clone)]
 pub(crate) struct TableReader {
     pub(crate) warehouse: Arc<Warehouse>,
-    /// Metadata that the open transaction has written and not committed, by table.
-    pub(crate) uncommitted: Arc<HashMap<Uuid, String>>,
 }
 
 impl TableReader {
     /// The table at the metadata this transaction sees.
     pub(crate) async fn open(&self, table: &Table) -> Result<Arc<LakeTable>, LakeError> {
-        let location = self.uncommitted.get(&table.id).unwrap_or(&table.metadata_location);
-        self.warehouse.load(location).await
+        self.warehouse.load(&table.metadata_location).await
     }
 
     /// The table as it was, as far as this transaction sees its history.
@@ -31,8 +26,7 @@ impl TableReader {
     /// `42704` for a snapshot, branch or tag that is not there, `22023` for an instant before the history begins, and what the
     /// lake says.
     pub(crate) async fn open_at(&self, table: &Table, version: &Version) -> Result<Arc<LakeTable>, SqlError> {
-        let location = self.uncommitted.get(&table.id).unwrap_or(&table.metadata_location);
-        self.warehouse.load_at(location, version).await.map_err(|error| match error {
+        self.warehouse.load_at(&table.metadata_location, version).await.map_err(|error| match error {
             LakeError::NoVersion(missing) => no_version(&table.name, &missing),
             other => from_lake(&other),
         })

@@ -243,20 +243,34 @@ impl Change {
     fn move_head(&mut self, change: &TableChange) -> Result<u64, CatalogError> {
         let table = self.state.table_by_id(change.id).ok_or(CatalogError::TableDropped { id: change.id })?;
         if table.metadata_location != change.expected {
-            return Err(CatalogError::CommitConflict {
-                id: change.id,
-                table: table.name.clone(),
-                current: table.metadata_location.clone(),
-            });
+            return Err(conflict(table));
         }
         if change.new == change.expected {
             return Err(invalid("a commit has a new metadata file"));
         }
         let version = table.version + 1;
-        let moved =
+        let mut moved =
             Table { metadata_location: change.new.clone(), version, changed_ms: self.now_ms, ..table.as_ref().clone() };
+        if let Some(columns) = &change.columns {
+            check_columns(columns)?;
+            moved.columns.clone_from(columns);
+        }
         self.state.put_relation(Relation::Table(Arc::new(moved)));
         Ok(version)
+    }
+
+    /// Is everything as the other commands of a batch were made for?
+    pub(super) fn expect(&self, definitions: Option<u64>, heads: &[(Uuid, String)]) -> Result<Effect, CatalogError> {
+        if definitions.is_some_and(|definitions| definitions != self.state.definitions()) {
+            return Err(CatalogError::DefinitionsChanged);
+        }
+        for (id, expected) in heads {
+            let table = self.state.table_by_id(*id).ok_or(CatalogError::TableDropped { id: *id })?;
+            if table.metadata_location != *expected {
+                return Err(conflict(table));
+            }
+        }
+        Ok(Effect::Nothing)
     }
 
     /// The schema that a relation is made in.
@@ -268,6 +282,10 @@ impl Change {
         }
         Ok(namespace)
     }
+}
+
+fn conflict(table: &Table) -> CatalogError {
+    CatalogError::CommitConflict { id: table.id, table: table.name.clone(), current: table.metadata_location.clone() }
 }
 
 /// What holds for the columns of any relation.

@@ -1,14 +1,14 @@
 //! ALTER TABLE, ALTER VIEW and ALTER SCHEMA: renaming, and owners.
 
 use sqlparser::ast::{self, AlterSchemaOperation, AlterTableOperation, RenameTableNameKind};
-use wharf_catalog::{CatalogError, Command, Relation, RelationKind, RelationName, TableChange};
-use wharf_lake::commit;
+use uuid::Uuid;
+use wharf_catalog::{Command, Relation, RelationKind, RelationName, State};
+use wharf_lake::commit::{Edit, Step};
 use wharf_values::{SqlError, SqlState};
 
 use super::rename::{self, Renamed};
-use super::{announce, propose};
+use super::{propose, propose_change};
 use crate::bind::names::{fold, last_part};
-use crate::error::{from_catalog, from_lake};
 use crate::names::{existing_relation_name, find_relation};
 use crate::session::Session;
 use crate::syntax::Clauses;
@@ -93,57 +93,31 @@ async fn column(
     new_column: String,
     if_exists: bool,
 ) -> Result<(), SqlError> {
-    let engine = std::sync::Arc::clone(&session.engine);
     let database = session.identity.database;
-    for _ in 0..engine.options.commit_attempts.max(1) {
-        let catalog = engine.catalog().await?;
-        let relation = catalog
-            .namespace_by_name(database, &name.schema)
-            .and_then(|namespace| catalog.relation(namespace.oid, &name.name).cloned());
-        let mut command = Command::RenameColumn {
-            database,
-            name: name.clone(),
-            column: column.clone(),
-            new_column: new_column.clone(),
-            change: None,
-            if_exists,
-            views: Vec::new(),
-        };
-        if let (Some(relation), Command::RenameColumn { change, views, .. }) = (&relation, &mut command) {
+    let make = |catalog: &State| {
+        let namespace = catalog.namespace_by_name(database, &name.schema);
+        let relation = namespace.and_then(|namespace| catalog.relation(namespace.oid, &name.name));
+        let (mut views, mut step) = (Vec::new(), None);
+        if let Some(relation) = relation {
             let renamed = Renamed::Column { of: name.clone(), columns: relation.columns() };
-            *views = rename::views(&catalog, [relation.oid()], &renamed)?;
-            *change = changed_metadata(&engine, relation, &column, &new_column).await?;
+            views = rename::views(catalog, [relation.oid()], &renamed)?;
+            step = changed_metadata(relation, &column, &new_column);
         }
-        match engine.try_propose(command).await? {
-            Ok(answer) => {
-                announce(session, &answer);
-                return Ok(());
-            }
-            Err(CatalogError::CommitConflict { .. }) => {}
-            Err(other) => return Err(from_catalog(&other)),
-        }
-    }
-    Err(SqlError::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update")
-        .with_detail("Other transactions kept changing the same table."))
+        let (name, column, new_column) = (name.clone(), column.clone(), new_column.clone());
+        Ok((Command::RenameColumn { database, name, column, new_column, change: None, if_exists, views }, step))
+    };
+    propose_change(session, make).await.map(drop)
 }
 
-/// A table's metadata with the column's new name; none where the catalog will refuse the rename, or for a view.
-async fn changed_metadata(
-    engine: &crate::engine::Engine,
-    relation: &Relation,
-    column: &str,
-    new_column: &str,
-) -> Result<Option<TableChange>, SqlError> {
-    let Relation::Table(table) = relation else { return Ok(None) };
+/// The step to a table's metadata with the column's new name; none where the catalog will refuse the rename, or for a view.
+fn changed_metadata(relation: &Relation, column: &str, new_column: &str) -> Option<(Uuid, Step)> {
+    let Relation::Table(table) = relation else { return None };
     let mut columns = table.columns.clone();
     if columns.iter().any(|known| known.name == new_column) {
-        return Ok(None);
+        return None;
     }
-    let Some(renamed) = columns.iter_mut().find(|known| known.name == column) else { return Ok(None) };
-    new_column.clone_into(&mut renamed.name);
-    let base = engine.warehouse.load(&table.metadata_location).await.map_err(|error| from_lake(&error))?;
-    let new = commit::set_columns(&engine.warehouse, &base, &columns).await.map_err(|error| from_lake(&error))?;
-    Ok(Some(TableChange { id: table.id, expected: table.metadata_location.clone(), new }))
+    new_column.clone_into(&mut columns.iter_mut().find(|known| known.name == column)?.name);
+    Some((table.id, Step::Edit(Edit::Columns(columns))))
 }
 
 pub(super) async fn schema(session: &mut Session, alter: &ast::AlterSchema) -> Result<(), SqlError> {

@@ -1,7 +1,8 @@
 //! Statements that change the catalog: schemas, tables, views, names, comments, roles.
 //!
-//! What always holds: a statement is one command to the catalog, so it takes effect whole or not at all; files written
-//! for a table that is not created in the end are orphans that nobody refers to.
+//! What always holds: a statement is one command to the catalog, so it takes effect whole or not at all. In a transaction it is
+//! applied to the transaction's own catalog, and to the real one by its commit. Files written for a table that is not created
+//! in the end are removed.
 
 mod alter;
 mod comment;
@@ -13,7 +14,9 @@ mod table;
 mod view;
 
 use sqlparser::ast::Statement as Ast;
-use wharf_catalog::{Answer, Command};
+use uuid::Uuid;
+use wharf_catalog::{Answer, Command, State};
+use wharf_lake::commit::{Step, Uncommitted};
 use wharf_values::{SqlError, SqlState};
 
 use crate::session::{Outcome, Session};
@@ -80,23 +83,52 @@ pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<
     complete(tag(statement).unwrap_or_default())
 }
 
-/// Proposes a command and passes its notices on.
+/// Has a command applied and passes its notices on.
 async fn propose(session: &mut Session, command: Command) -> Result<Answer, SqlError> {
-    let answer = session.engine.propose(command).await?;
+    let written = Uncommitted::new(&session.engine.warehouse);
+    propose_written(session, command, written).await
+}
+
+/// The same for a command that leads to files that were written for it; they go when it comes to nothing.
+async fn propose_written(session: &mut Session, command: Command, written: Uncommitted) -> Result<Answer, SqlError> {
+    let answer = session.define(command, None, written).await?;
     announce(session, &answer);
     Ok(answer)
 }
 
-/// Passes an answer's notices on, and lets later statements of the same text see what was done.
+/// Has a command applied together with a step of a table's metadata. Both are made of the catalog as it is; outside of a
+/// transaction they are made anew when another transaction was faster.
+async fn propose_change(
+    session: &mut Session,
+    make: impl Fn(&State) -> Result<(Command, Option<(Uuid, Step)>), SqlError>,
+) -> Result<Answer, SqlError> {
+    let mut attempts = match session.transaction {
+        Some(_) => 1,
+        None => session.engine.options.commit_attempts.max(1),
+    };
+    loop {
+        let catalog = session.catalog().await?;
+        let (command, step) = make(&catalog)?;
+        let written = Uncommitted::new(&session.engine.warehouse);
+        attempts -= 1;
+        match session.define(command, step, written).await {
+            Err(error) if error.code == SqlState::SERIALIZATION_FAILURE && attempts > 0 => {}
+            answer => {
+                let answer = answer?;
+                announce(session, &answer);
+                return Ok(answer);
+            }
+        }
+    }
+}
+
+/// Passes an answer's notices on.
 fn announce(session: &mut Session, answer: &Answer) {
     for notice in &answer.notices {
         let code = SqlState::parse(&notice.sqlstate).unwrap_or(SqlState::SUCCESSFUL_COMPLETION);
         let mut error = SqlError::new(code, notice.message.clone());
         error.detail.clone_from(&notice.detail);
         session.notice("NOTICE", error);
-    }
-    if let Some(transaction) = &mut session.transaction {
-        transaction.catalog = None;
     }
 }
 

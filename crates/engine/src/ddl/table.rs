@@ -7,12 +7,12 @@ use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use sqlparser::ast::{self, ColumnOption, TableConstraint};
 use uuid::Uuid;
-use wharf_catalog::{Column, Command, Effect, RelationName, SqlType, Table};
+use wharf_catalog::{Column, Command, RelationName, SqlType, Table};
 use wharf_lake::NewTable;
 use wharf_lake::commit::{self, Uncommitted};
 use wharf_values::{SqlError, SqlState, mapping};
 
-use super::{propose, unsupported_clause};
+use super::{propose_written, unsupported_clause};
 use crate::bind::BindContext;
 use crate::bind::names::{display_name, fold};
 use crate::bind::types::sql_type_of_ast;
@@ -70,19 +70,7 @@ pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> 
         owner: session.identity.role_oid,
         if_not_exists: create.if_not_exists,
     };
-    propose_table(session, command, written).await
-}
-
-/// Makes a table whose files are written; they are removed when the catalog does not take it.
-async fn propose_table(session: &mut Session, command: Command, mut written: Uncommitted) -> Result<(), SqlError> {
-    written.set_in_doubt(true);
-    let (in_doubt, result) = match propose(session, command).await {
-        Ok(answer) => (answer.effect != Effect::Nothing, Ok(())),
-        // The catalog itself has said no; of other errors nobody knows what came of the command.
-        Err(error) => (!matches!(error.code.class(), "42" | "3F"), Err(error)),
-    };
-    written.set_in_doubt(in_doubt);
-    result
+    propose_written(session, command, written).await.map(drop)
 }
 
 fn has_key(create: &ast::CreateTable) -> bool {
@@ -327,7 +315,7 @@ pub(super) async fn create_as(
         owner: session.identity.role_oid,
         if_not_exists: create.if_not_exists,
     };
-    propose_table(session, command, made).await?;
+    propose_written(session, command, made).await?;
     Ok(rows)
 }
 

@@ -17,6 +17,7 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::StreamExt;
 use sqlparser::ast;
 use wharf_catalog::{Relation, SqlType, Table};
+use wharf_lake::commit::Step;
 use wharf_lake::{FILE_NUMBER, LakeProvider};
 use wharf_values::{SqlError, SqlState};
 
@@ -25,7 +26,7 @@ use crate::bind::names::{fold, last_part};
 use crate::bind::{BindContext, TARGET};
 use crate::error::{from_datafusion, from_lake};
 use crate::names::{find_relation, quoted};
-use crate::session::{Session, Transaction, task_context, with_values};
+use crate::session::{Session, task_context, with_values};
 
 /// A planned DELETE or UPDATE.
 pub(crate) struct RewritePlan {
@@ -263,16 +264,8 @@ impl RewritePlan {
         removed: HashSet<String>,
         files: Vec<wharf_lake::WrittenFile>,
     ) -> Result<(), SqlError> {
-        let engine = Arc::clone(&session.engine);
-        let (id, location) = (self.table.id, &self.table.metadata_location);
-        match &mut session.transaction {
-            Some(transaction) => transaction.overwrite(&engine, id, location, removed, files).await,
-            None => {
-                let mut transaction = Transaction::new(false);
-                transaction.overwrite(&engine, id, location, removed, files).await?;
-                transaction.commit(&engine).await
-            }
-        }
+        let step = Step::Overwrite { removed, added: files };
+        session.step(self.table.id, &self.table.metadata_location, step).await
     }
 }
 

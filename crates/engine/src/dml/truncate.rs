@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use sqlparser::ast;
 use wharf_catalog::Relation;
+use wharf_lake::commit::Step;
 use wharf_values::{SqlError, SqlState};
 
 use crate::names::find_relation;
@@ -27,18 +28,19 @@ pub(crate) async fn run(session: &mut Session, truncate: &ast::Truncate) -> Resu
             Err(error) => return Err(error),
         }
     }
+    let nothing = || Step::Replace(Vec::new());
     let engine = Arc::clone(&session.engine);
     match &mut session.transaction {
         Some(transaction) => {
             for table in tables {
-                transaction.truncate(&engine, table.id, &table.metadata_location).await?;
+                transaction.step(&engine, table.id, &table.metadata_location, nothing()).await?;
             }
             Ok(())
         }
         None => {
             let mut transaction = Transaction::new(false);
             for table in tables {
-                transaction.truncate(&engine, table.id, &table.metadata_location).await?;
+                transaction.step(&engine, table.id, &table.metadata_location, nothing()).await?;
             }
             transaction.commit(&engine).await
         }

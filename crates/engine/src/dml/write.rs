@@ -6,12 +6,12 @@ use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use wharf_catalog::Table;
-use wharf_lake::commit::Uncommitted;
+use wharf_lake::commit::{Step, Uncommitted};
 use wharf_lake::{TableWriter, WriteOptions, WrittenFile};
 use wharf_values::{ErrorObject, SqlError, SqlState};
 
 use crate::error::from_lake;
-use crate::session::{Session, Transaction};
+use crate::session::{Session, Transaction, conflict};
 
 /// A table that rows are being written to.
 pub(crate) struct Target {
@@ -106,17 +106,22 @@ pub(crate) async fn finish(
     let files = writer.finish().await.map_err(|error| from_lake(&error))?;
     let engine = Arc::clone(&session.engine);
     match &mut session.transaction {
-        Some(transaction) => transaction.append(&engine, table.id, &table.metadata_location, files).await?,
+        Some(transaction) => {
+            transaction.step(&engine, table.id, &table.metadata_location, Step::Append(files)).await?;
+        }
         None => {
             // The head may have moved while the rows were being written; that costs less than losing the race.
             let mut written = Uncommitted::new(&engine.warehouse);
             written.add_files(&files);
             let catalog = engine.catalog().await?;
+            let head = catalog.table_by_id(table.id);
+            if head.is_some_and(|head| head.columns != table.columns) {
+                return Err(conflict().with_detail("The table's definition was changed while rows were written to it."));
+            }
+            let location = head.map_or_else(|| table.metadata_location.clone(), |head| head.metadata_location.clone());
             written.let_go(&files);
-            let head = catalog.table_by_id(table.id).map(|table| table.metadata_location.clone());
-            let location = head.unwrap_or_else(|| table.metadata_location.clone());
             let mut transaction = Transaction::new(false);
-            transaction.append(&engine, table.id, &location, files).await?;
+            transaction.step(&engine, table.id, &location, Step::Append(files)).await?;
             transaction.commit(&engine).await?;
         }
     }

@@ -34,7 +34,7 @@ pub(super) struct Cursor {
     no_scroll: bool,
     hold: bool,
     /// Its transaction was committed.
-    kept: bool,
+    pub(super) kept: bool,
 }
 
 /// The rows of a cursor and its place among them.

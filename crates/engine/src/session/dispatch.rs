@@ -8,11 +8,11 @@ use sqlparser::ast::{self, Statement as Ast};
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState};
 
+use super::Session;
 use super::prepare::{Kind, Prepared};
 use super::result::{Outcome, ResultColumn};
 use super::set::{setting_name, show_name};
 use super::stream::RowStream;
-use super::{Session, Transaction};
 use crate::bind::names::{fold, last_part};
 use crate::bind::types::sql_type_of_ast;
 use crate::settings::Settings;
@@ -164,15 +164,28 @@ impl Session {
     ) -> Result<Outcome, SqlError> {
         let ast = &*statement.ast;
         let complete = |tag: &str| Ok(Outcome::Complete(tag.to_owned()));
+        self.refuse_in_transaction(ast)?;
         match ast {
             Ast::StartTransaction { modes, modifier: None, statements, begin, .. } if statements.is_empty() => {
                 self.begin(modes)?;
                 complete(if *begin { "BEGIN" } else { "START TRANSACTION" })
             }
-            Ast::Commit { chain: false, .. } => self.commit_block().await,
-            Ast::Rollback { chain: false, savepoint: None } => {
-                self.rollback_block();
+            Ast::Commit { chain, .. } => self.commit_block(*chain).await,
+            Ast::Rollback { savepoint: Some(name), .. } => {
+                self.rollback_to_savepoint(&fold(name))?;
                 complete("ROLLBACK")
+            }
+            Ast::Rollback { chain, savepoint: None } => {
+                self.rollback_block(*chain)?;
+                complete("ROLLBACK")
+            }
+            Ast::Savepoint { name } => {
+                self.savepoint(fold(name))?;
+                complete("SAVEPOINT")
+            }
+            Ast::ReleaseSavepoint { name } => {
+                self.release_savepoint(&fold(name))?;
+                complete("RELEASE")
             }
             Ast::Set(set) => self.set(set),
             Ast::ShowVariable { variable } => self.show(&show_name(variable)),
@@ -221,7 +234,6 @@ impl Session {
             other => {
                 if let Some(tag) = ddl::tag(statement) {
                     self.require_write(tag)?;
-                    self.leave_implicit_for_ddl(tag).await?;
                     let limits = self.limits();
                     return limits.within(ddl::run(self, statement)).await;
                 }
@@ -230,114 +242,9 @@ impl Session {
         }
     }
 
-    // ----- transactions
-
-    fn begin(&mut self, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.explicit) {
-            self.notice(
-                "WARNING",
-                SqlError::new(SqlState::ACTIVE_SQL_TRANSACTION, "there is already a transaction in progress"),
-            );
-            return Ok(());
-        }
-        let mut transaction = match self.transaction.take() {
-            // Statements sent together before BEGIN belong to the block.
-            Some(mut implicit) => {
-                implicit.explicit = true;
-                implicit
-            }
-            None => Transaction::new(true),
-        };
-        transaction.read_only = self.settings.is_on("default_transaction_read_only");
-        transaction.isolation = self.settings.get("default_transaction_isolation")?;
-        apply_modes(&mut transaction, modes)?;
-        self.settings_at_begin = Some(self.settings.clone());
-        self.transaction = Some(transaction);
-        Ok(())
-    }
-
-    async fn commit_block(&mut self) -> Result<Outcome, SqlError> {
-        let Some(transaction) = self.transaction.take() else {
-            self.warn_of_no_transaction();
-            return Ok(Outcome::Complete("COMMIT".to_owned()));
-        };
-        if !transaction.explicit {
-            // What the statements before it in the same text wrote is committed all the same.
-            self.warn_of_no_transaction();
-        }
-        if transaction.failed {
-            self.transaction = Some(transaction);
-            self.rollback_block();
-            return Ok(Outcome::Complete("ROLLBACK".to_owned()));
-        }
-        self.restore_local_settings();
-        self.settings_at_begin = None;
-        let result = transaction.commit(&self.engine).await;
-        self.end_cursors(result.is_ok());
-        result?;
-        Ok(Outcome::Complete("COMMIT".to_owned()))
-    }
-
-    fn rollback_block(&mut self) {
-        if self.transaction.as_ref().is_some_and(|transaction| !transaction.explicit) {
-            self.warn_of_no_transaction();
-        }
-        match self.transaction.take() {
-            Some(_) => {
-                self.end_cursors(false);
-                self.local_settings.clear();
-                if let Some(mut settings) = self.settings_at_begin.take() {
-                    settings.version = self.settings.version + 1;
-                    self.settings = settings;
-                }
-            }
-            None => self.warn_of_no_transaction(),
-        }
-    }
-
-    fn warn_of_no_transaction(&mut self) {
-        self.notice(
-            "WARNING",
-            SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, "there is no transaction in progress"),
-        );
-    }
-
-    fn restore_local_settings(&mut self) {
-        for (name, value) in std::mem::take(&mut self.local_settings).into_iter().rev() {
-            // The value was in force before, so it is accepted.
-            let _ = self.settings.set(&name, &value);
-        }
-    }
-
-    /// DDL takes effect by itself: what the statements before it wrote is committed first, and an explicit block
-    /// refuses it.
-    async fn leave_implicit_for_ddl(&mut self, tag: &str) -> Result<(), SqlError> {
-        match self.transaction.take() {
-            Some(transaction) if transaction.explicit => {
-                self.transaction = Some(transaction);
-                Err(SqlError::unsupported(format!("{tag} cannot run inside a transaction block"))
-                    .with_hint("Run it before BEGIN or after COMMIT."))
-            }
-            Some(transaction) => {
-                let result = transaction.commit(&self.engine).await;
-                self.end_cursors(result.is_ok());
-                result?;
-                self.transaction = Some(Transaction::new(false));
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
     fn discard(&mut self, object: &ast::DiscardObject) -> Result<Outcome, SqlError> {
         match object {
             ast::DiscardObject::ALL => {
-                if self.transaction.as_ref().is_some_and(|transaction| transaction.explicit) {
-                    return Err(SqlError::new(
-                        SqlState::ACTIVE_SQL_TRANSACTION,
-                        "DISCARD ALL cannot run inside a transaction block",
-                    ));
-                }
                 self.forget_statements();
                 self.cursors.clear();
                 self.plans.clear();
@@ -414,21 +321,6 @@ impl Session {
             .map(|column| (!arrow::array::Array::is_null(column, 0)).then(|| Arc::clone(column)))
             .collect())
     }
-}
-
-pub(super) fn apply_modes(transaction: &mut Transaction, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
-    for mode in modes {
-        match mode {
-            ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly) => transaction.read_only = true,
-            ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadWrite) => transaction.read_only = false,
-            ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::Serializable) => {
-                return Err(SqlError::unsupported("isolation level serializable is not supported")
-                    .with_hint("Use repeatable read: a transaction sees one instant of all tables."));
-            }
-            ast::TransactionMode::IsolationLevel(level) => transaction.isolation = level.to_string().to_lowercase(),
-        }
-    }
-    Ok(())
 }
 
 /// Columns of text with these names.

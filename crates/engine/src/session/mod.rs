@@ -19,11 +19,14 @@ use std::sync::Arc;
 use datafusion::execution::session_state::SessionState;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use wharf_catalog::{Role, SqlType, State};
+use uuid::Uuid;
+use wharf_catalog::{Answer, Command, Effect, Role, SqlType, State};
+use wharf_lake::commit::{Step, Uncommitted};
 use wharf_values::{SqlError, SqlState, TextFormat};
 
 use crate::bind::BindContext;
 use crate::engine::{Engine, now_us};
+use crate::error::from_catalog;
 use crate::functions::FunctionContext;
 use crate::pg_catalog::{PreparedInfo, SettingChange, SystemContext};
 use crate::search_path::SearchPath;
@@ -39,7 +42,7 @@ pub use stream::RowStream;
 pub(crate) use dispatch::{text_columns, text_rows};
 pub(crate) use prepare::{has_placeholders, task_context, with_values};
 pub(crate) use stream::Limits;
-pub(crate) use transaction::Transaction;
+pub(crate) use transaction::{Transaction, conflict};
 
 use plan_cache::PlanCache;
 
@@ -320,14 +323,59 @@ impl Session {
 
     /// The catalog as this statement sees it.
     pub(crate) async fn catalog(&mut self) -> Result<Arc<State>, SqlError> {
-        if let Some(catalog) = self.transaction.as_ref().and_then(|transaction| transaction.catalog.clone()) {
-            return Ok(catalog);
+        if let Some(catalog) = self.transaction.as_ref().and_then(Transaction::catalog) {
+            return Ok(Arc::clone(catalog));
         }
         let catalog = self.engine.catalog().await?;
         if let Some(transaction) = &mut self.transaction {
-            transaction.catalog = Some(Arc::clone(&catalog));
+            transaction.begin_at(Arc::clone(&catalog));
         }
         Ok(catalog)
+    }
+
+    /// Does a step to a table whose head is at the location: at once outside of a transaction, else with it.
+    ///
+    /// # Errors
+    /// `40001` when another transaction was faster, and what the lake says.
+    pub(crate) async fn step(&mut self, table: Uuid, location: &str, step: Step) -> Result<(), SqlError> {
+        let engine = Arc::clone(&self.engine);
+        match &mut self.transaction {
+            Some(transaction) => transaction.step(&engine, table, location, step).await,
+            None => {
+                let mut transaction = Transaction::new(false);
+                transaction.step(&engine, table, location, step).await?;
+                transaction.commit(&engine).await
+            }
+        }
+    }
+
+    /// Has a command applied, and with it a step of a table's metadata: at once outside of a transaction, else with it.
+    /// `written` are files it leads to, which go when it comes to nothing.
+    ///
+    /// # Errors
+    /// What the catalog answers.
+    pub(crate) async fn define(
+        &mut self,
+        command: Command,
+        step: Option<(Uuid, Step)>,
+        mut written: Uncommitted,
+    ) -> Result<Answer, SqlError> {
+        let engine = Arc::clone(&self.engine);
+        match (&mut self.transaction, step) {
+            (Some(transaction), step) => transaction.define(&engine, command, step, written).await,
+            (None, Some(step)) => {
+                let mut transaction = Transaction::new(false);
+                let answer = transaction.define(&engine, command, Some(step), written).await?;
+                transaction.commit(&engine).await?;
+                Ok(answer)
+            }
+            (None, None) => {
+                written.set_in_doubt(true);
+                let answer = engine.try_propose(command).await?;
+                written.set_in_doubt(answer.as_ref().is_ok_and(|answer| answer.effect != Effect::Nothing));
+                answer.map_err(|error| from_catalog(&error))
+            }
+        }
     }
 
     pub(crate) fn search_path(&self) -> SearchPath {
@@ -337,10 +385,7 @@ impl Session {
 
     /// How this statement reads tables.
     pub(crate) fn reader(&self) -> TableReader {
-        TableReader {
-            warehouse: Arc::clone(&self.engine.warehouse),
-            uncommitted: Arc::new(self.transaction.as_ref().map(Transaction::uncommitted).unwrap_or_default()),
-        }
+        TableReader { warehouse: Arc::clone(&self.engine.warehouse) }
     }
 
     /// DataFusion's session for one statement.

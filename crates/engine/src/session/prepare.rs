@@ -39,7 +39,8 @@ pub struct Prepared {
     parameters: Vec<SqlType>,
     columns: Option<Arc<[ResultColumn]>>,
     pub(crate) kind: Kind,
-    freshness: Freshness,
+    /// None: made over what a transaction has done, so for one execution only.
+    freshness: Option<Freshness>,
     /// It is good for one execution: it reads tables as they were at an instant that is computed.
     unstable: bool,
 }
@@ -150,14 +151,15 @@ impl Session {
                 parameters: self.utility_parameters(&statement.ast)?,
                 columns,
                 kind: Kind::Utility,
-                freshness: Freshness { catalog_revision: 0, settings_version: 0 },
+                freshness: None,
                 unstable: false,
             }));
         }
         let catalog = self.catalog().await?;
         let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
         let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
-        let cacheable = declared.is_empty() && !own_writes && statement.alone && !reads_session(statement);
+        let freshness = (!own_writes).then_some(freshness);
+        let cacheable = declared.is_empty() && freshness.is_some() && statement.alone && !reads_session(statement);
         if cacheable
             && let Some(found) = self.plans.get(&statement.text)
             && found.freshness == freshness
@@ -244,7 +246,7 @@ impl Session {
         let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
         // Bound just now, and without parameters: nothing has changed since.
         let good = !prepared.unstable || (self.bound.is_some() && values.is_empty());
-        if freshness == prepared.freshness && good && !own_writes && !reads_session(&prepared.statement) {
+        if Some(freshness) == prepared.freshness && good && !own_writes && !reads_session(&prepared.statement) {
             return Ok(Arc::clone(prepared));
         }
         // The values that were bound are of these types.

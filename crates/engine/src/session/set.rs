@@ -7,8 +7,9 @@ use sqlparser::ast;
 use wharf_values::{SqlError, SqlState};
 
 use super::Session;
-use super::dispatch::{apply_modes, text_columns, text_rows};
+use super::dispatch::{text_columns, text_rows};
 use super::result::Outcome;
+use super::transaction::apply_modes;
 use crate::bind::names::fold;
 use crate::settings::Settings;
 

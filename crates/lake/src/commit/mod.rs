@@ -3,15 +3,16 @@
 //! Each function here takes the state of a table it builds on and returns the location of the metadata file of the new
 //! state. Nobody sees it until the catalog swaps its pointer from the one to the other; when somebody else was faster, the
 //! engine loads the new head and calls again with the same data files, which is sound for appends, and for overwriting files
-//! that are still there. What always holds: when a
-//! function returns a location, everything it leads to is durable; when it fails, what it wrote has been removed where that
-//! was possible, and the data files that were given to it are untouched.
+//! that are still there. A [`Step`] is such a call, kept for that. What always holds: when a function returns a location,
+//! everything it leads to is durable; when it fails, what it wrote has been removed where that was possible, and the data
+//! files that were given to it are untouched.
 
 mod append;
-mod columns;
+mod edit;
 mod overwrite;
 mod replace;
 mod snapshot;
+mod step;
 mod uncommitted;
 
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use crate::warehouse::Warehouse;
 use crate::write::{self, WrittenFile};
 
 pub use append::append;
-pub use columns::set_columns;
+pub use edit::{Edit, set_columns};
 pub use overwrite::overwrite;
 pub use replace::replace;
+pub use step::{Step, apply, squash, still_fits};
 pub use uncommitted::Uncommitted;
 
 /// Removes data files that will not be committed.

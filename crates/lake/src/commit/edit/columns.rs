@@ -9,7 +9,7 @@ use std::sync::Arc;
 use iceberg::spec::TableMetadataBuilder;
 use wharf_catalog::Column;
 
-use super::snapshot::{check_writable, new_state, write_metadata};
+use super::super::snapshot::{check_writable, new_state, write_metadata};
 use crate::error::LakeError;
 use crate::metadata;
 use crate::schema::{self, DEFAULT_PROPERTY, TYPE_PROPERTY};
@@ -21,7 +21,7 @@ use crate::warehouse::Warehouse;
 ///
 /// # Errors
 /// A change of a stored type, a column that is new or becomes NOT NULL although there may be rows without it, and all that
-/// [`append`](super::append()) can meet.
+/// [`append`](crate::commit::append()) can meet.
 pub async fn set_columns(
     warehouse: &Arc<Warehouse>,
     base: &Arc<LakeTable>,

@@ -1,0 +1,138 @@
+//! Steps: what a transaction does to a table, kept so that it can be done again on another head.
+//!
+//! What always holds: steps that were squashed together leave the same rows and the same columns as one after the other.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::edit::Edit;
+use super::uncommitted::Uncommitted;
+use super::{append, overwrite, replace};
+use crate::error::LakeError;
+use crate::table::LakeTable;
+use crate::warehouse::Warehouse;
+use crate::write::WrittenFile;
+
+/// One change of a table.
+#[derive(Clone)]
+pub enum Step {
+    /// These files come to those that are there.
+    Append(Vec<WrittenFile>),
+    /// Files take the place of others.
+    Overwrite {
+        /// The locations of the data files that go.
+        removed: HashSet<String>,
+        /// The files that come.
+        added: Vec<WrittenFile>,
+    },
+    /// These files take the place of all.
+    Replace(Vec<WrittenFile>),
+    /// The metadata alone changes.
+    Edit(Edit),
+}
+
+impl Step {
+    /// The data files that it brings.
+    pub fn files(&self) -> &[WrittenFile] {
+        match self {
+            Step::Append(files) | Step::Overwrite { added: files, .. } | Step::Replace(files) => files,
+            Step::Edit(_) => &[],
+        }
+    }
+
+    /// This and the next as one; both again where they cannot be.
+    fn then(self, next: Step) -> Result<Step, (Step, Step)> {
+        Ok(match (self, next) {
+            (Step::Append(_) | Step::Overwrite { .. } | Step::Replace(_), Step::Replace(files)) => Step::Replace(files),
+            (Step::Append(mut files), Step::Append(more)) => {
+                files.extend(more);
+                Step::Append(files)
+            }
+            (Step::Replace(mut files), Step::Append(more)) => {
+                files.extend(more);
+                Step::Replace(files)
+            }
+            (Step::Overwrite { removed, mut added }, Step::Append(more)) => {
+                added.extend(more);
+                Step::Overwrite { removed, added }
+            }
+            (Step::Append(mut files), Step::Overwrite { mut removed, added }) => {
+                // Files of the transaction's own never were in the base.
+                files.retain(|file| !removed.remove(file.location()));
+                files.extend(added);
+                match removed.is_empty() {
+                    true => Step::Append(files),
+                    false => Step::Overwrite { removed, added: files },
+                }
+            }
+            (Step::Replace(mut files), Step::Overwrite { removed, added }) => {
+                files.retain(|file| !removed.contains(file.location()));
+                files.extend(added);
+                Step::Replace(files)
+            }
+            (Step::Overwrite { mut removed, added: mut files }, Step::Overwrite { removed: mut more, added }) => {
+                files.retain(|file| !more.remove(file.location()));
+                removed.extend(more);
+                files.extend(added);
+                Step::Overwrite { removed, added: files }
+            }
+            unlike => return Err(unlike),
+        })
+    }
+}
+
+/// The same steps, as few as possible.
+pub fn squash(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
+    let mut squashed: Vec<Step> = Vec::new();
+    for step in steps {
+        let Some(last) = squashed.pop() else {
+            squashed.push(step);
+            continue;
+        };
+        match last.then(step) {
+            Ok(both) => squashed.push(both),
+            Err((last, next)) => squashed.extend([last, next]),
+        }
+    }
+    squashed
+}
+
+/// Makes steps over a state of a table, one after the other; returns the location of the last metadata file, that of the base
+/// when nothing changes. Every state that is written for it is put into `written`, also when this fails half way. None when a
+/// step's files are not there any more: somebody else was faster.
+///
+/// # Errors
+/// As [`append`](super::append()), and what an edit refuses.
+pub async fn apply(
+    warehouse: &Arc<Warehouse>,
+    base: &Arc<LakeTable>,
+    steps: &[Step],
+    written: &mut Uncommitted,
+) -> Result<Option<String>, LakeError> {
+    let mut table = Arc::clone(base);
+    for step in steps {
+        let new = match step {
+            Step::Append(files) => append(warehouse, &table, files.clone()).await?,
+            Step::Overwrite { removed, added } => match overwrite(warehouse, &table, removed, added.clone()).await? {
+                Some(new) => new,
+                None => return Ok(None),
+            },
+            Step::Replace(files) => replace(warehouse, &table, files.clone()).await?,
+            Step::Edit(edit) => edit.apply(warehouse, &table).await?,
+        };
+        if new != table.metadata_location() {
+            written.add_state(&new);
+            table = warehouse.load(&new).await?;
+        }
+    }
+    Ok(Some(table.metadata_location().to_owned()))
+}
+
+/// May files that were written for one state of a table become part of another? Columns may have come, gone or been renamed
+/// since, but none has become NOT NULL or of another type.
+pub fn still_fits(written_for: &LakeTable, now: &LakeTable) -> bool {
+    now.columns().iter().all(|column| {
+        let before = written_for.columns().iter().find(|before| before.field_id == column.field_id);
+        before.is_none_or(|before| before.ty == column.ty && (column.nullable || !before.nullable))
+    })
+}
