@@ -11,7 +11,7 @@ use sqlparser::ast::{Statement as Ast, UtilityOption};
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState};
 
-use crate::dml::insert::InsertPlan;
+use crate::dml;
 use crate::error::from_datafusion;
 use crate::session::{Outcome, Session, text_columns, text_rows, with_values};
 
@@ -43,15 +43,17 @@ pub(crate) async fn run(
         apply(&mut wanted, option)?;
     }
     let catalog = session.catalog().await?;
-    let context = session.bind_context(catalog);
+    let mut context = session.bind_context(catalog);
     let plan = match statement.as_ref() {
+        other if dml::is_write(other) => match dml::Write::plan(session, other, &[], &mut context).await? {
+            Some(write) if wanted.analyze => {
+                let message = format!("EXPLAIN ANALYZE of {} is not supported", write.command().name());
+                return Err(SqlError::unsupported(message).with_hint("Leave ANALYZE out, or explain its query."));
+            }
+            Some(write) => write.rows().clone(),
+            None => return Err(SqlError::internal("not a statement that changes rows")),
+        },
         Ast::Query(query) => session.plan_query(query, &[], &context).await?,
-        Ast::Insert(_) if wanted.analyze => {
-            return Err(
-                SqlError::unsupported("EXPLAIN ANALYZE of INSERT is not supported").with_hint("Explain its query.")
-            );
-        }
-        Ast::Insert(insert) => InsertPlan::new(session, insert, &[], &context).await?.plan,
         other => {
             let word = other.to_string().split_whitespace().next().unwrap_or_default().to_owned();
             return Err(SqlError::unsupported(format!("EXPLAIN {word} is not supported")));

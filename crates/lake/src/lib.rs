@@ -33,7 +33,7 @@ mod write;
 
 pub use error::LakeError;
 pub use inspect::{Inspection, inspect};
-pub use scan::{FILE_NUMBER, LakeProvider, POSITION};
+pub use scan::{FILE_NUMBER, LakeProvider, POSITION, RowPlaces};
 pub use store::{CacheOptions, CacheStatistics, MIN_DISK_BYTES, StoreOptions, store_error, store_reason};
 pub use table::LakeTable;
 pub use travel::{NoVersion, Version};

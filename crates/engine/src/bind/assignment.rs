@@ -12,8 +12,8 @@ use super::resolve::{Known, Resolver};
 use crate::cast::CastMode;
 use crate::error::to_datafusion;
 
-/// A plan whose columns are stored in the given columns of a table. Strings of a constant source are read as the
-/// columns' types; a column of text in a query is not.
+/// A plan whose first columns are stored in the given columns of a table; those behind them stay as they are. Strings of a
+/// constant source are read as the columns' types; a column of text in a query is not.
 ///
 /// # Errors
 /// `42804` where PostgreSQL has no assignment cast.
@@ -23,7 +23,8 @@ pub(crate) fn assign_columns(
     constant: bool,
     context: &BindContext,
 ) -> DfResult<LogicalPlan> {
-    let assign = |expr: Expr, column: &wharf_catalog::Column, resolver: &Resolver<'_>| -> DfResult<Expr> {
+    let assign = |expr: Expr, index: usize, resolver: &Resolver<'_>| -> DfResult<Expr> {
+        let Some(column) = columns.get(index) else { return Ok(expr) };
         let known = resolver.known(&expr)?;
         if let Known::Type(from) = &known
             && !assignable(from, &column.ty, constant)
@@ -44,14 +45,13 @@ pub(crate) fn assign_columns(
         let exprs = projection
             .expr
             .into_iter()
-            .zip(columns)
             .enumerate()
-            .map(|(index, (expr, column))| {
+            .map(|(index, expr)| {
                 let inner = match expr {
                     Expr::Alias(alias) => *alias.expr,
                     other => other,
                 };
-                Ok(assign(inner, column, &resolver)?.alias(format!("column{}", index + 1)))
+                Ok(assign(inner, index, &resolver)?.alias(format!("column{}", index + 1)))
             })
             .collect::<DfResult<Vec<_>>>()?;
         return Ok(LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?));
@@ -60,11 +60,8 @@ pub(crate) fn assign_columns(
     let resolver = Resolver { context, schema: &schema };
     let exprs = schema
         .iter()
-        .zip(columns)
         .enumerate()
-        .map(|(index, (field, column))| {
-            Ok(assign(Expr::from(field), column, &resolver)?.alias(format!("column{}", index + 1)))
-        })
+        .map(|(index, field)| Ok(assign(Expr::from(field), index, &resolver)?.alias(format!("column{}", index + 1))))
         .collect::<DfResult<Vec<_>>>()?;
     LogicalPlanBuilder::from(plan).project(exprs)?.build()
 }

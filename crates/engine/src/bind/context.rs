@@ -1,6 +1,6 @@
 //! What binding one statement needs to know, and what it finds out: the types of parameters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -32,8 +32,8 @@ pub(crate) struct BindContext {
     pub(crate) format: TextFormat,
     /// DataFusion's session: functions and options.
     pub(crate) session: Arc<SessionState>,
-    /// What [`TARGET`] stands for: the table that a statement changes.
-    pub(crate) target: Option<Arc<dyn TableSource>>,
+    /// Relations that only this statement has, by names that no relation of a user has.
+    pub(crate) locals: HashMap<String, Local>,
     /// The types of `$1`, `$2`, ... found so far, by number.
     pub(crate) parameters: Mutex<BTreeMap<usize, SqlType>>,
     /// The values of the parameters and their types, when the statement is bound to run.
@@ -45,8 +45,12 @@ pub(crate) struct BindContext {
 /// The values of parameters, and their types.
 pub(crate) type BoundValues = (Vec<Option<ArrayRef>>, Vec<SqlType>);
 
-/// The name of the table that a statement changes, in the queries made for it. No relation of a user has such a name.
-pub(crate) const TARGET: &str = "\0target";
+/// A relation that only one statement has.
+pub(crate) struct Local {
+    pub(crate) source: Arc<dyn TableSource>,
+    /// The oid of the table whose columns these are, for those who ask where a column comes from.
+    pub(crate) oid: Option<u32>,
+}
 
 /// The most parameters a statement can have: what the protocol can count.
 const MAX_PARAMETERS: usize = 65_535;

@@ -34,6 +34,6 @@ pub(crate) mod versions;
 
 pub(crate) use analyze::analyze;
 pub(crate) use assignment::assign_columns;
-pub(crate) use context::{BindContext, BoundValues, TARGET, parameter_number, parameter_type};
+pub(crate) use context::{BindContext, BoundValues, Local, parameter_number, parameter_type};
 pub(crate) use origin::Origin;
 pub(crate) use set_operations::coerce_columns;

@@ -26,7 +26,7 @@ use wharf_catalog::{Relation, SqlType, Table};
 use wharf_lake::{Inspection, LakeTable, Version};
 use wharf_values::{SqlError, SqlState, mapping};
 
-use super::context::{BindContext, TARGET};
+use super::context::{BindContext, Local};
 use super::normalize::normalize;
 use super::origin::{Named, Origin, origins};
 use super::resolve::Resolver;
@@ -183,12 +183,12 @@ async fn open(
     depth: usize,
 ) -> Result<Opened, SqlError> {
     let (schema, name) = match reference {
-        TableReference::Bare { table } if table.as_ref() == TARGET => {
-            let target = context.target.clone();
-            let opened = target.map(|source| Opened { oid: None, read: None, source });
-            return opened.ok_or_else(|| SqlError::internal("no table is changed"));
+        TableReference::Bare { table } => {
+            if let Some(Local { source, oid }) = context.locals.get(table.as_ref()) {
+                return Ok(Opened { oid: *oid, read: None, source: Arc::clone(source) });
+            }
+            (None, table.as_ref())
         }
-        TableReference::Bare { table } => (None, table.as_ref()),
         TableReference::Partial { schema, table } => (Some(schema.as_ref()), table.as_ref()),
         TableReference::Full { catalog, schema, table } => {
             let current = context.catalog.database(context.database).map(|database| database.name.as_str());

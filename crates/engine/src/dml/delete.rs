@@ -2,36 +2,41 @@
 
 use sqlparser::ast;
 use wharf_catalog::SqlType;
-use wharf_values::{SqlError, SqlState};
+use wharf_values::SqlError;
 
-use super::rewrite::{RewritePlan, Rows};
+use super::change::{Action, ChangePlan};
+use super::found::{Clauses, Found};
+use super::target::Changed;
+use super::{Command, syntax_error};
 use crate::bind::BindContext;
 use crate::session::Session;
 
 /// Plans a DELETE.
 ///
 /// # Errors
-/// `42P01`, `55000` for a view, and all that planning the condition refuses.
-pub(crate) async fn plan(
+/// `42P01`, `55000` for a view, and all that planning the clauses refuses.
+pub(super) async fn plan(
     session: &Session,
     delete: &ast::Delete,
+    with: Option<&ast::With>,
     parameters: &[Option<SqlType>],
-    mut context: BindContext,
-) -> Result<(RewritePlan, BindContext), SqlError> {
-    if delete.returning.is_some() {
-        return Err(SqlError::unsupported("DELETE .. RETURNING is not supported yet"));
-    }
+    context: &mut BindContext,
+) -> Result<ChangePlan, SqlError> {
     if !delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some() || delete.output.is_some() {
-        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error in DELETE"));
+        return Err(syntax_error("DELETE"));
     }
-    let ast::FromTable::WithFromKeyword(tables) = &delete.from else {
-        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error: DELETE without FROM"));
+    let ast::FromTable::WithFromKeyword(tables) = &delete.from else { return Err(syntax_error("DELETE")) };
+    let [ast::TableWithJoins { relation, joins }] = tables.as_slice() else { return Err(syntax_error("DELETE")) };
+    if !joins.is_empty() {
+        return Err(syntax_error("DELETE"));
+    }
+    let target = Changed::of_factor(session, relation, "delete from", context).await?;
+    let clauses = Clauses {
+        with: with.cloned(),
+        others: delete.using.clone().unwrap_or_default(),
+        condition: delete.selection.clone(),
+        returning: delete.returning.clone(),
     };
-    let [table] = tables.as_slice() else {
-        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \",\""));
-    };
-    let others = delete.using.clone().unwrap_or_default();
-    let rows = Rows::new(session, table, others, delete.selection.clone(), "delete from", &mut context).await?;
-    let plan = RewritePlan::new(session, &rows, None, parameters, &context).await?;
-    Ok((plan, context))
+    let found = Found::plan(session, &target, None, clauses, parameters, context).await?;
+    Ok(found.into_plan(Command::Delete, Action::Delete, target))
 }

@@ -4,108 +4,95 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use sqlparser::ast;
-use wharf_catalog::{Relation, SqlType, Table};
+use wharf_catalog::{SqlType, Table};
 use wharf_values::{SqlError, SqlState};
 
+use super::change::{Changes, stream};
+use super::columns::{cast_to, default_expression, is_default, written_type};
+use super::returning::{Returning, Running};
+use super::scope::{Relation, Scope};
 use super::write::{self, Target};
+use super::{Write, columns, target};
 use crate::bind::names::{fold, last_part};
 use crate::bind::normalize::is_constant_source;
 use crate::bind::{BindContext, assign_columns, parameter_number, parameter_type};
 use crate::error::from_datafusion;
-use crate::names::find_relation;
-use crate::session::{Session, task_context, with_values};
+use crate::session::{Session, with_values};
 
 /// A planned INSERT.
 pub(crate) struct InsertPlan {
-    pub(crate) table: Arc<Table>,
+    pub(super) table: Arc<Table>,
     /// The rows at the table's columns and types, in the table's order.
-    pub(crate) plan: LogicalPlan,
+    pub(super) plan: LogicalPlan,
+    pub(super) returning: Option<Returning>,
 }
 
-impl InsertPlan {
-    /// Plans an INSERT.
-    ///
-    /// # Errors
-    /// `42P01`, `42703`, `42601` for lists that do not match, `42804` for types that do not fit.
-    pub(crate) async fn new(
-        session: &Session,
-        insert: &ast::Insert,
-        parameters: &[Option<SqlType>],
-        context: &BindContext,
-    ) -> Result<InsertPlan, SqlError> {
-        refuse_clauses(insert)?;
-        let ast::TableObject::TableName(name) = &insert.table else {
-            return Err(SqlError::unsupported("INSERT into anything but a table is not supported"));
-        };
-        let table = match find_relation(name, context)? {
-            Relation::Table(table) => table,
-            Relation::View(view) => {
-                return Err(SqlError::new(
-                    SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE,
-                    format!("cannot insert into view \"{}\"", view.name),
-                )
-                .with_hint("Insert into the table the view reads from."));
-            }
-        };
-        let mut targets = target_columns(insert, &table)?;
-        let plan = match &insert.source {
-            Some(source) => {
-                let source = with_defaults(source, &table, &targets)?;
-                let parameters = column_parameters(&source, parameters, &table, &targets);
-                let plan = session.plan_query(&source, &parameters, context).await?;
-                if insert.columns.is_empty() {
-                    // Without a list the source's columns go to the table's first ones.
-                    targets.truncate(plan.schema().fields().len());
+/// Plans an INSERT.
+///
+/// # Errors
+/// `42P01`, `42703`, `42601` for lists that do not match, `42804` for types that do not fit, `42P10` for a conflict that no key
+/// can tell.
+pub(super) async fn plan(
+    session: &Session,
+    insert: &ast::Insert,
+    with: Option<&ast::With>,
+    parameters: &[Option<SqlType>],
+    context: &mut BindContext,
+) -> Result<Write, SqlError> {
+    refuse_clauses(insert)?;
+    let ast::TableObject::TableName(name) = &insert.table else {
+        return Err(SqlError::unsupported("INSERT into anything but a table is not supported"));
+    };
+    let table = target::find(name, "insert into", context)?;
+    let alias = insert.table_alias.as_ref().map_or_else(|| last_part(name), |alias| fold(&alias.alias));
+    let rows = rows(session, insert, &table, parameters, context).await?;
+    match insert.on {
+        Some(_) => Err(SqlError::unsupported("x")),
+        None => {
+            let scope = Scope { relations: vec![Relation::of_table(&table, &alias)] };
+            let returning = match &insert.returning {
+                Some(items) => {
+                    let items = items.clone();
+                    Some(Returning::bind(session, &scope, items, with.cloned(), parameters, context).await?)
                 }
-                assign(plan, &table, &targets, is_constant_source(&source), context)?
-            }
-            None => LogicalPlanBuilder::empty(true).build().map_err(from_datafusion)?,
-        };
-        let provided = if insert.source.is_some() { targets } else { Vec::new() };
-        let plan = complete(session, plan, &table, &provided, context).await?;
-        Ok(InsertPlan { table, plan })
+                None => None,
+            };
+            Ok(Write::Insert(InsertPlan { table, plan: rows, returning }))
+        }
     }
 }
 
 fn refuse_clauses(insert: &ast::Insert) -> Result<(), SqlError> {
-    if insert.returning.is_some() {
-        return Err(SqlError::unsupported("INSERT .. RETURNING is not supported yet"));
-    }
-    if insert.on.is_some() || insert.or.is_some() || insert.ignore {
-        return Err(SqlError::unsupported("INSERT .. ON CONFLICT is not supported yet"));
-    }
-    if insert.overwrite || insert.partitioned.is_some() || insert.replace_into {
+    if insert.overwrite || insert.partitioned.is_some() || insert.replace_into || insert.or.is_some() || insert.ignore {
         return Err(SqlError::unsupported("this form of INSERT is not supported"));
     }
     Ok(())
 }
 
-/// The columns that the source's columns go to, by their place in the table.
-fn target_columns(insert: &ast::Insert, table: &Table) -> Result<Vec<usize>, SqlError> {
+/// The rows to be inserted, at the table's columns and types.
+async fn rows(
+    session: &Session,
+    insert: &ast::Insert,
+    table: &Table,
+    parameters: &[Option<SqlType>],
+    context: &BindContext,
+) -> Result<LogicalPlan, SqlError> {
+    let mut targets = columns::list(table, &insert.columns)?;
+    let Some(source) = &insert.source else {
+        let plan = LogicalPlanBuilder::empty(true).build().map_err(from_datafusion)?;
+        return complete(session, plan, table, &[], context).await;
+    };
+    let source = with_defaults(source, table, &targets)?;
+    let parameters = column_parameters(&source, parameters, table, &targets);
+    let plan = session.plan_query(&source, &parameters, context).await?;
     if insert.columns.is_empty() {
-        return Ok((0..table.columns.len()).collect());
+        // Without a list the source's columns go to the table's first ones.
+        targets.truncate(plan.schema().fields().len());
     }
-    let mut targets = Vec::with_capacity(insert.columns.len());
-    for name in &insert.columns {
-        let name = last_part(name);
-        let index = table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
-            SqlError::new(
-                SqlState::UNDEFINED_COLUMN,
-                format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
-            )
-        })?;
-        if targets.contains(&index) {
-            return Err(SqlError::new(
-                SqlState::DUPLICATE_COLUMN,
-                format!("column \"{name}\" specified more than once"),
-            ));
-        }
-        targets.push(index);
-    }
-    Ok(targets)
+    let plan = assign(plan, table, &targets, is_constant_source(&source), context)?;
+    complete(session, plan, table, &targets, context).await
 }
 
 /// The cells of a VALUES list as PostgreSQL reads them in an INSERT: the word DEFAULT stands for the column's default, and
@@ -121,19 +108,11 @@ fn with_defaults(source: &ast::Query, table: &Table, targets: &[usize]) -> Resul
         }
         for ((cell, target), data_type) in row.content.iter_mut().zip(targets).zip(&types) {
             match (&*cell, data_type) {
-                (ast::Expr::Identifier(word), _) if word.quote_style.is_none() && fold(word) == "default" => {
-                    *cell = default_expression(&table.columns[*target])?;
-                }
+                (cell_value, _) if is_default(cell_value) => *cell = default_expression(&table.columns[*target])?,
                 (ast::Expr::Value(value), Some(data_type))
                     if several && matches!(value.value, ast::Value::SingleQuotedString(_)) =>
                 {
-                    *cell = ast::Expr::Cast {
-                        kind: ast::CastKind::DoubleColon,
-                        expr: Box::new(cell.clone()),
-                        data_type: data_type.clone(),
-                        array: false,
-                        format: None,
-                    };
+                    *cell = cast_to(cell.clone(), data_type.clone());
                 }
                 _ => {}
             }
@@ -170,25 +149,6 @@ fn column_parameters(
         parameters[number - 1].get_or_insert_with(|| parameter_type(&table.columns[*target].ty));
     }
     parameters
-}
-
-/// A column's type as a statement writes it; none for strings, which keep their own rules for length.
-pub(super) fn written_type(column: &wharf_catalog::Column) -> Result<Option<ast::DataType>, SqlError> {
-    if column.ty.is_string() {
-        return Ok(None);
-    }
-    match super::constants::parse(&format!("NULL::{}", column.ty))? {
-        ast::Expr::Cast { data_type, .. } => Ok(Some(data_type)),
-        other => Err(SqlError::internal(format!("{other} is not a cast"))),
-    }
-}
-
-/// The expression a column takes when nothing is given for it.
-pub(super) fn default_expression(column: &wharf_catalog::Column) -> Result<ast::Expr, SqlError> {
-    match &column.default {
-        Some(text) => super::constants::parse(text),
-        None => Ok(ast::Expr::Value(ast::Value::Null.with_empty_span())),
-    }
 }
 
 fn too_many_expressions() -> SqlError {
@@ -234,30 +194,37 @@ async fn complete(
     LogicalPlanBuilder::from(plan).project(exprs).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)
 }
 
-/// Runs an INSERT and gives the number of rows.
-///
-/// # Errors
-/// `23502` for a NULL where none may be, `22001` and relatives for values that do not fit, and what the commit raises.
-pub(crate) async fn run(
-    session: &mut Session,
-    insert: &InsertPlan,
-    values: Vec<Option<ArrayRef>>,
-    types: &[SqlType],
-) -> Result<u64, SqlError> {
-    let plan = with_values(insert.plan.clone(), values, types)?;
-    let catalog = session.catalog().await?;
-    let state = session.execution_state(&catalog);
-    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
-    let physical =
-        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
-    let mut stream = execute_stream(physical, task_context(&state)).map_err(from_datafusion)?;
-    let mut target = Target::open(session, &insert.table).await?;
-    let written = async {
-        while let Some(batch) = stream.next().await {
-            target.write(batch.map_err(from_datafusion)?.columns().to_vec()).await?;
+impl InsertPlan {
+    /// Runs the statement.
+    ///
+    /// # Errors
+    /// `23502` for a NULL where none may be, `22001` and relatives for values that do not fit, and what the commit raises.
+    pub(super) async fn run(
+        &self,
+        session: &mut Session,
+        values: Vec<Option<ArrayRef>>,
+        types: &[SqlType],
+    ) -> Result<Changes, SqlError> {
+        let plan = with_values(self.plan.clone(), values.clone(), types)?;
+        let catalog = session.catalog().await?;
+        let state = session.execution_state(&catalog);
+        let returning = self.returning.as_ref().map(|returning| returning.start(&state, values, types));
+        let mut returning = returning.transpose()?;
+        let mut rows = stream(&plan, &state).await?;
+        let mut target = Target::open(session, &self.table).await?;
+        let written = async {
+            while let Some(batch) = rows.next().await {
+                let batch = batch.map_err(from_datafusion)?;
+                target.write(batch.columns().to_vec()).await?;
+                if let (Some(running), Some(plan)) = (&mut returning, &self.returning) {
+                    let columns = plan.reads.iter().map(|column| Arc::clone(batch.column(*column)));
+                    running.take(columns.collect(), batch.num_rows())?;
+                }
+            }
+            Ok(())
         }
-        Ok(())
+        .await;
+        let count = write::finish(session, target, written).await?;
+        Ok(Changes { count, rows: returning.map(Running::finish) })
     }
-    .await;
-    write::finish(session, target, written).await
 }

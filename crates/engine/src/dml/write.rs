@@ -127,3 +127,28 @@ pub(crate) async fn finish(
     }
     Ok(rows)
 }
+
+/// Files that take the place of others.
+pub(super) struct Replaced {
+    /// The locations of the files that go.
+    pub(super) removed: Vec<String>,
+    pub(super) added: Vec<WrittenFile>,
+}
+
+impl Replaced {
+    /// Makes it count: at once outside of a transaction, else with it.
+    ///
+    /// # Errors
+    /// `40001` when somebody else has rewritten one of the files.
+    pub(super) async fn commit(self, session: &mut Session, table: &Table) -> Result<(), SqlError> {
+        let Replaced { removed, added } = self;
+        if removed.is_empty() && added.is_empty() {
+            return Ok(());
+        }
+        let step = match removed.is_empty() {
+            true => Step::Append(added),
+            false => Step::Overwrite { removed: removed.into_iter().collect(), added },
+        };
+        session.step(table.id, &table.metadata_location, step).await
+    }
+}

@@ -118,6 +118,14 @@ impl Session {
         Ok(Outcome::Complete("DECLARE CURSOR".to_owned()))
     }
 
+    /// Is there a cursor of this name?
+    ///
+    /// # Errors
+    /// `34000` when there is none.
+    pub(crate) fn require_cursor(&self, name: &str) -> Result<(), SqlError> {
+        if self.cursors.contains_key(name) { Ok(()) } else { Err(no_cursor(name)) }
+    }
+
     /// Runs FETCH, or MOVE, which only counts the rows.
     pub(super) async fn fetch(
         &mut self,

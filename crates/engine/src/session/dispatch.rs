@@ -15,10 +15,11 @@ use super::set::{setting_name, show_name};
 use super::stream::RowStream;
 use crate::bind::names::{fold, last_part};
 use crate::bind::types::sql_type_of_ast;
+use crate::dml::{self, Changes};
 use crate::settings::Settings;
 use crate::statement::Statement;
 use crate::syntax::locate;
-use crate::{copy_from, copy_to, ddl, dml, explain};
+use crate::{copy_from, copy_to, ddl, explain};
 
 impl Session {
     /// Runs a prepared statement. The values are of the types it takes; `None` is NULL.
@@ -50,18 +51,10 @@ impl Session {
                 let rows = self.stream_query(query, columns, parameters, prepared.parameters()).await?;
                 Ok(Outcome::Rows(rows))
             }
-            Kind::Insert(insert) => {
-                self.require_write("INSERT")?;
-                let limits = self.limits();
+            Kind::Write(write) => {
+                self.require_write(write.command().name())?;
                 // Boxed, like all that is large and rarer than a query, whose future is copied about.
-                let count =
-                    Box::pin(limits.within(dml::insert::run(self, insert, parameters, prepared.parameters()))).await?;
-                Ok(Outcome::Complete(format!("INSERT 0 {count}")))
-            }
-            Kind::Rewrite(command, _) => {
-                self.require_write(command)?;
-                let count = Box::pin(self.rewrite(&prepared, parameters)).await?;
-                Ok(Outcome::Complete(format!("{command} {count}")))
+                Box::pin(self.write(&prepared, parameters)).await
             }
             Kind::Cursor(..) => match &*prepared.statement.ast {
                 Ast::Declare { stmts } => match stmts.as_slice() {
@@ -81,25 +74,44 @@ impl Session {
         }
     }
 
-    /// Runs an UPDATE or DELETE. Outside of a transaction one that lost a race is made anew, on what the winner left.
-    async fn rewrite(&mut self, prepared: &Arc<Prepared>, parameters: Vec<Option<ArrayRef>>) -> Result<u64, SqlError> {
+    /// Runs a statement that changes rows. Outside of a transaction one that lost a race is made anew, on what the winner left.
+    async fn write(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<Option<ArrayRef>>,
+    ) -> Result<Outcome, SqlError> {
         let mut prepared = Arc::clone(prepared);
         let mut attempts = self.engine.options.commit_attempts.max(1);
         let limits = self.limits();
         loop {
-            let Kind::Rewrite(_, plan) = &prepared.kind else {
-                return Err(SqlError::internal("neither UPDATE nor DELETE"));
+            let Kind::Write(write) = &prepared.kind else {
+                return Err(SqlError::internal("not a statement that changes rows"));
             };
-            let run = plan.run(self, parameters.clone(), prepared.parameters());
+            let run = write.run(self, parameters.clone(), prepared.parameters());
             let result = limits.within(run).await;
             attempts -= 1;
             match result {
                 Err(error)
-                    if error.code == SqlState::SERIALIZATION_FAILURE && self.transaction.is_none() && attempts > 0 =>
+                    if error.code == SqlState::SERIALIZATION_FAILURE
+                        && write.can_lose()
+                        && self.transaction.is_none()
+                        && attempts > 0 =>
                 {
                     prepared = self.refresh(&prepared, &parameters).await?;
                 }
-                result => return result,
+                Err(error) => return Err(error),
+                Ok(Changes { count, rows }) => {
+                    let tag = write.command().tag(count);
+                    return Ok(match (rows, prepared.columns()) {
+                        (Some(rows), Some(columns)) => Outcome::Rows(RowStream {
+                            columns: Arc::clone(columns),
+                            batches: rows.into_stream(),
+                            tag,
+                            counts: false,
+                        }),
+                        _ => Outcome::Complete(tag),
+                    });
+                }
             }
         }
     }
@@ -230,7 +242,6 @@ impl Session {
             }
             Ast::Analyze(_) => complete("ANALYZE"),
             Ast::Vacuum(_) => complete("VACUUM"),
-            Ast::Merge(_) => Err(later("MERGE")),
             other => {
                 if let Some(tag) = ddl::tag(statement) {
                     self.require_write(tag)?;
@@ -337,10 +348,6 @@ pub(crate) fn text_rows(columns: Arc<[ResultColumn]>, arrays: Vec<ArrayRef>, tag
     let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
         .map_err(|error| SqlError::internal(error.to_string()))?;
     Ok(RowStream::ready(columns, vec![batch], tag))
-}
-
-fn later(what: &str) -> SqlError {
-    SqlError::unsupported(format!("{what} is not supported yet"))
 }
 
 fn unsupported(statement: &Ast) -> SqlError {

@@ -41,6 +41,7 @@ pub use stream::RowStream;
 
 pub(crate) use dispatch::{text_columns, text_rows};
 pub(crate) use prepare::{has_placeholders, task_context, with_values};
+pub(crate) use result::columns_of;
 pub(crate) use stream::Limits;
 pub(crate) use transaction::{Transaction, conflict};
 
@@ -428,7 +429,7 @@ impl Session {
             search_path: self.search_path(),
             format,
             session,
-            target: None,
+            locals: HashMap::new(),
             parameters: Default::default(),
             values: None,
             unstable: Default::default(),

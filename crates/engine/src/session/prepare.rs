@@ -24,9 +24,7 @@ use super::result::{ResultColumn, columns_of};
 use super::stream::{Limits, RowStream};
 use super::{Session, cursor};
 use crate::bind::{BindContext, BoundValues, analyze, planner};
-use crate::dml;
-use crate::dml::insert::InsertPlan;
-use crate::dml::rewrite::RewritePlan;
+use crate::dml::{self, Write};
 use crate::error::from_datafusion;
 use crate::statement::Statement;
 use crate::syntax::locate;
@@ -54,11 +52,10 @@ struct Freshness {
 
 pub(crate) enum Kind {
     Query(QueryPlan),
-    Insert(InsertPlan),
+    /// INSERT, UPDATE, DELETE, MERGE
+    Write(Box<Write>),
     /// DECLARE: its query and the columns of that.
     Cursor(QueryPlan, Arc<[ResultColumn]>),
-    /// DELETE and UPDATE, with the name of the command.
-    Rewrite(&'static str, Box<RewritePlan>),
     /// Everything that is interpreted when it runs.
     Utility,
 }
@@ -136,13 +133,8 @@ impl Session {
     ) -> Result<Arc<Prepared>, SqlError> {
         let plannable = matches!(
             *statement.ast,
-            ast::Statement::Query(_)
-                | ast::Statement::Insert(_)
-                | ast::Statement::Update(_)
-                | ast::Statement::Delete(_)
-                | ast::Statement::Declare { .. }
-                | ast::Statement::Explain { .. }
-        );
+            ast::Statement::Query(_) | ast::Statement::Declare { .. } | ast::Statement::Explain { .. }
+        ) || dml::is_write(&statement.ast);
         if !plannable {
             let columns = self.utility_columns(statement)?;
             return Ok(Arc::new(Prepared {
@@ -169,7 +161,12 @@ impl Session {
         }
         let mut context = self.bind_context(catalog);
         context.values = values;
+        let write = Write::plan(self, &statement.ast, &declared, &mut context).await?;
         let (kind, columns) = match &*statement.ast {
+            _ if let Some(write) = write => {
+                let columns = write.columns().cloned();
+                (Kind::Write(Box::new(write)), columns)
+            }
             ast::Statement::Query(query) => {
                 let planned = Box::pin(planner::plan_query(query, &declared, &context, &self.reader())).await?;
                 let plan = analyze(planned.plan, &context).map_err(from_datafusion)?;
@@ -183,26 +180,12 @@ impl Session {
                 let columns = columns_of(plan.schema(), &planned.origins);
                 (Kind::Cursor(QueryPlan::new(plan), columns), None)
             }
-            ast::Statement::Insert(insert) => {
-                let plan = Box::pin(InsertPlan::new(self, insert, &declared, &context)).await?;
-                (Kind::Insert(plan), None)
-            }
-            ast::Statement::Update(update) => {
-                let plan;
-                (plan, context) = Box::pin(dml::update::plan(self, update, &declared, context)).await?;
-                (Kind::Rewrite("UPDATE", Box::new(plan)), None)
-            }
-            ast::Statement::Delete(delete) => {
-                let plan;
-                (plan, context) = Box::pin(dml::delete::plan(self, delete, &declared, context)).await?;
-                (Kind::Rewrite("DELETE", Box::new(plan)), None)
-            }
             _ => (Kind::Utility, self.utility_columns(statement)?),
         };
         match &kind {
             Kind::Query(query) | Kind::Cursor(query, _) => require_types(&query.plan)?,
-            Kind::Insert(insert) => require_types(&insert.plan)?,
-            Kind::Rewrite(..) | Kind::Utility => {}
+            Kind::Write(write) => require_types(write.rows())?,
+            Kind::Utility => {}
         }
         let parameters = merge_parameters(&declared, &context, matches!(kind, Kind::Utility))?;
         self.bound = Some(Arc::clone(&context.session));

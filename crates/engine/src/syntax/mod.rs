@@ -3,6 +3,7 @@
 //! What always holds: the column of a place in a tree is the number of the character in the whole text, from 1, whatever
 //! the line: what PostgreSQL calls the position.
 
+mod changes;
 mod escapes;
 mod fetch;
 mod lexer;
@@ -23,6 +24,7 @@ use wharf_values::{SqlError, SqlState};
 
 use crate::copy::{self, OptionItem};
 
+pub(crate) use changes::{CURRENT_OF, DEFAULTS, NOTHING};
 pub(crate) use own::Own;
 pub(crate) use patch::{Clauses, NO_TYPE};
 pub(crate) use place::locate;
@@ -59,6 +61,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>, SqlError> {
         if start < end {
             let mut tokens = lexed.tokens[start..end].to_vec();
             let clauses = patch::apply(&mut tokens);
+            changes::rewrite(&mut tokens);
             let source = Source { sql, lexed: &lexed, end };
             let versions = versions::take(&mut tokens, &source)?;
             check_strings(&tokens, &source)?;

@@ -1,13 +1,16 @@
 //! Reading a table: files are chosen at planning, DataFusion's own Parquet scan does the rest.
 //!
 //! `provider` makes the plan, `prune` leaves out files by the bounds in the manifests, `statistics` says what the optimizer may
-//! believe, `field_ids` finds columns in files, `source` wraps DataFusion's Parquet source so that errors name their file.
+//! believe, `field_ids` finds columns in files, `places` says
+//! which rows of which files, `source` wraps DataFusion's Parquet source so that errors name their file.
 
 mod field_ids;
+mod places;
 mod provider;
 mod prune;
 mod source;
 mod statistics;
 
+pub use places::RowPlaces;
 pub use provider::{FILE_NUMBER, LakeProvider, POSITION};
 pub(crate) use statistics::{file_statistics, merged_statistics};

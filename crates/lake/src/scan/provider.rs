@@ -29,7 +29,7 @@ use parquet::arrow::RowNumber;
 
 use super::field_ids::FieldIds;
 use super::source::{LakeSource, balanced_groups};
-use super::{merged_statistics, prune};
+use super::{RowPlaces, merged_statistics, prune};
 use crate::error::LakeError;
 use crate::table::{FileSet, LakeFile, LakeTable};
 
@@ -99,6 +99,12 @@ impl LakeProvider {
             field_ids: Arc::clone(&self.field_ids),
             numbers: self.numbers.clone(),
         }
+    }
+
+    /// The files that have such rows: the number and location of each, and how many rows it was written with.
+    pub fn files_of(&self, rows: &RowPlaces) -> Vec<(i64, String, u64)> {
+        let files = self.files.files.iter().zip(0..).filter(|(_, number)| rows.has_file(*number));
+        files.map(|(file, number)| (number, file.location().to_owned(), file.entry.record_count())).collect()
     }
 
     /// Where the files are.

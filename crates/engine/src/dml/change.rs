@@ -1,0 +1,302 @@
+//! What UPDATE, DELETE, MERGE and INSERT .. ON CONFLICT share: rows of a table change.
+//!
+//! The way: one query finds the rows, and says of each where it is, what happens to it and what it becomes. It runs once, so
+//! whatever it computes is computed once for each row. New rows are written as they come, and the places of old ones
+//! noted; then the files that have such places are written again without them. Other files are not touched. All of it sees one
+//! state of the tables.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter_record_batch, take};
+use arrow::datatypes::{Int32Type, Int64Type};
+use datafusion::catalog::TableProvider;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
+use futures::StreamExt;
+use wharf_catalog::{SqlType, Table};
+use wharf_lake::{LakeProvider, RowPlaces};
+use wharf_values::{SqlError, SqlState};
+
+use super::Command;
+use super::kept::KeptRows;
+use super::keys::{Keys, Seen};
+use super::returning::{Returning, Running};
+use super::write::{Replaced, Target};
+use crate::error::from_datafusion;
+use crate::session::{Session, task_context, with_values};
+
+/// A planned statement that changes rows.
+pub(crate) struct ChangePlan {
+    pub(super) command: Command,
+    pub(super) table: Arc<Table>,
+    pub(super) provider: Arc<LakeProvider>,
+    /// Finds the rows.
+    pub(crate) found: LogicalPlan,
+    pub(super) layout: Layout,
+    /// What happens, by the number in the column that says it; of one there is no such column.
+    pub(super) actions: Vec<Action>,
+    /// The keys that new rows must not share.
+    pub(super) keys: Option<Keys>,
+    pub(super) returning: Option<Returning>,
+}
+
+/// The columns of the rows found, by their places.
+pub(super) struct Layout {
+    /// Of each column of the table, what the row becomes, or was where it is deleted; none where nobody asks.
+    pub(super) row: Vec<Option<usize>>,
+    /// The number of the file.
+    pub(super) file: usize,
+    /// The place in the file.
+    pub(super) place: usize,
+    /// The number of the action.
+    pub(super) action: Option<usize>,
+    /// What RETURNING reads, in its order.
+    pub(super) returning: Vec<Value>,
+}
+
+/// Something that RETURNING reads.
+#[derive(Clone, Copy)]
+pub(super) enum Value {
+    Column(usize),
+    /// `merge_action()`
+    Action,
+}
+
+/// What happens to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    Nothing,
+    Insert,
+    Update,
+    Delete,
+}
+
+impl Action {
+    fn name(self) -> &'static str {
+        match self {
+            Action::Nothing => "",
+            Action::Insert => "INSERT",
+            Action::Update => "UPDATE",
+            Action::Delete => "DELETE",
+        }
+    }
+}
+
+/// What a statement did.
+pub(crate) struct Changes {
+    /// How many rows it changed.
+    pub(crate) count: u64,
+    /// The rows of its RETURNING clause.
+    pub(crate) rows: Option<KeptRows>,
+}
+
+impl ChangePlan {
+    /// Runs the statement.
+    ///
+    /// # Errors
+    /// `40001` when somebody else has changed the same rows, `21000` for a row that would be changed twice, and what INSERT can
+    /// raise.
+    pub(crate) async fn run(
+        &self,
+        session: &mut Session,
+        values: Vec<Option<ArrayRef>>,
+        types: &[SqlType],
+    ) -> Result<Changes, SqlError> {
+        let catalog = session.catalog().await?;
+        let state = session.execution_state(&catalog);
+        let plan = with_values(self.found.clone(), values.clone(), types)?;
+        let returning = self.returning.as_ref().map(|returning| returning.start(&state, values, types)).transpose()?;
+        let mut pass = Pass {
+            plan: self,
+            target: Target::open(session, &self.table).await?,
+            returning,
+            places: RowPlaces::default(),
+            seen: self.keys.as_ref().map(|keys| keys.seen(&state)).transpose()?,
+            count: 0,
+        };
+        let written = async {
+            let mut rows = stream(&plan, &state).await?;
+            while let Some(batch) = rows.next().await {
+                pass.take(&batch.map_err(from_datafusion)?).await?;
+            }
+            pass.keep_others(&state).await
+        }
+        .await;
+        let Pass { target, returning, count, .. } = pass;
+        let removed = match written {
+            Ok(removed) => removed,
+            Err(error) => {
+                target.abort().await;
+                return Err(error);
+            }
+        };
+        let (_, files) = target.into_files().await?;
+        Replaced { removed, added: files }.commit(session, &self.table).await?;
+        Ok(Changes { count, rows: returning.map(Running::finish) })
+    }
+}
+
+/// One run of a statement.
+struct Pass<'a> {
+    plan: &'a ChangePlan,
+    target: Target,
+    returning: Option<Running>,
+    /// The rows that are no longer as they were.
+    places: RowPlaces,
+    /// The keys of the rows written.
+    seen: Option<Seen>,
+    count: u64,
+}
+
+/// The rows of a batch that something happens to.
+#[derive(Default)]
+struct Acted {
+    /// Those that are written.
+    written: Vec<u32>,
+    /// All of them.
+    all: Vec<u32>,
+    actions: Vec<Action>,
+}
+
+impl Pass<'_> {
+    /// Takes rows that were found.
+    async fn take(&mut self, batch: &RecordBatch) -> Result<(), SqlError> {
+        let acted = self.choose(batch)?;
+        self.count += acted.all.len() as u64;
+        if !acted.written.is_empty() {
+            let rows = Picked::new(batch, &acted.written);
+            let columns = self.plan.layout.row.iter().map(|column| match column {
+                Some(column) => rows.column(*column),
+                None => Err(SqlError::internal("a row is written without one of its columns")),
+            });
+            let columns = columns.collect::<Result<Vec<_>, _>>()?;
+            self.target.write(columns).await?;
+        }
+        if let Some(returning) = &mut self.returning {
+            let rows = Picked::new(batch, &acted.all);
+            let columns = self.plan.layout.returning.iter().map(|value| match value {
+                Value::Column(column) => rows.column(*column),
+                Value::Action => {
+                    let names = acted.actions.iter().map(|action| Some(action.name()));
+                    Ok(Arc::new(names.collect::<arrow::array::StringViewArray>()) as ArrayRef)
+                }
+            });
+            returning.take(columns.collect::<Result<_, _>>()?, acted.all.len())?;
+        }
+        Ok(())
+    }
+
+    /// Says what happens to which of the rows.
+    fn choose(&mut self, batch: &RecordBatch) -> Result<Acted, SqlError> {
+        let layout = &self.plan.layout;
+        let integers = |column: usize| {
+            let column = batch.column(column).as_primitive_opt::<Int64Type>();
+            column.ok_or_else(|| SqlError::internal("the place of a row is two integers"))
+        };
+        let (files, places) = (integers(layout.file)?, integers(layout.place)?);
+        let actions = match layout.action {
+            Some(column) => {
+                let column = batch.column(column).as_primitive_opt::<Int32Type>();
+                Some(column.ok_or_else(|| SqlError::internal("the number of an action is an integer"))?)
+            }
+            None => None,
+        };
+        let mut repeats = match &mut self.seen {
+            Some(seen) => Some(seen.batch(batch, &layout.row)?),
+            None => None,
+        };
+        let mut acted = Acted::default();
+        for row in 0..batch.num_rows() {
+            let number = actions.map_or(0, |actions| actions.value(row));
+            let action = usize::try_from(number).ok().and_then(|number| self.plan.actions.get(number));
+            let action = action.copied().unwrap_or(Action::Nothing);
+            if action == Action::Nothing {
+                continue;
+            }
+            if action != Action::Insert && !self.places.insert(files.value(row), places.value(row)) {
+                if self.plan.command.takes_first() {
+                    continue;
+                }
+                return Err(self.plan.command.second_time());
+            }
+            if let Some(repeats) = &mut repeats
+                && action != Action::Delete
+                && repeats.is_repeated(row)?
+            {
+                if self.plan.command.takes_first() {
+                    continue;
+                }
+                return Err(self.plan.command.second_time());
+            }
+            let row = u32::try_from(row).map_err(|error| SqlError::internal(error.to_string()))?;
+            if action != Action::Delete {
+                acted.written.push(row);
+            }
+            acted.all.push(row);
+            acted.actions.push(action);
+        }
+        Ok(acted)
+    }
+
+    /// Writes the other rows of the files that have changed ones; gives the locations of those files.
+    async fn keep_others(&mut self, state: &Arc<SessionState>) -> Result<Vec<String>, SqlError> {
+        if self.places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let provider = &self.plan.provider;
+        let touched = provider.files_of(&self.places);
+        let some_stay = |(number, _, rows): &&(i64, String, u64)| self.places.count(*number) < *rows;
+        let read = touched.iter().filter(some_stay).map(|(number, ..)| *number).collect();
+        let scan = provider.only(&read).scan(state.as_ref(), None, &[], None).await.map_err(from_datafusion)?;
+        let mut rows = execute_stream(scan, task_context(state)).map_err(from_datafusion)?;
+        let width = self.plan.table.columns.len();
+        while let Some(batch) = rows.next().await {
+            let batch = batch.map_err(from_datafusion)?;
+            let integers = |column: usize| batch.column(column).as_primitive::<Int64Type>().values();
+            let others = self.places.others(integers(width), integers(width + 1));
+            let batch = filter_record_batch(&batch, &others).map_err(|error| SqlError::internal(error.to_string()))?;
+            self.target.write(batch.columns()[..width].to_vec()).await?;
+        }
+        Ok(touched.into_iter().map(|(_, location, _)| location).collect())
+    }
+}
+
+/// Some rows of a batch.
+struct Picked<'a> {
+    batch: &'a RecordBatch,
+    /// None: all of them.
+    rows: Option<UInt32Array>,
+}
+
+impl<'a> Picked<'a> {
+    fn new(batch: &'a RecordBatch, rows: &[u32]) -> Picked<'a> {
+        Picked { batch, rows: (rows.len() < batch.num_rows()).then(|| UInt32Array::from(rows.to_vec())) }
+    }
+
+    fn column(&self, index: usize) -> Result<ArrayRef, SqlError> {
+        let column = self.batch.column(index);
+        match &self.rows {
+            Some(rows) => take(column, rows, None).map_err(|error| SqlError::internal(error.to_string())),
+            None => Ok(Arc::clone(column)),
+        }
+    }
+}
+
+/// Starts a plan.
+pub(super) async fn stream(
+    plan: &LogicalPlan,
+    state: &Arc<SessionState>,
+) -> Result<SendableRecordBatchStream, SqlError> {
+    let optimized = state.optimize(plan).map_err(from_datafusion)?;
+    let physical =
+        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+    execute_stream(physical, task_context(state)).map_err(from_datafusion)
+}
+
+/// `21000`
+pub(super) fn second_time(command: &str, hint: &str) -> SqlError {
+    let message = format!("{command} command cannot affect row a second time");
+    SqlError::new(SqlState::CARDINALITY_VIOLATION, message).with_hint(hint)
+}
