@@ -50,6 +50,11 @@ impl DataFolder {
         self.path.join("log")
     }
 
+    /// Where a copy of the log is opened and checked before the log itself.
+    pub(crate) fn rehearsal(&self) -> PathBuf {
+        self.path.join("rehearsal")
+    }
+
     /// The highest index that is known to be on the disk.
     pub(crate) fn flushed(&self) -> PathBuf {
         self.path.join("FLUSHED")

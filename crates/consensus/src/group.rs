@@ -28,6 +28,7 @@ use crate::options::{GroupOptions, GroupStatus};
 use crate::proposer::{Limits, Proposer};
 use crate::raft_types::{LogId, NodeId, Raft, SnapshotMeta};
 use crate::read_index::ReadIndex;
+use crate::rehearsal;
 use crate::sled_storage::SledStorage;
 use crate::snapshots::SnapshotStore;
 use crate::startup;
@@ -214,8 +215,11 @@ fn open_folder(options: &GroupOptions) -> Result<Opened, ConsensusError> {
     let path = data.log();
     let mark = FlushedMark::open(&data.flushed()).map_err(|error| ConsensusError::io(&data.flushed(), &error))?;
     let (snapshots, newest) = SnapshotStore::open(Arc::clone(&data))?;
-    let storage = SledStorage::open(Arc::clone(&data)).map_err(|error| startup::read_error(&path, &error))?;
-    let last_log_index = startup::check_log(&storage, &mark, newest.as_ref().map(|(meta, _)| meta), &path)?;
+    let covered = newest.as_ref().map(|(meta, _)| meta);
+    rehearsal::check(&data, &mark, covered)?;
+    let storage =
+        SledStorage::open(path.clone(), Arc::clone(&data)).map_err(|error| startup::read_error(&path, &error))?;
+    let last_log_index = startup::check_log(&storage, &mark, covered, &path)?;
     Ok(Opened { data, storage: Arc::new(storage), mark, snapshots, newest, last_log_index })
 }
 

@@ -15,6 +15,7 @@
 //! LOCK          held by the process that uses the folder, with its pid
 //! FORMAT        the version of this layout
 //! log/          sled: vote, log, committed and purged ids
+//! rehearsal/    while the node starts: a copy of the log, to be opened first
 //! FLUSHED       the highest log index that is known to be on the disk
 //! snapshots/    the latest two snapshots
 //! ```
@@ -35,6 +36,7 @@ mod options;
 mod proposer;
 mod raft_types;
 mod read_index;
+mod rehearsal;
 mod sled_storage;
 mod snapshots;
 mod startup;

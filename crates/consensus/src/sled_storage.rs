@@ -39,9 +39,8 @@ pub(crate) struct SledStorage {
 }
 
 impl SledStorage {
-    /// Opens or makes the database of a data folder.
-    pub(crate) fn open(data: Arc<DataFolder>) -> io::Result<Self> {
-        let folder = data.log();
+    /// Opens or makes the database in a folder inside of a data folder.
+    pub(crate) fn open(folder: PathBuf, data: Arc<DataFolder>) -> io::Result<Self> {
         let config = sled::Config::new().path(&folder).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let (db, log, small) = guard(|| {
             let db = config.open()?;

@@ -23,7 +23,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
         let folder = tempfile::tempdir().unwrap();
         let data = Arc::new(DataFolder::open(folder.path()).unwrap());
         let health = Arc::new(Health::default());
-        let storage = Arc::new(SledStorage::open(Arc::clone(&data)).unwrap());
+        let storage = Arc::new(SledStorage::open(data.log(), Arc::clone(&data)).unwrap());
         let mark = FlushedMark::open(&data.flushed()).unwrap();
         let log = LogStore::new(storage, mark, Arc::clone(&health), &data.log()).unwrap();
         let (snapshots, newest) = SnapshotStore::open(data).unwrap();

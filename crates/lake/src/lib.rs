@@ -17,6 +17,7 @@
 //! Not here: which tables there are, who may read them, transactions, removal of files that nobody refers to any more.
 
 mod cache;
+mod checksums;
 pub mod commit;
 mod deletes;
 mod error;

@@ -216,7 +216,7 @@ impl TableProvider for LakeProvider {
         };
         let store = self.table.store();
         let footers = session.runtime_env().cache_manager.get_file_metadata_cache();
-        let readers = CachedParquetFileReaderFactory::new(Arc::clone(store.objects()), footers);
+        let readers = CachedParquetFileReaderFactory::new(Arc::clone(store.data_files()), footers);
         let mut parquet = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(readers));

@@ -23,6 +23,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, ObjectStoreScheme, PutPayload};
 use url::Url;
 
+use crate::checksums::verified::VerifiedFiles;
 use crate::error::LakeError;
 pub use blocks::{CacheOptions, CacheStatistics, MIN_DISK_BYTES};
 pub(crate) use cached::CachedStore;
@@ -42,6 +43,7 @@ pub(crate) struct Store {
     objects: Arc<dyn ObjectStore>,
     /// The cache, before a store that is remote.
     cached: Option<Arc<CachedStore>>,
+    data_files: Arc<dyn ObjectStore>,
 }
 
 impl Store {
@@ -72,10 +74,16 @@ impl Store {
         };
         let prefix = if prefix.ends_with('/') { prefix } else { prefix + "/" };
         let url = ObjectStoreUrl::parse(&origin).map_err(|error| invalid(error.to_string()))?;
-        Ok(Store { prefix, root, url, objects, cached })
+        let data_files = Arc::new(VerifiedFiles::new(Arc::clone(&objects)));
+        Ok(Store { prefix, root, url, objects, cached, data_files })
     }
 
-    /// The object store itself, for reading data files.
+    /// The object store for reading data files: what it gives is what was written.
+    pub(crate) fn data_files(&self) -> &Arc<dyn ObjectStore> {
+        &self.data_files
+    }
+
+    /// The object store itself.
     pub(crate) fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.objects
     }

@@ -9,11 +9,13 @@ use bytes::Bytes;
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Schema};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory};
-use parquet::file::metadata::ParquetMetaData;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
 use super::metrics::FileMetrics;
+use crate::checksums::{self, Checksums};
 use crate::error::LakeError;
 use crate::store::{Store, Upload};
 
@@ -34,6 +36,7 @@ pub(super) struct FileEncoder {
     buffer: Buffer,
     upload: Upload,
     metrics: FileMetrics,
+    checksums: Checksums,
 }
 
 impl FileEncoder {
@@ -57,6 +60,7 @@ impl FileEncoder {
             location,
             writer,
             buffer,
+            checksums: Checksums::new(),
         };
         Ok((encoder, factory))
     }
@@ -81,7 +85,9 @@ impl FileEncoder {
             }
             chunk.append_to_row_group(&mut group).map_err(failed)?;
             if self.buffer.len() >= FLUSH_BYTES {
-                self.upload.write(self.buffer.take()).await?;
+                let bytes = self.buffer.take();
+                self.checksums.update(&bytes);
+                self.upload.write(bytes).await?;
             }
         }
         group.close().map_err(failed)?;
@@ -89,25 +95,46 @@ impl FileEncoder {
     }
 
     /// Ends the file; it is visible and durable when this returns.
-    pub(super) async fn finish(mut self) -> Result<DataFile, LakeError> {
-        let metadata = match self.writer.finish() {
-            Ok(metadata) => metadata,
+    pub(super) async fn finish(self) -> Result<DataFile, LakeError> {
+        let FileEncoder { location, writer, buffer, mut upload, metrics, checksums } = self;
+        let (data, tail, metadata) = match ends(writer, &buffer, checksums) {
+            Ok(ends) => ends,
             Err(error) => {
-                self.upload.abort().await;
-                return Err(LakeError::encode(self.location, error));
+                upload.abort().await;
+                return Err(LakeError::encode(location, error));
             }
         };
-        if let Err(error) = self.upload.write(self.buffer.take()).await {
-            self.upload.abort().await;
-            return Err(error);
+        for bytes in [data, tail] {
+            if let Err(error) = upload.write(bytes).await {
+                upload.abort().await;
+                return Err(error);
+            }
         }
-        let size_bytes = self.upload.finish().await?;
-        describe(&self.location, &metadata, size_bytes, self.metrics)
+        let size_bytes = upload.finish().await?;
+        describe(&location, &metadata, size_bytes, metrics)
     }
 
     /// Gives the file up.
     pub(super) async fn abort(self) {
         self.upload.abort().await;
+    }
+}
+
+/// Ends a file: the last bytes of its column chunks, and everything behind them with the checksums.
+fn ends(
+    mut writer: SerializedFileWriter<Buffer>,
+    buffer: &Buffer,
+    mut checksums: Checksums,
+) -> parquet::errors::Result<(Bytes, Bytes, ParquetMetaData)> {
+    writer.flush()?;
+    let data = buffer.take();
+    checksums.update(&data);
+    writer.append_key_value_metadata(KeyValue::new(checksums::KEY.to_owned(), checksums.value()));
+    let metadata = writer.finish()?;
+    let mut tail = Vec::from(buffer.take());
+    match checksums::seal(&mut tail) {
+        true => Ok((data, tail.into(), metadata)),
+        false => Err(ParquetError::General("the footer lacks the checksums it was given".to_owned())),
     }
 }
 
