@@ -17,6 +17,7 @@ use wharf_lake::Warehouse;
 use wharf_values::{SqlError, SqlState};
 
 use crate::error::{from_consensus, from_datafusion};
+use crate::maintenance::Instants;
 use crate::operators::OperatorPlanner;
 use crate::session::{Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
@@ -64,6 +65,8 @@ pub struct Engine {
     pub(crate) options: EngineOptions,
     /// Functions, planners and memory, copied into every session with its own settings.
     pub(crate) base: SessionState,
+    /// What open statements and transactions look at.
+    pub(crate) instants: Instants,
     next_process: AtomicU32,
 }
 
@@ -79,7 +82,14 @@ impl Engine {
     ) -> Result<Arc<Engine>, SqlError> {
         let runtime = runtime(&warehouse, &options)?;
         let base = base_state(runtime, &options);
-        Ok(Arc::new(Engine { group, warehouse, options, base, next_process: AtomicU32::new(1) }))
+        Ok(Arc::new(Engine {
+            group,
+            warehouse,
+            options,
+            base,
+            instants: Instants::default(),
+            next_process: AtomicU32::new(1),
+        }))
     }
 
     /// What is kept of a role's password, in PostgreSQL's form; none when the role does not exist or has none.

@@ -171,7 +171,7 @@ pub(crate) fn from_lake(error: &LakeError) -> SqlError {
             None => with(SqlState::DATA_CORRUPTED),
         },
         LakeError::NotFound { .. } | LakeError::ForeignLocation { .. } => with(SqlState::UNDEFINED_FILE),
-        LakeError::InvalidUrl { .. } => with(SqlState::INVALID_PARAMETER_VALUE),
+        LakeError::InvalidUrl { .. } | LakeError::Invalid(_) => with(SqlState::INVALID_PARAMETER_VALUE),
         LakeError::Store { .. } | LakeError::Failpoint(_) => with(SqlState::IO_ERROR),
         LakeError::Plan(source) => from_shared(source),
         LakeError::Unsupported(_) => SqlError::unsupported(error.to_string()),

@@ -23,6 +23,9 @@ pub enum LakeError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Something was asked for that the table has not or that makes no sense.
+    #[error("{0}")]
+    Invalid(String),
     /// A location in Iceberg metadata that this object store does not have.
     #[error("file \"{location}\" is outside of the object store \"{store}\"")]
     ForeignLocation {

@@ -22,6 +22,7 @@ pub mod commit;
 mod deletes;
 mod error;
 mod inspect;
+pub mod maintain;
 mod manifest;
 mod metadata;
 mod scan;

@@ -58,6 +58,8 @@ pub struct LakeTable {
     storage_schema: SchemaRef,
     manifests: OnceCell<Arc<Vec<ManifestFile>>>,
     files: OnceCell<Arc<FileSet>>,
+    /// Held by every scan.
+    reading: Arc<()>,
 }
 
 /// The data files of a table.
@@ -120,6 +122,7 @@ impl LakeTable {
             position,
             manifests: OnceCell::new(),
             files: OnceCell::new(),
+            reading: Arc::default(),
         })
     }
 
@@ -225,6 +228,16 @@ impl LakeTable {
     pub async fn addressable(self: &Arc<Self>) -> Result<LakeProvider, LakeError> {
         let files = self.files().await?;
         Ok(LakeProvider::new(Arc::clone(self), files).numbered().positioned())
+    }
+
+    /// What a scan of this state holds, so that nobody removes its files meanwhile.
+    pub(crate) fn reading(&self) -> Arc<()> {
+        Arc::clone(&self.reading)
+    }
+
+    /// Whether a scan of this state goes on.
+    pub(crate) fn is_read(&self) -> bool {
+        Arc::strong_count(&self.reading) > 1
     }
 
     pub(crate) fn metadata(&self) -> &TableMetadata {

@@ -1,7 +1,7 @@
 //! The warehouse: an object store by URL and what is remembered of the tables in it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use object_store::ObjectStore;
@@ -69,6 +69,8 @@ pub struct Warehouse {
     others: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
     tables: WeightedCache<Arc<LakeTable>>,
     caches: Caches,
+    /// Every state that is in memory, whoever holds it.
+    states: Mutex<Vec<Weak<LakeTable>>>,
 }
 
 impl Warehouse {
@@ -87,6 +89,7 @@ impl Warehouse {
                 manifests: Arc::new(WeightedCache::new(options.manifest_cache_bytes)),
                 deletes: Arc::new(WeightedCache::new(options.delete_cache_bytes)),
             },
+            states: Mutex::default(),
         }))
     }
 
@@ -211,8 +214,25 @@ impl Warehouse {
     /// Keeps a table in memory.
     pub(crate) fn remember(&self, table: LakeTable) -> Arc<LakeTable> {
         let table = Arc::new(table);
+        self.note(&table);
         self.tables.insert(table.metadata_location(), Arc::clone(&table), table.weight());
         table
+    }
+
+    fn note(&self, table: &Arc<LakeTable>) {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        if states.len() == states.capacity() {
+            states.retain(|state| state.strong_count() > 0);
+        }
+        states.push(Arc::downgrade(table));
+    }
+
+    /// The states of a table that a scan reads now.
+    pub fn states_being_read(&self, id: Uuid) -> Vec<Arc<LakeTable>> {
+        let mut states = self.states.lock().unwrap_or_else(PoisonError::into_inner);
+        states.retain(|state| state.strong_count() > 0);
+        let alive = states.iter().filter_map(Weak::upgrade);
+        alive.filter(|state| state.id() == id && state.is_read()).collect()
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {

@@ -19,7 +19,7 @@ use crate::dml::{self, Changes};
 use crate::settings::Settings;
 use crate::statement::Statement;
 use crate::syntax::locate;
-use crate::{copy_from, copy_to, ddl, explain};
+use crate::{copy_from, copy_to, ddl, explain, procedures};
 
 impl Session {
     /// Runs a prepared statement. The values are of the types it takes; `None` is NULL.
@@ -137,6 +137,7 @@ impl Session {
                 name => text_columns(&[&Settings::spelling(name)]),
             }),
             Ast::Explain { .. } => Some(text_columns(&["QUERY PLAN"])),
+            Ast::Call(call) => Some(procedures::columns(call)?),
             Ast::Execute { name, .. } => {
                 let name = name.as_ref().map(last_part).unwrap_or_default();
                 self.named(&name)?.columns().cloned()
@@ -242,6 +243,11 @@ impl Session {
             }
             Ast::Analyze(_) => complete("ANALYZE"),
             Ast::Vacuum(_) => complete("VACUUM"),
+            Ast::Call(call) => {
+                self.require_write("CALL")?;
+                let limits = self.limits();
+                limits.within(procedures::run(self, call)).await
+            }
             other => {
                 if let Some(tag) = ddl::tag(statement) {
                     self.require_write(tag)?;

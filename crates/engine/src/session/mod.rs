@@ -328,6 +328,7 @@ impl Session {
             return Ok(Arc::clone(catalog));
         }
         let catalog = self.engine.catalog().await?;
+        self.engine.instants.note(&catalog);
         if let Some(transaction) = &mut self.transaction {
             transaction.begin_at(Arc::clone(&catalog));
         }

@@ -35,6 +35,7 @@ pub(super) fn apply(tokens: &mut Vec<TokenWithSpan>) -> Clauses {
             clauses.alter_view = true;
             replace(tokens, 1, "TABLE");
         }
+        (Keyword::CALL, _) => argument_names(tokens),
         (Keyword::CREATE, Keyword::TABLE) => clauses.no_data = create_table_as(tokens),
         _ => {}
     }
@@ -56,6 +57,20 @@ fn symmetric(tokens: &mut Vec<TokenWithSpan>) {
             _ => {}
         }
         at += 1;
+    }
+}
+
+/// `CALL p(table => 't')`: a word before an arrow is a name, reserved or not, since procedures that other engines have with Iceberg
+/// are called so.
+fn argument_names(tokens: &mut [TokenWithSpan]) {
+    for at in 1..tokens.len() {
+        if matches!(tokens[at].token, Token::RArrow)
+            && let Token::Word(word) = &mut tokens[at - 1].token
+            && word.quote_style.is_none()
+        {
+            let name = word.value.to_lowercase();
+            tokens[at - 1].token = Token::make_word(&name, Some('"'));
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub use append::append;
 pub use edit::{Edit, set_columns};
 pub use overwrite::overwrite;
 pub use replace::replace;
+pub(crate) use snapshot::write_state;
 pub use step::{Step, apply, squash, still_fits};
 pub use uncommitted::Uncommitted;
 

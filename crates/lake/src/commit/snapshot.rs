@@ -178,6 +178,18 @@ pub(super) fn new_state(warehouse: &Warehouse, base: &LakeTable, table: TableMet
     warehouse.table(location, metadata)
 }
 
+/// Writes metadata without any new snapshot; returns its location.
+pub(crate) async fn write_state(
+    warehouse: &Warehouse,
+    base: &LakeTable,
+    table: TableMetadata,
+) -> Result<String, LakeError> {
+    let table = new_state(warehouse, base, table)?;
+    let content = metadata::encode(table.metadata_location(), table.metadata())?;
+    write_metadata(base.store(), (table.metadata_location().to_owned(), content)).await?;
+    Ok(warehouse.remember(table).metadata_location().to_owned())
+}
+
 /// Writes manifests and manifest list (the last of `files`) and the metadata file, all at once. When one fails, or nobody
 /// waits for them any more, they are removed; not before all have ended, since one that is given up half way could still
 /// make its file afterwards.

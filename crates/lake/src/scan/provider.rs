@@ -223,7 +223,7 @@ impl TableProvider for LakeProvider {
         if let Some(hint) = session.config_options().execution.parquet.metadata_size_hint {
             parquet = parquet.with_metadata_size_hint(hint);
         }
-        let source = LakeSource::new(Arc::new(parquet), Arc::clone(store));
+        let source = LakeSource::new(Arc::new(parquet), &self.table);
         let config = FileScanConfigBuilder::new(store.url().clone(), Arc::new(source))
             .with_file_groups(balanced_groups(parts, groups))
             .with_statistics(statistics)

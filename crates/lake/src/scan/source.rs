@@ -32,21 +32,24 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use crate::deletes::FileDeletes;
 use crate::error::LakeError;
 use crate::store::Store;
+use crate::table::LakeTable;
 
 /// The file source of a table.
 #[derive(Clone)]
 pub(super) struct LakeSource {
     inner: Arc<dyn FileSource>,
     store: Arc<Store>,
+    /// See [`LakeTable::reading`](crate::LakeTable).
+    reading: Arc<()>,
 }
 
 impl LakeSource {
-    pub(super) fn new(inner: Arc<dyn FileSource>, store: Arc<Store>) -> LakeSource {
-        LakeSource { inner, store }
+    pub(super) fn new(inner: Arc<dyn FileSource>, table: &LakeTable) -> LakeSource {
+        LakeSource { inner, store: Arc::clone(table.store()), reading: table.reading() }
     }
 
     fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(LakeSource { inner, store: Arc::clone(&self.store) })
+        Arc::new(LakeSource { inner, store: Arc::clone(&self.store), reading: Arc::clone(&self.reading) })
     }
 }
 

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use iceberg::spec::TableMetadataBuilder;
 use wharf_catalog::Column;
 
-use super::super::snapshot::{check_writable, new_state, write_metadata};
+use super::super::snapshot::{check_writable, write_state};
 use crate::error::LakeError;
-use crate::metadata;
 use crate::schema::{self, DEFAULT_PROPERTY, TYPE_PROPERTY};
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
@@ -52,10 +51,7 @@ pub async fn set_columns(
         .and_then(|builder| builder.remove_properties(&stale.into_iter().collect::<Vec<_>>()))
         .and_then(|builder| builder.build())
         .map_err(failed)?;
-    let table = new_state(warehouse, base, built.metadata)?;
-    let content = metadata::encode(table.metadata_location(), table.metadata())?;
-    write_metadata(base.store(), (table.metadata_location().to_owned(), content)).await?;
-    Ok(warehouse.remember(table).metadata_location().to_owned())
+    write_state(warehouse, base, built.metadata).await
 }
 
 /// Refuses what would make stored rows unreadable.

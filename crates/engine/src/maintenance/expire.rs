@@ -1,0 +1,52 @@
+//! Expiring snapshots: a commit, and then the removal of what only they had.
+
+use uuid::Uuid;
+use wharf_catalog::{CatalogError, Command, TableChange};
+use wharf_lake::maintain::{self, ExpireOptions};
+use wharf_values::SqlError;
+
+use super::{head, lasting_readers};
+use crate::engine::{Engine, now_us};
+use crate::error::{from_catalog, from_lake};
+
+/// What is gone.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) snapshots: Vec<i64>,
+    pub(crate) refs: Vec<String>,
+    pub(crate) files: Vec<String>,
+}
+
+/// Expires what a table may forget, and removes the files that nothing else needs.
+///
+/// # Errors
+/// `42P01` for a table that is gone, `22023` for options that make no sense, and what the lake says. `40001` when others
+/// keep changing the table.
+pub(crate) async fn expire(engine: &Engine, id: Uuid, options: &ExpireOptions) -> Result<Done, SqlError> {
+    for _ in 0..engine.options.commit_attempts.max(1) {
+        let base = head(engine, id).await?;
+        let expiry = maintain::expire(&engine.warehouse, &base, options, now_us() / 1000).await;
+        let Some(expiry) = expiry.map_err(|error| from_lake(&error))? else {
+            return Ok(Done::default());
+        };
+        let change = TableChange {
+            id,
+            expected: base.metadata_location().to_owned(),
+            new: expiry.location.clone(),
+            columns: None,
+        };
+        match engine.try_propose(Command::CommitTables { changes: vec![change] }).await? {
+            Ok(_) => {}
+            Err(CatalogError::CommitConflict { .. }) => continue,
+            Err(other) => return Err(from_catalog(&other)),
+        }
+        let mut needed = lasting_readers(engine, id).await?;
+        needed.push(head(engine, id).await?);
+        let files = maintain::files_only_of(&base, &expiry.snapshots, &needed).await;
+        let files = files.map_err(|error| from_lake(&error))?;
+        maintain::remove(&engine.warehouse, &files).await.map_err(|error| from_lake(&error))?;
+        tracing::info!(table = %id, snapshots = expiry.snapshots.len(), files = files.locations.len(), "snapshots expired");
+        return Ok(Done { snapshots: expiry.snapshots, refs: expiry.refs, files: files.locations });
+    }
+    Err(crate::session::conflict())
+}

@@ -1,0 +1,29 @@
+//! Removing files that nothing refers to.
+
+use uuid::Uuid;
+use wharf_lake::maintain::{self, Removed};
+use wharf_values::SqlError;
+
+use super::{head, readers};
+use crate::engine::Engine;
+use crate::error::from_lake;
+
+/// Finds the files of a table that nothing refers to and that are from before a moment, and removes them unless this is a dry run.
+///
+/// # Errors
+/// `42P01` for a table that is gone, and what the lake says.
+pub(crate) async fn remove_orphans(
+    engine: &Engine,
+    id: Uuid,
+    older_than_ms: i64,
+    dry_run: bool,
+) -> Result<Removed, SqlError> {
+    let table = head(engine, id).await?;
+    let others = readers(engine, id).await?;
+    let found = maintain::find_orphans(&table, &others, older_than_ms).await.map_err(|error| from_lake(&error))?;
+    if !dry_run {
+        maintain::remove(&engine.warehouse, &found).await.map_err(|error| from_lake(&error))?;
+        tracing::info!(table = %id, files = found.locations.len(), bytes = found.bytes, "orphaned files removed");
+    }
+    Ok(found)
+}

@@ -1,0 +1,53 @@
+//! The procedures that keep a table small.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+use wharf_lake::maintain::ExpireOptions;
+use wharf_values::{SqlError, SqlState};
+
+use super::arguments::Arguments;
+use crate::engine::now_us;
+use crate::maintenance;
+use crate::session::Session;
+
+/// How old an orphan has to be at least when nothing else is said: three days, as in Iceberg's own procedure.
+const ORPHAN_AGE_MS: i64 = 3 * 24 * 60 * 60 * 1000;
+/// No orphan younger than this is removed, since it may belong to a write that goes on.
+const LEAST_ORPHAN_AGE_MS: i64 = 60 * 60 * 1000;
+
+/// `wharf.expire_snapshots`
+pub(super) async fn expire_snapshots(session: &mut Session, arguments: &Arguments) -> Result<Vec<ArrayRef>, SqlError> {
+    let table = arguments.table();
+    let retain_last = arguments.integer("retain_last")?;
+    if retain_last.is_some_and(|count| count < 1) {
+        let message = "retain_last must be at least 1";
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message));
+    }
+    let options = ExpireOptions {
+        older_than_ms: arguments.moment_ms("older_than")?,
+        retain_last: retain_last.and_then(|count| usize::try_from(count).ok()),
+        snapshot_ids: arguments.integer("snapshot_id")?.into_iter().collect(),
+    };
+    let done = maintenance::expire(&session.engine, table.id, &options).await?;
+    let counts = [done.snapshots.len(), done.refs.len(), done.files.len()];
+    Ok(counts.map(|count| Arc::new(Int64Array::from(vec![count as i64])) as ArrayRef).to_vec())
+}
+
+/// `wharf.remove_orphan_files`
+pub(super) async fn remove_orphan_files(
+    session: &mut Session,
+    arguments: &Arguments,
+) -> Result<Vec<ArrayRef>, SqlError> {
+    let table = arguments.table();
+    let now_ms = now_us() / 1000;
+    let older_than_ms = arguments.moment_ms("older_than")?.unwrap_or(now_ms - ORPHAN_AGE_MS);
+    let dry_run = arguments.boolean("dry_run")?.unwrap_or(false);
+    if !dry_run && older_than_ms > now_ms - LEAST_ORPHAN_AGE_MS {
+        let message = "files younger than one hour may belong to a write that goes on";
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
+            .with_hint("Choose an earlier older_than, or look with dry_run => true."));
+    }
+    let orphans = maintenance::remove_orphans(&session.engine, table.id, older_than_ms, dry_run).await?;
+    Ok(vec![Arc::new(StringViewArray::from_iter_values(orphans.locations)) as ArrayRef])
+}
