@@ -11,8 +11,9 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter_record_batch, take};
 use arrow::datatypes::{Int32Type, Int64Type};
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::StreamExt;
 use wharf_catalog::{SqlType, Table};
@@ -293,6 +294,23 @@ pub(super) async fn stream(
     let physical =
         state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
     execute_stream(physical, task_context(state)).map_err(from_datafusion)
+}
+
+/// Can the plan give other rows when it is run again over the same tables?
+pub(super) fn is_volatile(plan: &LogicalPlan) -> bool {
+    let mut volatile = false;
+    // The closures cannot fail.
+    let _ = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::ScalarFunction(call) = expr {
+                    volatile |= call.func.signature().volatility == Volatility::Volatile;
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    volatile
 }
 
 /// `21000`

@@ -143,7 +143,7 @@ fn arguments_of_row(call: &ast::Function) -> Result<Vec<ast::Expr>, SqlError> {
 pub(super) fn typed(value: &ast::Expr, column: &Column) -> Result<ast::Expr, SqlError> {
     let untyped = match value {
         ast::Expr::Nested(inner) => return typed(inner, column),
-        value if is_default(value) => return default_expression(column),
+        value if is_default(value) => return typed(&default_expression(column)?, column),
         ast::Expr::Value(value) => {
             matches!(value.value, ast::Value::SingleQuotedString(_) | ast::Value::Null | ast::Value::Placeholder(_))
         }

@@ -5,6 +5,7 @@
 
 mod append;
 mod change;
+mod clauses;
 mod columns;
 pub(crate) mod constants;
 pub(crate) mod defaults;
@@ -13,6 +14,7 @@ mod found;
 mod insert;
 mod kept;
 mod keys;
+mod merge;
 mod query;
 mod returning;
 mod scope;
@@ -118,6 +120,7 @@ impl Write {
             ast::Statement::Delete(delete) => {
                 Box::pin(delete::plan(session, delete, with, parameters, context)).await?
             }
+            ast::Statement::Merge(merge) => Box::pin(merge::plan(session, merge, with, parameters, context)).await?,
             _ => return Ok(None),
         };
         Ok(Some(Write::Change(plan)))
