@@ -33,6 +33,7 @@ mod travel;
 mod warehouse;
 mod write;
 
+pub use deletes::{RemovedFiles, RowDeletes};
 pub use error::LakeError;
 pub use inspect::{Inspection, inspect};
 pub use scan::{FILE_NUMBER, LakeProvider, POSITION, RowPlaces};

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    DataFile, FormatVersion, Manifest, ManifestContentType, ManifestEntry, ManifestEntryRef, ManifestFile,
-    ManifestList, ManifestListWriter, ManifestStatus, ManifestWriterBuilder, PartitionSpec, SchemaRef,
-    UNASSIGNED_SEQUENCE_NUMBER,
+    DataContentType, DataFile, DataFileBuilder, FormatVersion, Manifest, ManifestContentType, ManifestEntry,
+    ManifestEntryRef, ManifestFile, ManifestList, ManifestListWriter, ManifestStatus, ManifestWriterBuilder,
+    PartitionSpec, SchemaRef, UNASSIGNED_SEQUENCE_NUMBER,
 };
 
 use crate::error::LakeError;
@@ -44,6 +44,10 @@ pub(crate) struct NewSnapshot {
     pub(crate) id: i64,
     pub(crate) parent: Option<i64>,
     pub(crate) sequence_number: i64,
+    /// The format version of the table, 2 at least.
+    pub(crate) version: FormatVersion,
+    /// The id of its first new row (format version 3).
+    pub(crate) first_row_id: u64,
 }
 
 /// Parses a manifest list.
@@ -79,7 +83,55 @@ pub(crate) fn parse(file: &ManifestFile, content: &[u8]) -> Result<Entries, Lake
         let reason = format!("it has {} entries instead of {}", entries.len(), expected.unwrap_or(0));
         return Err(LakeError::corrupt(location, reason));
     }
-    Ok(Arc::new(entries))
+    with_row_ids(file, &Arc::new(entries))
+}
+
+/// The entries of a manifest, with the ids of their first rows where these come from the manifest list:
+/// <https://iceberg.apache.org/spec/#first-row-id-inheritance>.
+pub(crate) fn with_row_ids(file: &ManifestFile, entries: &Entries) -> Result<Entries, LakeError> {
+    let Some(mut next) = file.first_row_id else { return Ok(Arc::clone(entries)) };
+    let mut inherited = Vec::with_capacity(entries.len());
+    for entry in entries.iter() {
+        if !entry.is_alive() || entry.data_file.first_row_id().is_some() {
+            inherited.push(Arc::clone(entry));
+            continue;
+        }
+        let id = i64::try_from(next).map_err(|error| LakeError::corrupt(&file.manifest_path, error))?;
+        let data_file = with_first_row_id(&entry.data_file, file.partition_spec_id, id);
+        let data_file = data_file.map_err(|error| LakeError::metadata(&file.manifest_path, error))?;
+        next = next.saturating_add(entry.record_count());
+        inherited.push(Arc::new(ManifestEntry { data_file, ..ManifestEntry::clone(entry) }));
+    }
+    Ok(Arc::new(inherited))
+}
+
+/// A data file with another first row id, which Iceberg's own type does not let be set.
+fn with_first_row_id(file: &DataFile, spec_id: i32, id: i64) -> Result<DataFile, impl std::fmt::Display> {
+    let mut copy = DataFileBuilder::default();
+    copy.content(file.content_type())
+        .file_path(file.file_path().to_owned())
+        .file_format(file.file_format())
+        .partition(file.partition().clone())
+        .record_count(file.record_count())
+        .file_size_in_bytes(file.file_size_in_bytes())
+        .column_sizes(file.column_sizes().clone())
+        .value_counts(file.value_counts().clone())
+        .null_value_counts(file.null_value_counts().clone())
+        .nan_value_counts(file.nan_value_counts().clone())
+        .lower_bounds(file.lower_bounds().clone())
+        .upper_bounds(file.upper_bounds().clone())
+        .key_metadata(file.key_metadata().map(<[u8]>::to_vec))
+        .split_offsets(file.split_offsets().map(<[i64]>::to_vec))
+        .equality_ids(file.equality_ids())
+        .first_row_id(Some(id))
+        .partition_spec_id(spec_id)
+        .referenced_data_file(file.referenced_data_file())
+        .content_offset(file.content_offset())
+        .content_size_in_bytes(file.content_size_in_bytes());
+    if let Some(order) = file.sort_order_id() {
+        copy.sort_order_id(order);
+    }
+    copy.build()
 }
 
 /// The name of the entries of a manifest in a cache. What they inherit is part of it: the first row id of a manifest is assigned by
@@ -102,7 +154,7 @@ fn inherit(entry: ManifestEntryRef, file: &ManifestFile) -> ManifestEntryRef {
     Arc::new(entry)
 }
 
-/// Encodes a manifest of data files.
+/// Encodes a manifest of data files, or of delete files.
 pub(crate) async fn encode(
     location: &str,
     snapshot: NewSnapshot,
@@ -113,8 +165,15 @@ pub(crate) async fn encode(
     let failed = |error: iceberg::Error| LakeError::metadata(location, error);
     let io = FileIO::new_with_memory();
     let output = io.new_output(location).map_err(failed)?;
-    let mut writer = ManifestWriterBuilder::new(output, Some(snapshot.id), schema, spec).build_v2_data();
     let entries = entries_of(contents, snapshot);
+    let deletes = entries.iter().any(|entry| entry.data_file.content_type() != DataContentType::Data);
+    let builder = ManifestWriterBuilder::new(output, Some(snapshot.id), schema, spec);
+    let mut writer = match (snapshot.version, deletes) {
+        (FormatVersion::V1 | FormatVersion::V2, false) => builder.build_v2_data(),
+        (FormatVersion::V1 | FormatVersion::V2, true) => builder.build_v2_deletes(),
+        (FormatVersion::V3, false) => builder.build_v3_data(),
+        (FormatVersion::V3, true) => builder.build_v3_deletes(),
+    };
     for entry in &entries {
         let file = entry.data_file.clone();
         let numbers = (entry.snapshot_id, entry.sequence_number, entry.file_sequence_number);
@@ -187,7 +246,11 @@ pub(crate) async fn encode_list(
     let encoded = async {
         let io = FileIO::new_with_memory();
         let output = io.new_output(location)?.writer().await?;
-        let mut writer = ManifestListWriter::v2(output, snapshot.id, snapshot.parent, snapshot.sequence_number);
+        let NewSnapshot { id, parent, sequence_number, version, first_row_id } = snapshot;
+        let mut writer = match version {
+            FormatVersion::V1 | FormatVersion::V2 => ManifestListWriter::v2(output, id, parent, sequence_number),
+            FormatVersion::V3 => ManifestListWriter::v3(output, id, parent, sequence_number, Some(first_row_id)),
+        };
         writer.add_manifests(manifests.iter().cloned())?;
         writer.close().await?;
         io.new_input(location)?.read().await
@@ -217,7 +280,8 @@ mod tests {
 
     use super::*;
 
-    const SNAPSHOT: NewSnapshot = NewSnapshot { id: 42, parent: Some(41), sequence_number: 7 };
+    const SNAPSHOT: NewSnapshot =
+        NewSnapshot { id: 42, parent: Some(41), sequence_number: 7, version: FormatVersion::V2, first_row_id: 0 };
 
     fn schema() -> SchemaRef {
         let field = NestedField::optional(1, "a", Type::Primitive(PrimitiveType::String));

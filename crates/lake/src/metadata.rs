@@ -22,6 +22,8 @@ const PREVIOUS_VERSIONS: usize = 50;
 const SNAPSHOTS_KEPT: usize = 50;
 /// The property that says how many snapshots a table keeps.
 pub(crate) const SNAPSHOTS_PROPERTY: &str = "wharf.snapshots-kept";
+/// The property in which the format version of a table is asked for.
+pub(crate) const FORMAT_VERSION_PROPERTY: &str = "format-version";
 
 /// Branches and tags by name, `main` among them as soon as there is a snapshot.
 pub(crate) type Refs = BTreeMap<String, SnapshotReference>;
@@ -53,13 +55,18 @@ pub(crate) fn new_table(
     mut properties: HashMap<String, String>,
 ) -> Result<TableMetadata, LakeError> {
     let failed = |error: &dyn ToString| LakeError::metadata(location, error.to_string());
+    // Not a property that is kept: it says what the metadata is.
+    let version = match properties.remove(FORMAT_VERSION_PROPERTY) {
+        Some(version) => format_version(&version)?,
+        None => FormatVersion::V2,
+    };
     properties
         .entry("write.metadata.previous-versions-max".to_owned())
         .or_insert_with(|| PREVIOUS_VERSIONS.to_string());
     let spec = PartitionSpec::unpartition_spec();
     let order = SortOrder::unsorted_order();
-    let metadata = json!({
-        "format-version": FormatVersion::V2 as u8,
+    let mut metadata = json!({
+        "format-version": version as u8,
         "table-uuid": id,
         "location": location,
         "last-sequence-number": 0,
@@ -79,7 +86,22 @@ pub(crate) fn new_table(
         "default-sort-order-id": 0,
         "refs": {},
     });
+    if version >= FormatVersion::V3 {
+        metadata["next-row-id"] = 0.into();
+    }
     serde_json::from_value(metadata).map_err(|error| failed(&error))
+}
+
+/// A format version that tables are made in, by its number.
+///
+/// # Errors
+/// [`LakeError::Unsupported`] for anything else.
+pub(crate) fn format_version(number: &str) -> Result<FormatVersion, LakeError> {
+    match number.trim() {
+        "2" => Ok(FormatVersion::V2),
+        "3" => Ok(FormatVersion::V3),
+        other => Err(LakeError::Unsupported(format!("making tables of Iceberg format version {other}"))),
+    }
 }
 
 /// Parses the content of a metadata file.

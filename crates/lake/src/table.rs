@@ -16,6 +16,7 @@ use iceberg::spec::{
     DataContentType, DataFileFormat, ManifestEntryRef, ManifestFile, Schema, SnapshotRef, Summary, TableMetadata,
 };
 use object_store::ObjectMeta;
+use roaring::RoaringTreemap;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 use wharf_catalog::Column;
@@ -359,6 +360,22 @@ impl LakeTable {
         })
     }
 
+    /// A data file of which more rows are deleted than before; `new` is the delete file that says so, `rows` are all of them.
+    pub(crate) fn file_after(
+        &self,
+        file: &LakeFile,
+        new: &ManifestEntryRef,
+        rows: &Arc<RoaringTreemap>,
+    ) -> Result<Arc<LakeFile>, LakeError> {
+        let shared = match &file.deletes {
+            Some(deletes) => Arc::clone(&deletes.shared),
+            None => self.delete_store(),
+        };
+        let deletes = FileDeletes::replaced_by(file.deletes.as_deref(), &shared, &file.entry, new);
+        deletes.remember(rows);
+        self.file_with(&file.entry, Some(Arc::new(deletes)))
+    }
+
     /// A data file to which no deletes apply, as the scan wants it.
     pub(crate) fn file(&self, entry: &ManifestEntryRef) -> Result<Arc<LakeFile>, LakeError> {
         self.file_with(entry, None)
@@ -421,12 +438,17 @@ impl LakeFile {
         self.entry.file_path()
     }
 
+    /// The positions of the rows that are deleted; none when no deletes apply.
+    pub(crate) async fn deleted(&self) -> Result<Option<Arc<RoaringTreemap>>, LakeError> {
+        match &self.deletes {
+            Some(deletes) => deletes.deleted().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// How many rows are not deleted.
     pub(crate) async fn rows_left(&self) -> Result<u64, LakeError> {
-        let deleted = match &self.deletes {
-            Some(deletes) => deletes.deleted().await?.len(),
-            None => 0,
-        };
+        let deleted = self.deleted().await?.map_or(0, |deleted| deleted.len());
         Ok(self.entry.record_count().saturating_sub(deleted))
     }
 

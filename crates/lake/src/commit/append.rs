@@ -3,10 +3,11 @@
 //! A fast append: the manifests of the base stay as they are and one is added. When there are many small ones they are
 //! written together into one, so that the number of manifests a scan has to read stays small however many commits there were.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use iceberg::spec::{ManifestEntryRef, ManifestFile, Operation};
+use iceberg::spec::{ManifestContentType, ManifestEntryRef, ManifestFile, Operation};
 
 use super::snapshot::{Change, Draft};
 use crate::error::LakeError;
@@ -15,7 +16,7 @@ use crate::table::{FileSet, LakeTable};
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
-/// With this many small manifests they are merged.
+/// With this many small manifests of a group they are merged.
 const MERGE_COUNT: usize = 100;
 /// A manifest of this size is not small any more.
 const MERGE_BYTES: i64 = 8 * 1024 * 1024;
@@ -37,38 +38,64 @@ pub async fn append(
     let mut draft = Draft::new(warehouse, base)?;
     let files: Vec<_> = files.into_iter().map(|file| file.data_file).collect();
     let change = Change::of(&files);
-    draft.add(Contents::Added(files)).await?;
-    let files = file_set(base, &draft.added()[0].entries)?;
+    let entries = draft.add(draft.default_spec(), Contents::Added(files)).await?;
+    let files = file_set(base, &entries)?;
 
     let live = base.manifests().await?.iter().filter(|file| manifest::is_live(file));
     keep(&mut draft, base, live.cloned(), Vec::new()).await?;
     draft.write(Operation::Append, change, Change::default(), files).await
 }
 
-/// Keeps manifests of the base, and entries of others. The small manifests are merged when there are many.
+/// What a manifest can list together: files of one partition specification, all of them data files or all of them delete files.
+pub(super) type Group = (i32, bool);
+
+/// The group of the files of a manifest.
+pub(super) fn group_of(file: &ManifestFile) -> Group {
+    (file.partition_spec_id, file.content == ManifestContentType::Deletes)
+}
+
+/// Keeps manifests of the base, and entries of others. The small manifests of a group are merged when there are many.
 pub(super) async fn keep(
     draft: &mut Draft<'_>,
     base: &LakeTable,
     manifests: impl Iterator<Item = ManifestFile>,
-    mut existing: Vec<ManifestEntryRef>,
+    mut existing: Vec<(Group, ManifestEntryRef)>,
 ) -> Result<(), LakeError> {
-    let (small, mut large): (Vec<_>, Vec<_>) = manifests.partition(is_small);
-    if small.len() >= MERGE_COUNT {
-        existing.extend(entries(base, &small).await?);
-    } else {
-        large = small.into_iter().chain(large).collect();
+    let mut small = BTreeMap::<Group, Vec<ManifestFile>>::new();
+    let mut kept = Vec::new();
+    for file in manifests {
+        if is_small(&file) {
+            small.entry(group_of(&file)).or_default().push(file);
+        } else if is_incomplete(&file) {
+            let alive = entries(base, std::slice::from_ref(&file)).await?;
+            existing.extend(alive.into_iter().map(|entry| (group_of(&file), entry)));
+        } else {
+            kept.push(file);
+        }
     }
-    if !existing.is_empty() {
-        draft.add(Contents::Existing(existing)).await?;
+    for (group, files) in small {
+        if files.len() >= MERGE_COUNT || files.iter().any(is_incomplete) {
+            existing.extend(entries(base, &files).await?.into_iter().map(|entry| (group, entry)));
+        } else {
+            // Small ones first, since they are the newest.
+            kept.splice(0..0, files);
+        }
     }
-    draft.keep(large);
+    draft.add_groups(existing, Contents::Existing).await?;
+    draft.keep(kept);
     Ok(())
 }
 
 fn is_small(file: &ManifestFile) -> bool {
-    file.manifest_length < MERGE_BYTES
-        && file.key_metadata.is_none()
-        && file.content == iceberg::spec::ManifestContentType::Data
+    file.manifest_length < MERGE_BYTES && file.key_metadata.is_none()
+}
+
+/// Whether the manifest list does not say how many files and rows there are, which format version 1 leaves open and later
+/// ones want.
+fn is_incomplete(file: &ManifestFile) -> bool {
+    let files = [file.added_files_count, file.existing_files_count, file.deleted_files_count];
+    let rows = [file.added_rows_count, file.existing_rows_count, file.deleted_rows_count];
+    files.contains(&None) || rows.contains(&None)
 }
 
 /// The entries of manifests, in the order of the manifests.

@@ -8,6 +8,7 @@
 //! files that were given to it are untouched.
 
 mod append;
+mod delta;
 mod edit;
 mod overwrite;
 mod replace;
@@ -21,6 +22,7 @@ use crate::warehouse::Warehouse;
 use crate::write::{self, WrittenFile};
 
 pub use append::append;
+pub use delta::delta;
 pub use edit::{Edit, set_columns};
 pub use overwrite::overwrite;
 pub use replace::replace;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use iceberg::spec::Operation;
 
-use super::append::entries;
+use super::append::{entries, group_of};
 use super::snapshot::{Change, Draft};
 use crate::error::LakeError;
 use crate::manifest::{self, Contents};
@@ -27,14 +27,13 @@ pub async fn replace(
     if live.is_empty() && files.is_empty() {
         return Ok(base.metadata_location().to_owned());
     }
-    if live.iter().any(manifest::has_deletes) {
-        let what = format!("replacing the rows of table \"{}\" with row-level deletes", base.metadata_location());
-        return Err(LakeError::Unsupported(what));
-    }
     let mut draft = Draft::new(warehouse, base)?;
-    let mut removed = entries(base, &live).await?;
-    removed.retain(|entry| entry.is_alive());
-    let minus = Change::of(removed.iter().map(|entry| &entry.data_file));
+    let mut removed = Vec::new();
+    for file in &live {
+        let alive = entries(base, std::slice::from_ref(file)).await?.into_iter().filter(|entry| entry.is_alive());
+        removed.extend(alive.map(|entry| (group_of(file), entry)));
+    }
+    let minus = Change::of(removed.iter().map(|(_, entry)| &entry.data_file));
     let files: Vec<_> = files.into_iter().map(|file| file.data_file).collect();
     let plus = Change::of(&files);
     let operation = match files.is_empty() {
@@ -43,12 +42,9 @@ pub async fn replace(
     };
     let mut new_files = Vec::new();
     if !files.is_empty() {
-        draft.add(Contents::Added(files)).await?;
-        let added = draft.added()[0].entries.iter();
-        new_files = added.map(|entry| base.file(entry)).collect::<Result<_, _>>()?;
+        let added = draft.add(draft.default_spec(), Contents::Added(files)).await?;
+        new_files = added.iter().map(|entry| base.file(entry)).collect::<Result<_, _>>()?;
     }
-    if !removed.is_empty() {
-        draft.add(Contents::Deleted(removed)).await?;
-    }
+    draft.add_groups(removed, Contents::Deleted).await?;
     draft.write(operation, plus, minus, Some(FileSet::new(new_files))).await
 }

@@ -3,17 +3,19 @@
 //! The manifests, the manifest list and the metadata file are encoded first and then written at the same time, since none of
 //! them is read before the catalog points at the last. So a small commit takes as long as its slowest fsync.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::spec::{
-    DataFile, FormatVersion, MAIN_BRANCH, ManifestFile, Operation, PartitionSpec, Snapshot, Summary, TableMetadata,
+    DataContentType, DataFile, DataFileFormat, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestEntryRef,
+    ManifestFile, Operation, PartitionSpec, Snapshot, Summary, TableMetadata,
 };
 use uuid::Uuid;
 
+use super::append::Group;
 use crate::error::LakeError;
-use crate::manifest::{self, Contents, NewManifest, NewSnapshot};
+use crate::manifest::{self, Contents, Entries, NewManifest, NewSnapshot};
 use crate::metadata::{self, Metadata};
 use crate::store::Store;
 use crate::table::{FileSet, LakeTable, total};
@@ -24,6 +26,8 @@ pub(super) struct Draft<'a> {
     warehouse: &'a Arc<Warehouse>,
     base: &'a Arc<LakeTable>,
     snapshot: NewSnapshot,
+    /// The id of the next row that has none (format version 3).
+    next_row_id: u64,
     added: Vec<NewManifest>,
     kept: Vec<ManifestFile>,
 }
@@ -34,16 +38,45 @@ pub(super) struct Change {
     pub(super) files: u64,
     pub(super) records: u64,
     pub(super) bytes: u64,
+    pub(super) position_files: u64,
+    pub(super) vectors: u64,
+    pub(super) position_deletes: u64,
+    pub(super) equality_files: u64,
+    pub(super) equality_deletes: u64,
 }
 
 impl Change {
-    /// Data files that come or go.
+    /// Data files and delete files that come or go.
     pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a DataFile>) -> Change {
-        files.into_iter().fold(Change::default(), |sum, file| Change {
-            files: sum.files + 1,
-            records: sum.records + file.record_count(),
-            bytes: sum.bytes + file.file_size_in_bytes(),
-        })
+        let mut sum = Change::default();
+        for file in files {
+            // Of a file of deletion vectors, an entry is one vector.
+            let part = file.content_size_in_bytes().and_then(|size| u64::try_from(size).ok());
+            sum.bytes += part.unwrap_or(file.file_size_in_bytes());
+            let rows = file.record_count();
+            match file.content_type() {
+                DataContentType::Data => {
+                    sum.files += 1;
+                    sum.records += rows;
+                }
+                DataContentType::PositionDeletes => {
+                    match file.file_format() == DataFileFormat::Puffin {
+                        true => sum.vectors += 1,
+                        false => sum.position_files += 1,
+                    }
+                    sum.position_deletes += rows;
+                }
+                DataContentType::EqualityDeletes => {
+                    sum.equality_files += 1;
+                    sum.equality_deletes += rows;
+                }
+            }
+        }
+        sum
+    }
+
+    fn delete_files(&self) -> u64 {
+        self.position_files + self.vectors + self.equality_files
     }
 }
 
@@ -62,25 +95,78 @@ impl<'a> Draft<'a> {
                 id: new_snapshot_id(metadata),
                 parent: base.snapshot_id(),
                 sequence_number: metadata.next_sequence_number(),
+                version: metadata.format_version().max(FormatVersion::V2),
+                first_row_id: metadata.next_row_id(),
             },
+            next_row_id: metadata.next_row_id(),
             added: Vec::new(),
             kept: Vec::new(),
         })
     }
 
-    /// Adds a new manifest.
-    pub(super) async fn add(&mut self, contents: Contents) -> Result<(), LakeError> {
+    /// The format version that the table will have.
+    pub(super) fn version(&self) -> FormatVersion {
+        self.snapshot.version
+    }
+
+    /// The partition specification of new data files.
+    pub(super) fn default_spec(&self) -> i32 {
+        self.base.metadata().default_partition_spec_id()
+    }
+
+    /// Adds a new manifest of files of one partition specification; gives its entries.
+    pub(super) async fn add(&mut self, spec_id: i32, contents: Contents) -> Result<Entries, LakeError> {
         let location = format!("{}/metadata/{}-m0.avro", self.base.location(), Uuid::new_v4());
         let schema = Arc::clone(self.base.iceberg_schema());
-        let spec = PartitionSpec::clone(self.base.metadata().default_partition_spec());
-        let manifest = manifest::encode(&location, self.snapshot, schema, spec, contents).await?;
+        let spec = self.base.metadata().partition_spec_by_id(spec_id);
+        let spec = spec.ok_or_else(|| {
+            let reason = format!("there is no partition specification {spec_id}");
+            LakeError::corrupt(self.base.metadata_location(), reason)
+        })?;
+        let spec = PartitionSpec::clone(spec);
+        let mut manifest = manifest::encode(&location, self.snapshot, schema, spec, contents).await?;
+        if self.assign_row_ids(&mut manifest.file) {
+            manifest.entries = manifest::with_row_ids(&manifest.file, &manifest.entries)?;
+        }
+        let entries = Arc::clone(&manifest.entries);
         self.added.push(manifest);
+        Ok(entries)
+    }
+
+    /// Adds a manifest for each group of entries.
+    pub(super) async fn add_groups(
+        &mut self,
+        entries: Vec<(Group, ManifestEntryRef)>,
+        contents: impl Fn(Vec<ManifestEntryRef>) -> Contents,
+    ) -> Result<(), LakeError> {
+        let mut groups = BTreeMap::<Group, Vec<_>>::new();
+        for (group, entry) in entries {
+            groups.entry(group).or_default().push(entry);
+        }
+        for ((spec_id, _), entries) in groups {
+            self.add(spec_id, contents(entries)).await?;
+        }
         Ok(())
     }
 
     /// Keeps manifests of the base.
     pub(super) fn keep(&mut self, manifests: impl IntoIterator<Item = ManifestFile>) {
-        self.kept.extend(manifests);
+        for mut file in manifests {
+            self.assign_row_ids(&mut file);
+            self.kept.push(file);
+        }
+    }
+
+    /// Gives the rows of a data manifest ids if they have none yet, as format version 3 wants it:
+    /// <https://iceberg.apache.org/spec/#first-row-id-assignment>.
+    fn assign_row_ids(&mut self, file: &mut ManifestFile) -> bool {
+        let wanted = self.snapshot.version >= FormatVersion::V3 && file.content == ManifestContentType::Data;
+        if !wanted || file.first_row_id.is_some() {
+            return false;
+        }
+        file.first_row_id = Some(self.next_row_id);
+        self.next_row_id += file.added_rows_count.unwrap_or(0) + file.existing_rows_count.unwrap_or(0);
+        true
     }
 
     /// Writes everything; returns the location of the metadata file. `files` are those of the new snapshot, when known.
@@ -91,7 +177,8 @@ impl<'a> Draft<'a> {
         removed: Change,
         files: Option<FileSet>,
     ) -> Result<String, LakeError> {
-        let Draft { warehouse, base, snapshot, added: manifests, kept } = self;
+        let Draft { warehouse, base, snapshot, next_row_id, added: manifests, kept } = self;
+        let NewSnapshot { version, first_row_id, .. } = snapshot;
         let directory = format!("{}/metadata", base.location());
         let list_location = format!("{directory}/snap-{}-1-{}.avro", snapshot.id, Uuid::new_v4());
         // The newest manifest first, as other engines do.
@@ -106,9 +193,12 @@ impl<'a> Draft<'a> {
             .with_timestamp_ms(metadata::commit_time_ms(base.metadata()))
             .with_manifest_list(list_location.clone())
             .with_summary(summary(operation, before, added, removed))
-            .with_schema_id(base.iceberg_schema().schema_id())
-            .build();
-        let table = successor(base, snapshot)?;
+            .with_schema_id(base.iceberg_schema().schema_id());
+        let snapshot = match version {
+            FormatVersion::V1 | FormatVersion::V2 => snapshot.build(),
+            FormatVersion::V3 => snapshot.with_row_range(first_row_id, next_row_id - first_row_id).build(),
+        };
+        let table = successor(base, version, snapshot)?;
         let mut table = new_state(warehouse, base, table)?;
         let content = metadata::encode(table.metadata_location(), table.metadata())?;
 
@@ -123,11 +213,6 @@ impl<'a> Draft<'a> {
         table.preload(listed, files);
         Ok(warehouse.remember(table).metadata_location().to_owned())
     }
-
-    /// The snapshot in the making.
-    pub(super) fn added(&self) -> &[NewManifest] {
-        &self.added
-    }
 }
 
 /// Refuses tables that this version does not know how to write.
@@ -137,9 +222,6 @@ pub(super) fn check_writable(base: &LakeTable) -> Result<(), LakeError> {
         let location = base.metadata_location();
         Err(LakeError::Unsupported(format!("writing to table \"{location}\" {what}")))
     };
-    if metadata.format_version() != FormatVersion::V2 {
-        return unsupported(&format!("of Iceberg format version {}", metadata.format_version() as u8));
-    }
     if !metadata.default_partition_spec().is_unpartitioned() {
         return unsupported("with partitions");
     }
@@ -147,7 +229,7 @@ pub(super) fn check_writable(base: &LakeTable) -> Result<(), LakeError> {
 }
 
 /// The metadata with one more snapshot, and as few old ones as the table wants to keep.
-fn successor(base: &LakeTable, snapshot: Snapshot) -> Result<TableMetadata, LakeError> {
+fn successor(base: &LakeTable, version: FormatVersion, snapshot: Snapshot) -> Result<TableMetadata, LakeError> {
     let failed = |error: iceberg::Error| LakeError::metadata(base.metadata_location(), error);
     let metadata = base.metadata();
     let mut known: Vec<_> = metadata.snapshots().map(|old| (old.sequence_number(), old.snapshot_id())).collect();
@@ -161,6 +243,8 @@ fn successor(base: &LakeTable, snapshot: Snapshot) -> Result<TableMetadata, Lake
     let built = metadata
         .clone()
         .into_builder(Some(base.metadata_location().to_owned()))
+        .upgrade_format_version(version)
+        .map_err(failed)?
         .set_branch_snapshot(snapshot, MAIN_BRANCH)
         .map_err(failed)?
         .remove_snapshots(&expired)
@@ -256,13 +340,21 @@ fn summary(operation: Operation, before: Option<&Summary>, added: Change, remove
     count("deleted-data-files", removed.files);
     count("deleted-records", removed.records);
     count("removed-files-size", removed.bytes);
+    for (verb, change) in [("added", added), ("removed", removed)] {
+        count(&format!("{verb}-delete-files"), change.delete_files());
+        count(&format!("{verb}-position-delete-files"), change.position_files);
+        count(&format!("{verb}-dvs"), change.vectors);
+        count(&format!("{verb}-position-deletes"), change.position_deletes);
+        count(&format!("{verb}-equality-delete-files"), change.equality_files);
+        count(&format!("{verb}-equality-deletes"), change.equality_deletes);
+    }
     let totals = [
         ("total-data-files", added.files, removed.files),
         ("total-records", added.records, removed.records),
         ("total-files-size", added.bytes, removed.bytes),
-        ("total-delete-files", 0, 0),
-        ("total-position-deletes", 0, 0),
-        ("total-equality-deletes", 0, 0),
+        ("total-delete-files", added.delete_files(), removed.delete_files()),
+        ("total-position-deletes", added.position_deletes, removed.position_deletes),
+        ("total-equality-deletes", added.equality_deletes, removed.equality_deletes),
     ];
     for (name, plus, minus) in totals {
         // A total that the base does not know stays unknown.

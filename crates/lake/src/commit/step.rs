@@ -2,12 +2,12 @@
 //!
 //! What always holds: steps that were squashed together leave the same rows and the same columns as one after the other.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::edit::Edit;
 use super::uncommitted::Uncommitted;
-use super::{append, overwrite, replace};
+use super::{append, delta, overwrite, replace};
+use crate::deletes::{RemovedFiles, RowDeletes};
 use crate::error::LakeError;
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
@@ -20,8 +20,15 @@ pub enum Step {
     Append(Vec<WrittenFile>),
     /// Files take the place of others.
     Overwrite {
-        /// The locations of the data files that go.
-        removed: HashSet<String>,
+        /// The data files that go.
+        removed: RemovedFiles,
+        /// The files that come.
+        added: Vec<WrittenFile>,
+    },
+    /// Rows go where they are, and files come.
+    Delta {
+        /// The rows that go.
+        rows: RowDeletes,
         /// The files that come.
         added: Vec<WrittenFile>,
     },
@@ -35,7 +42,10 @@ impl Step {
     /// The data files that it brings.
     pub fn files(&self) -> &[WrittenFile] {
         match self {
-            Step::Append(files) | Step::Overwrite { added: files, .. } | Step::Replace(files) => files,
+            Step::Append(files)
+            | Step::Overwrite { added: files, .. }
+            | Step::Delta { added: files, .. }
+            | Step::Replace(files) => files,
             Step::Edit(_) => &[],
         }
     }
@@ -43,7 +53,10 @@ impl Step {
     /// This and the next as one; both again where they cannot be.
     fn then(self, next: Step) -> Result<Step, (Step, Step)> {
         Ok(match (self, next) {
-            (Step::Append(_) | Step::Overwrite { .. } | Step::Replace(_), Step::Replace(files)) => Step::Replace(files),
+            (
+                Step::Append(_) | Step::Overwrite { .. } | Step::Delta { .. } | Step::Replace(_),
+                Step::Replace(files),
+            ) => Step::Replace(files),
             (Step::Append(mut files), Step::Append(more)) => {
                 files.extend(more);
                 Step::Append(files)
@@ -75,6 +88,20 @@ impl Step {
                 removed.extend(more);
                 files.extend(added);
                 Step::Overwrite { removed, added: files }
+            }
+            (Step::Delta { rows, mut added }, Step::Append(more)) => {
+                added.extend(more);
+                Step::Delta { rows, added }
+            }
+            // Rows of the transaction's own files can be deleted once these are there.
+            (Step::Append(mut files), Step::Delta { rows, added }) if !rows.concern(&files) => {
+                files.extend(added);
+                Step::Delta { rows, added: files }
+            }
+            (Step::Delta { mut rows, added: mut files }, Step::Delta { rows: more, added }) if !more.concern(&files) => {
+                rows.extend(&more);
+                files.extend(added);
+                Step::Delta { rows, added: files }
             }
             unlike => return Err(unlike),
         })
@@ -117,6 +144,12 @@ pub async fn apply(
                 Some(new) => new,
                 None => return Ok(None),
             },
+            Step::Delta { rows, added } => {
+                match delta(warehouse, &table, &RemovedFiles::default(), rows, added.clone()).await? {
+                    Some(new) => new,
+                    None => return Ok(None),
+                }
+            }
             Step::Replace(files) => replace(warehouse, &table, files.clone()).await?,
             Step::Edit(edit) => edit.apply(warehouse, &table).await?,
         };

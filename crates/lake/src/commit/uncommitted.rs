@@ -6,7 +6,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use iceberg::spec::ManifestStatus;
+
 use crate::error::LakeError;
+use crate::manifest;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
@@ -76,14 +79,22 @@ async fn remove(warehouse: &Arc<Warehouse>, files: Vec<String>, states: Vec<Stri
     warehouse.store().discard(files).await;
 }
 
-/// The metadata file of a state, and the manifests that its snapshot added.
+/// The metadata file of a state, and the manifests and delete files that its snapshot added.
 async fn written_for(warehouse: &Arc<Warehouse>, location: &str) -> Result<Vec<String>, LakeError> {
     let table = warehouse.load(location).await?;
     let mut locations = Vec::new();
     if let Some(snapshot) = table.metadata().current_snapshot() {
         let manifests = table.manifests().await?.iter();
         let own = manifests.filter(|manifest| manifest.added_snapshot_id == snapshot.snapshot_id());
-        locations.extend(own.map(|manifest| manifest.manifest_path.clone()));
+        for file in own {
+            if manifest::has_deletes(file) {
+                // Delete files are written by the commit itself; several vectors are in one file.
+                let entries = table.entries(file).await?;
+                let added = entries.iter().filter(|entry| entry.status == ManifestStatus::Added);
+                locations.extend(added.map(|entry| entry.file_path().to_owned()).collect::<HashSet<_>>());
+            }
+            locations.push(file.manifest_path.clone());
+        }
         locations.push(snapshot.manifest_list().to_owned());
     }
     // The last, since it leads to the others.

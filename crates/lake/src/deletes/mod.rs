@@ -12,15 +12,17 @@
 //! - A deletion vector stands for all position deletes of its data file.
 //! - Damaged deletes, and positions that the data file does not have, are errors: never rows that are wrong.
 //!
-//! `index` is the rules, `load` the contents of one delete file, `vector` the bytes of a deletion vector, `parquet` and `equality`
-//! the other two kinds.
+//! `index` is the rules, `load` the contents of one delete file, `vector` and `puffin` the bytes of deletion vectors, `parquet` and
+//! `equality` the other two kinds, `rows` rows to be deleted, `write` new delete files.
 
 mod equality;
 mod index;
 mod load;
 mod parquet;
-
+mod puffin;
+mod rows;
 mod vector;
+mod write;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -38,7 +40,9 @@ use crate::error::LakeError;
 use crate::store::Store;
 use equality::Columns;
 pub(crate) use equality::columns_of;
-pub(crate) use index::DeleteIndex;
+pub(crate) use index::{DeleteIndex, only_data_file};
+pub use rows::{RemovedFiles, RowDeletes};
+pub(crate) use write::{NewDeletes, write};
 
 /// What is kept in memory of delete files, by location.
 pub(crate) type DeleteCache = WeightedCache<Cached>;
@@ -174,6 +178,39 @@ impl FileDeletes {
         let rows = usize::try_from(self.data.record_count()).unwrap_or(usize::MAX);
         let selection = RowSelection::from_consecutive_ranges(left(&deleted, rows).into_iter(), rows);
         Ok(ParquetRowSelection::new(selection))
+    }
+
+    /// The same once a new delete file, which has all that is deleted by position, has taken the place of those that speak of
+    /// this data file alone.
+    pub(crate) fn replaced_by(
+        before: Option<&FileDeletes>,
+        shared: &Arc<DeleteStore>,
+        data: &ManifestEntryRef,
+        new: &ManifestEntryRef,
+    ) -> FileDeletes {
+        let new_file = Arc::new(DeleteFile::new(Arc::clone(new)));
+        let (mut positions, mut vector) = (Vec::new(), None);
+        if is_vector(new) {
+            vector = Some(new_file);
+        } else {
+            let others = before.iter().flat_map(|before| &before.positions);
+            positions.extend(others.filter(|file| only_data_file(&file.entry.data_file).is_none()).cloned());
+            positions.push(new_file);
+        }
+        FileDeletes {
+            shared: Arc::clone(shared),
+            data: Arc::clone(data),
+            vector,
+            positions,
+            equality: before.map_or_else(Vec::new, |before| before.equality.clone()),
+            loading: Mutex::new(()),
+        }
+    }
+
+    /// The delete files that speak of this data file alone.
+    pub(crate) fn own(&self) -> impl Iterator<Item = DeleteKey> + '_ {
+        let positions = self.positions.iter().filter(|file| only_data_file(&file.entry.data_file).is_some());
+        self.vector.iter().chain(positions).map(|file| file.key())
     }
 
     /// How many rows are left at least, as far as manifests tell.

@@ -30,6 +30,7 @@ use parquet::arrow::RowNumber;
 use super::field_ids::FieldIds;
 use super::source::{LakeSource, balanced_groups};
 use super::{RowPlaces, merged_statistics, prune};
+use crate::deletes::RemovedFiles;
 use crate::error::LakeError;
 use crate::table::{FileSet, LakeFile, LakeTable};
 
@@ -105,6 +106,18 @@ impl LakeProvider {
     pub fn files_of(&self, rows: &RowPlaces) -> Vec<(i64, String, u64)> {
         let files = self.files.files.iter().zip(0..).filter(|(_, number)| rows.has_file(*number));
         files.map(|(file, number)| (number, file.location().to_owned(), file.entry.record_count())).collect()
+    }
+
+    /// The files as those that a statement is going to replace: with what is deleted of them now.
+    ///
+    /// # Errors
+    /// Row-level deletes that cannot be read.
+    pub async fn removed_files(&self) -> Result<RemovedFiles, LakeError> {
+        let mut removed = RemovedFiles::default();
+        for file in &self.files.files {
+            removed.add(file.location().to_owned(), file.deleted().await?.as_deref());
+        }
+        Ok(removed)
     }
 
     /// Where the files are.

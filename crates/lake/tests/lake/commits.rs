@@ -1,8 +1,6 @@
 //! Commits: what they change, what they keep, what they leave behind when they fail.
 
-use std::collections::HashSet;
-
-use wharf_lake::{FAILPOINTS, FILE_NUMBER, TableWriter, WriteOptions, commit};
+use wharf_lake::{FAILPOINTS, FILE_NUMBER, RemovedFiles, TableWriter, WriteOptions, commit};
 
 use super::*;
 
@@ -87,10 +85,10 @@ async fn many_small_commits_stay_small() {
     assert_eq!((summary["total-records"].as_str(), summary["total-data-files"].as_str()), (Some("230"), Some("230")));
 }
 
-/// The locations of the files with these numbers.
-async fn locations(table: &Arc<LakeTable>, numbers: &[i64]) -> HashSet<String> {
+/// The files with these numbers.
+async fn locations(table: &Arc<LakeTable>, numbers: &[i64]) -> RemovedFiles {
     let files = table.rewritable().await.unwrap();
-    files.only(&numbers.iter().copied().collect()).locations().into_iter().collect()
+    files.only(&numbers.iter().copied().collect()).removed_files().await.unwrap()
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod commits;
 mod damage;
 mod deletes;
+mod delta;
 mod foreign;
 mod pruning;
 mod types;
@@ -100,7 +101,15 @@ fn open(directory: &Path) -> Arc<Warehouse> {
 }
 
 async fn create(warehouse: &Arc<Warehouse>, columns: &[Column]) -> Arc<LakeTable> {
-    let table = NewTable { id: Uuid::new_v4(), namespace: "wharf", name: "t", columns, properties: HashMap::new() };
+    create_with(warehouse, columns, HashMap::new()).await
+}
+
+async fn create_with(
+    warehouse: &Arc<Warehouse>,
+    columns: &[Column],
+    properties: HashMap<String, String>,
+) -> Arc<LakeTable> {
+    let table = NewTable { id: Uuid::new_v4(), namespace: "wharf", name: "t", columns, properties };
     let location = warehouse.create_table(table).await.unwrap();
     warehouse.load(&location).await.unwrap()
 }
