@@ -98,7 +98,9 @@ impl Step {
                 files.extend(added);
                 Step::Delta { rows, added: files }
             }
-            (Step::Delta { mut rows, added: mut files }, Step::Delta { rows: more, added }) if !more.concern(&files) => {
+            (Step::Delta { mut rows, added: mut files }, Step::Delta { rows: more, added })
+                if !more.concern(&files) =>
+            {
                 rows.extend(&more);
                 files.extend(added);
                 Step::Delta { rows, added: files }
