@@ -2,8 +2,8 @@
 //!
 //! The way: one query finds the rows, and says of each where it is, what happens to it and what it becomes. It runs once, so
 //! whatever it computes is computed once for each row. New rows are written as they come, and the places of old ones
-//! noted; then the files that have such places are written again without them. Other files are not touched. All of it sees one
-//! state of the tables.
+//! noted; then the files that have such places are written again without them, or the places themselves are deleted
+//! ([`mode`](super::mode)). Other files are not touched. All of it sees one state of the tables.
 
 use std::sync::Arc;
 
@@ -17,15 +17,16 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::StreamExt;
 use wharf_catalog::{SqlType, Table};
-use wharf_lake::{LakeProvider, RowPlaces};
+use wharf_lake::{LakeProvider, RemovedFiles, RowPlaces};
 use wharf_values::{SqlError, SqlState};
 
 use super::Command;
 use super::kept::KeptRows;
 use super::keys::{Keys, Seen};
+use super::mode::Mode;
 use super::returning::{Returning, Running};
-use super::write::{Replaced, Target};
-use crate::error::from_datafusion;
+use super::write::{Gone, Replaced, Target};
+use crate::error::{from_datafusion, from_lake};
 use crate::session::{Session, task_context, with_values};
 
 /// A planned statement that changes rows.
@@ -122,19 +123,22 @@ impl ChangePlan {
             while let Some(batch) = rows.next().await {
                 pass.take(&batch.map_err(from_datafusion)?).await?;
             }
-            pass.keep_others(&state).await
+            match Mode::of(self.command, self.provider.table()) {
+                Mode::CopyOnWrite => pass.keep_others(&state).await.map(Gone::Files),
+                Mode::MergeOnRead => Ok(Gone::Rows(self.provider.row_deletes(&pass.places))),
+            }
         }
         .await;
         let Pass { target, returning, count, .. } = pass;
-        let removed = match written {
-            Ok(removed) => removed,
+        let gone = match written {
+            Ok(gone) => gone,
             Err(error) => {
                 target.abort().await;
                 return Err(error);
             }
         };
         let (_, files) = target.into_files().await?;
-        Replaced { removed, added: files }.commit(session, &self.table).await?;
+        Replaced { gone, added: files }.commit(session, &self.table).await?;
         Ok(Changes { count, rows: returning.map(Running::finish) })
     }
 }
@@ -241,15 +245,15 @@ impl Pass<'_> {
         Ok(acted)
     }
 
-    /// Writes the other rows of the files that have changed ones; gives the locations of those files.
-    async fn keep_others(&mut self, state: &Arc<SessionState>) -> Result<Vec<String>, SqlError> {
+    /// Writes the other rows of the files that have changed ones; gives those files.
+    async fn keep_others(&mut self, state: &Arc<SessionState>) -> Result<RemovedFiles, SqlError> {
         if self.places.is_empty() {
-            return Ok(Vec::new());
+            return Ok(RemovedFiles::default());
         }
         let provider = &self.plan.provider;
         let touched = provider.files_of(&self.places);
-        let some_stay = |(number, _, rows): &&(i64, String, u64)| self.places.count(*number) < *rows;
-        let read = touched.iter().filter(some_stay).map(|(number, ..)| *number).collect();
+        let some_stay = |(number, rows): &&(i64, u64)| self.places.count(*number) < *rows;
+        let read = touched.iter().filter(some_stay).map(|(number, _)| *number).collect();
         let scan = provider.only(&read).scan(state.as_ref(), None, &[], None).await.map_err(from_datafusion)?;
         let mut rows = execute_stream(scan, task_context(state)).map_err(from_datafusion)?;
         let width = self.plan.table.columns.len();
@@ -260,7 +264,7 @@ impl Pass<'_> {
             let batch = filter_record_batch(&batch, &others).map_err(|error| SqlError::internal(error.to_string()))?;
             self.target.write(batch.columns()[..width].to_vec()).await?;
         }
-        Ok(touched.into_iter().map(|(_, location, _)| location).collect())
+        provider.only(&self.places.files()).removed_files().await.map_err(|error| from_lake(&error))
     }
 }
 

@@ -15,6 +15,7 @@ mod insert;
 mod kept;
 mod keys;
 mod merge;
+mod mode;
 mod query;
 mod returning;
 mod scope;

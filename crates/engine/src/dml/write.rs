@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use wharf_catalog::Table;
 use wharf_lake::commit::{Step, Uncommitted};
-use wharf_lake::{TableWriter, WriteOptions, WrittenFile};
+use wharf_lake::{RemovedFiles, RowDeletes, TableWriter, WriteOptions, WrittenFile};
 use wharf_values::{ErrorObject, SqlError, SqlState};
 
 use crate::error::from_lake;
@@ -128,26 +128,32 @@ pub(crate) async fn finish(
     Ok(rows)
 }
 
-/// Files that take the place of others.
+/// What goes of a table, and the files that come.
 pub(super) struct Replaced {
-    /// The locations of the files that go.
-    pub(super) removed: Vec<String>,
+    pub(super) gone: Gone,
     pub(super) added: Vec<WrittenFile>,
+}
+
+/// What goes.
+pub(super) enum Gone {
+    /// Whole files.
+    Files(RemovedFiles),
+    /// Rows.
+    Rows(RowDeletes),
 }
 
 impl Replaced {
     /// Makes it count: at once outside of a transaction, else with it.
     ///
     /// # Errors
-    /// `40001` when somebody else has rewritten one of the files.
+    /// `40001` when somebody else has rewritten one of the files, or deleted one of the rows.
     pub(super) async fn commit(self, session: &mut Session, table: &Table) -> Result<(), SqlError> {
-        let Replaced { removed, added } = self;
-        if removed.is_empty() && added.is_empty() {
-            return Ok(());
-        }
-        let step = match removed.is_empty() {
-            true => Step::Append(added),
-            false => Step::Overwrite { removed: removed.into_iter().collect(), added },
+        let Replaced { gone, added } = self;
+        let step = match gone {
+            Gone::Files(removed) if !removed.is_empty() => Step::Overwrite { removed, added },
+            Gone::Rows(rows) if !rows.is_empty() => Step::Delta { rows, added },
+            _ if added.is_empty() => return Ok(()),
+            _ => Step::Append(added),
         };
         session.step(table.id, &table.metadata_location, step).await
     }

@@ -30,7 +30,7 @@ use parquet::arrow::RowNumber;
 use super::field_ids::FieldIds;
 use super::source::{LakeSource, balanced_groups};
 use super::{RowPlaces, merged_statistics, prune};
-use crate::deletes::RemovedFiles;
+use crate::deletes::{RemovedFiles, RowDeletes};
 use crate::error::LakeError;
 use crate::table::{FileSet, LakeFile, LakeTable};
 
@@ -102,10 +102,21 @@ impl LakeProvider {
         }
     }
 
-    /// The files that have such rows: the number and location of each, and how many rows it was written with.
-    pub fn files_of(&self, rows: &RowPlaces) -> Vec<(i64, String, u64)> {
+    /// The files that have such rows: the number of each, and how many rows it was written with.
+    pub fn files_of(&self, rows: &RowPlaces) -> Vec<(i64, u64)> {
         let files = self.files.files.iter().zip(0..).filter(|(_, number)| rows.has_file(*number));
-        files.map(|(file, number)| (number, file.location().to_owned(), file.entry.record_count())).collect()
+        files.map(|(file, number)| (number, file.entry.record_count())).collect()
+    }
+
+    /// Rows as those that a statement is going to delete.
+    pub fn row_deletes(&self, rows: &RowPlaces) -> RowDeletes {
+        let mut deletes = RowDeletes::default();
+        for (file, number) in self.files.files.iter().zip(0..) {
+            if let Some(rows) = rows.of_file(number) {
+                deletes.add(file.location(), rows);
+            }
+        }
+        deletes
     }
 
     /// The files as those that a statement is going to replace: with what is deleted of them now.
