@@ -228,6 +228,14 @@ impl Settings {
         Ok(())
     }
 
+    /// Checks a value for a setting and gives the form in which it is shown.
+    ///
+    /// # Errors
+    /// `42704` for a name nobody has, `22023` for a value that it cannot have.
+    pub(crate) fn checked(&mut self, name: &str, value: &str) -> Result<String, SqlError> {
+        self.check(find(name).ok_or_else(|| unrecognized(name))?, value)
+    }
+
     /// Gives a setting its initial value back.
     pub(crate) fn reset(&mut self, name: &str) -> Result<(), SqlError> {
         let lower = name.to_lowercase();
@@ -347,11 +355,8 @@ impl Settings {
                 output.to_string()
             }
             Kind::Isolation => match value.to_lowercase().as_str() {
-                // Reads see one snapshot for a whole transaction: at least what these levels promise.
-                level @ ("read uncommitted" | "read committed" | "repeatable read") => level.to_owned(),
-                "serializable" => {
-                    return Err(SqlError::unsupported("isolation level serializable is not supported")
-                        .with_hint("Use repeatable read: a transaction sees one instant of all tables."));
+                level @ ("read uncommitted" | "read committed" | "repeatable read" | "serializable") => {
+                    level.to_owned()
                 }
                 _ => return Err(invalid()),
             },

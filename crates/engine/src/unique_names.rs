@@ -21,6 +21,8 @@ use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection, Subquery, Su
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
+use crate::session::Reads;
+
 /// DataFusion's planner over plans whose columns have been told apart.
 #[derive(Debug, Default)]
 pub(crate) struct UniqueNamesPlanner;
@@ -32,6 +34,9 @@ impl QueryPlanner for UniqueNamesPlanner {
         plan: &LogicalPlan,
         session: &dyn Session,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        if let Some(reads) = session.config().get_extension::<Reads>() {
+            reads.note(plan, session);
+        }
         let plan = unique_names(plan.clone())?;
         DefaultPhysicalPlanner::default().create_physical_plan(&plan, session).await
     }

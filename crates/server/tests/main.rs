@@ -2,5 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod hermitage;
 mod start_up;
 mod transactions;

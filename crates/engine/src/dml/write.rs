@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
-use wharf_catalog::Table;
+use wharf_catalog::{Column, Table};
 use wharf_lake::commit::{Step, Uncommitted};
 use wharf_lake::{RemovedFiles, RowDeletes, TableWriter, WriteOptions, WrittenFile};
 use wharf_values::{ErrorObject, SqlError, SqlState};
@@ -91,6 +91,12 @@ fn not_null(table: &Table, column: &str) -> SqlError {
     })
 }
 
+/// Are rows of the one rows of the other?
+fn same_shape(one: &Table, other: &Table) -> bool {
+    let alike = |(a, b): (&Column, &Column)| a.field_id == b.field_id && a.ty == b.ty && a.nullable == b.nullable;
+    one.columns.len() == other.columns.len() && one.columns.iter().zip(&other.columns).all(alike)
+}
+
 /// Makes what was written count: at once outside of a transaction, else with it. Gives the number of rows.
 pub(crate) async fn finish(
     session: &mut Session,
@@ -115,7 +121,7 @@ pub(crate) async fn finish(
             written.add_files(&files);
             let catalog = engine.catalog().await?;
             let head = catalog.table_by_id(table.id);
-            if head.is_some_and(|head| head.columns != table.columns) {
+            if head.is_some_and(|head| !same_shape(head, &table)) {
                 return Err(conflict().with_detail("The table's definition was changed while rows were written to it."));
             }
             let location = head.map_or_else(|| table.metadata_location.clone(), |head| head.metadata_location.clone());

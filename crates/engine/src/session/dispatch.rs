@@ -44,6 +44,37 @@ impl Session {
         self.canceller.begin();
         self.apply_setting_changes();
         self.check_not_failed(&prepared.statement)?;
+        if self.needs_transaction(&prepared.statement.ast) {
+            return Box::pin(self.execute_alone(prepared, parameters)).await;
+        }
+        self.execute_now(prepared, parameters).await
+    }
+
+    /// A transaction for one statement, run again when it lost a race.
+    async fn execute_alone(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<Option<ArrayRef>>,
+    ) -> Result<Outcome, SqlError> {
+        let mut attempts = self.engine.options.commit_attempts.max(1);
+        loop {
+            self.begin_implicit();
+            let mut result = self.execute_now(prepared, parameters.clone()).await;
+            let ended = self.end_implicit(result.is_ok()).await;
+            result = result.and_then(|outcome| ended.map(|()| outcome));
+            attempts -= 1;
+            match result {
+                Err(error) if error.code == SqlState::SERIALIZATION_FAILURE && attempts > 0 => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn execute_now(
+        &mut self,
+        prepared: &Arc<Prepared>,
+        parameters: Vec<Option<ArrayRef>>,
+    ) -> Result<Outcome, SqlError> {
         let prepared = self.refresh(prepared, &parameters).await?;
         match &prepared.kind {
             Kind::Query(query) => {
@@ -180,7 +211,7 @@ impl Session {
         self.refuse_in_transaction(ast)?;
         match ast {
             Ast::StartTransaction { modes, modifier: None, statements, begin, .. } if statements.is_empty() => {
-                self.begin(modes)?;
+                self.begin(modes, statement.clauses.deferrable)?;
                 complete(if *begin { "BEGIN" } else { "START TRANSACTION" })
             }
             Ast::Commit { chain, .. } => self.commit_block(*chain).await,
@@ -200,7 +231,7 @@ impl Session {
                 self.release_savepoint(&fold(name))?;
                 complete("RELEASE")
             }
-            Ast::Set(set) => self.set(set),
+            Ast::Set(set) => self.set(set, statement.clauses),
             Ast::ShowVariable { variable } => self.show(&show_name(variable)),
             Ast::Reset(reset) => {
                 match &reset.reset {

@@ -43,7 +43,7 @@ pub(crate) use dispatch::{text_columns, text_rows};
 pub(crate) use prepare::{has_placeholders, task_context, with_values};
 pub(crate) use result::columns_of;
 pub(crate) use stream::Limits;
-pub(crate) use transaction::{Transaction, conflict};
+pub(crate) use transaction::{Reads, Transaction, conflict};
 
 use plan_cache::PlanCache;
 
@@ -246,7 +246,7 @@ impl Session {
     /// Several statements follow that count together or not at all.
     pub fn begin_implicit(&mut self) {
         if self.transaction.is_none() {
-            self.transaction = Some(Transaction::new(false));
+            self.transaction = Some(self.new_transaction(false));
         }
     }
 
@@ -409,6 +409,9 @@ impl Session {
             statements: Arc::clone(&self.statement_list),
             warehouse: Arc::clone(&self.engine.warehouse),
         });
+        if let Some(reads) = self.transaction.as_ref().and_then(Transaction::reads) {
+            state.config_mut().set_extension(Arc::clone(reads));
+        }
         // Functions get the options that are in force now, not those the engine was built with.
         state.mark_start_execution();
         Arc::new(state)

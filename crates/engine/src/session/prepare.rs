@@ -37,7 +37,7 @@ pub struct Prepared {
     parameters: Vec<SqlType>,
     columns: Option<Arc<[ResultColumn]>>,
     pub(crate) kind: Kind,
-    /// None: made over what a transaction has done, so for one execution only.
+    /// None: made within a transaction that plans anew, for one execution only.
     freshness: Option<Freshness>,
     /// It is good for one execution: it reads tables as they were at an instant that is computed.
     unstable: bool,
@@ -149,7 +149,7 @@ impl Session {
         }
         let catalog = self.catalog().await?;
         let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
-        let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
+        let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::plans_anew);
         let freshness = (!own_writes).then_some(freshness);
         let cacheable = declared.is_empty() && freshness.is_some() && statement.alone && !reads_session(statement);
         if cacheable
@@ -226,7 +226,7 @@ impl Session {
         }
         let catalog = self.catalog().await?;
         let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
-        let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::has_changes);
+        let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::plans_anew);
         // Bound just now, and without parameters: nothing has changed since.
         let good = !prepared.unstable || (self.bound.is_some() && values.is_empty());
         if Some(freshness) == prepared.freshness && good && !own_writes && !reads_session(&prepared.statement) {

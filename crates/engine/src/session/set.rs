@@ -9,12 +9,12 @@ use wharf_values::{SqlError, SqlState};
 use super::Session;
 use super::dispatch::{text_columns, text_rows};
 use super::result::Outcome;
-use super::transaction::apply_modes;
 use crate::bind::names::fold;
 use crate::settings::Settings;
+use crate::syntax::Clauses;
 
 impl Session {
-    pub(super) fn set(&mut self, set: &ast::Set) -> Result<Outcome, SqlError> {
+    pub(super) fn set(&mut self, set: &ast::Set, clauses: Clauses) -> Result<Outcome, SqlError> {
         match set {
             ast::Set::SingleAssignment { scope, variable, values, .. } => {
                 let name = setting_name(variable);
@@ -23,12 +23,16 @@ impl Session {
                     && word.quote_style.is_none()
                     && word.value.eq_ignore_ascii_case("default")
                 {
-                    self.remember_local(&name, local)?;
-                    self.settings.reset(&name)?;
+                    if !self.set_characteristic(&name, None)? {
+                        self.remember_local(&name, local)?;
+                        self.settings.reset(&name)?;
+                    }
                 } else {
                     let value = setting_value(&name, values)?;
-                    self.remember_local(&name, local)?;
-                    self.settings.set(&name, &value)?;
+                    if !self.set_characteristic(&name, Some(&value))? {
+                        self.remember_local(&name, local)?;
+                        self.settings.set(&name, &value)?;
+                    }
                 }
             }
             ast::Set::SetTimeZone { local, value } => {
@@ -46,31 +50,11 @@ impl Session {
             }
             ast::Set::SetNames { charset_name, .. } => self.settings.set("client_encoding", &charset_name.value)?,
             ast::Set::SetNamesDefault {} => self.settings.reset("client_encoding")?,
+            ast::Set::SetTransaction { snapshot: Some(_), .. } => {
+                return Err(SqlError::unsupported("SET TRANSACTION SNAPSHOT is not supported"));
+            }
             ast::Set::SetTransaction { modes, session, .. } => {
-                if *session {
-                    for mode in modes {
-                        match mode {
-                            ast::TransactionMode::AccessMode(mode) => {
-                                let read_only = matches!(mode, ast::TransactionAccessMode::ReadOnly);
-                                let value = if read_only { "on" } else { "off" };
-                                self.settings.set("default_transaction_read_only", value)?;
-                            }
-                            ast::TransactionMode::IsolationLevel(level) => {
-                                self.settings.set("default_transaction_isolation", &level.to_string())?;
-                            }
-                        }
-                    }
-                } else if let Some(transaction) = &mut self.transaction {
-                    apply_modes(transaction, modes)?;
-                } else {
-                    self.notice(
-                        "WARNING",
-                        SqlError::new(
-                            SqlState::NO_ACTIVE_SQL_TRANSACTION,
-                            "SET TRANSACTION can only be used in transaction blocks",
-                        ),
-                    );
-                }
+                self.set_transaction(modes, clauses.deferrable, *session)?;
             }
             ast::Set::SetRole { role_name, .. } => match role_name {
                 Some(name) if fold(name) != self.identity.role => {
@@ -113,18 +97,11 @@ impl Session {
             ];
             return Ok(Outcome::Rows(text_rows(columns, arrays, "SHOW")?));
         }
-        let value = match (name, &self.transaction) {
-            ("transaction_read_only", Some(transaction)) => {
-                if transaction.read_only {
-                    "on".to_owned()
-                } else {
-                    "off".to_owned()
-                }
-            }
-            ("transaction_isolation", Some(transaction)) if transaction.explicit => transaction.isolation.clone(),
-            ("transaction_isolation", _) => self.settings.get("default_transaction_isolation")?,
-            _ => self.settings.get(name)?,
+        let characteristic = match &self.transaction {
+            Some(transaction) => transaction.characteristic(name),
+            None => self.new_transaction(false).characteristic(name),
         };
+        let value = characteristic.map_or_else(|| self.settings.get(name), Ok)?;
         let columns = text_columns(&[&Settings::spelling(name)]);
         Ok(Outcome::Rows(text_rows(columns, vec![Arc::new(StringViewArray::from(vec![value.as_str()]))], "SHOW")?))
     }

@@ -4,6 +4,7 @@
 //! the line: what PostgreSQL calls the position.
 
 mod changes;
+mod deferrable;
 mod escapes;
 mod fetch;
 mod lexer;

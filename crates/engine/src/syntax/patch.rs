@@ -14,6 +14,8 @@ pub(crate) struct Clauses {
     pub(crate) no_data: bool,
     /// MOVE, as against FETCH.
     pub(crate) only_move: bool,
+    /// [NOT] DEFERRABLE of a transaction.
+    pub(crate) deferrable: Option<bool>,
 }
 
 /// The type of a column in `CREATE TABLE t (a, b) AS ..`, which has none.
@@ -40,6 +42,7 @@ pub(super) fn apply(tokens: &mut Vec<TokenWithSpan>) -> Clauses {
         _ => {}
     }
     clauses.only_move = super::fetch::rewrite(tokens);
+    clauses.deferrable = super::deferrable::take(tokens);
     table_queries(tokens);
     symmetric(tokens);
     clauses

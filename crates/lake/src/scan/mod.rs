@@ -4,6 +4,7 @@
 //! believe, `field_ids` finds columns in files, `places` says
 //! which rows of which files, `source` wraps DataFusion's Parquet source so that errors name their file.
 
+mod changed;
 mod field_ids;
 mod places;
 mod provider;
@@ -11,6 +12,7 @@ mod prune;
 mod source;
 mod statistics;
 
+pub use changed::may_have_changed;
 pub use places::RowPlaces;
 pub use provider::{FILE_NUMBER, LakeProvider, POSITION};
 pub(crate) use statistics::{file_statistics, merged_statistics};

@@ -58,9 +58,9 @@ fn evaluate(
 }
 
 /// The statistics of files, column by column. Bounds that are not exact are true bounds, so they serve.
-struct Files<'a> {
-    files: &'a [Arc<LakeFile>],
-    schema: &'a SchemaRef,
+pub(super) struct Files<'a> {
+    pub(super) files: &'a [Arc<LakeFile>],
+    pub(super) schema: &'a SchemaRef,
 }
 
 impl Files<'_> {

@@ -1,6 +1,6 @@
 //! The commit: one command for all that a transaction has done, made anew when others were faster.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -27,13 +27,17 @@ impl Transaction {
         if self.entries.is_empty() {
             return Ok(());
         }
+        let mut heads = match (self.reads(), &self.base) {
+            (Some(reads), Some(origin)) => reads.heads(origin),
+            _ => HashMap::new(),
+        };
         for attempt in 0..engine.options.commit_attempts.max(1) {
             if attempt > ATTEMPTS_AT_ONCE {
                 // Spread writers that keep meeting; bounded, and different for each.
                 let spread = (Uuid::new_v4().as_u128() % SPREAD_MS) as u64;
                 tokio::time::sleep(std::time::Duration::from_millis(spread)).await;
             }
-            let Some(command) = self.command() else { return Ok(()) };
+            let Some(command) = self.command(&heads) else { return Ok(()) };
             self.set_in_doubt(true);
             let Err(refused) = engine.try_propose(command).await? else {
                 return Ok(());
@@ -42,6 +46,7 @@ impl Transaction {
             match refused {
                 CatalogError::CommitConflict { .. } | CatalogError::DefinitionsChanged => {
                     let fresh = engine.catalog().await?;
+                    self.reads.check(engine, &mut heads, &fresh).await?;
                     self.rebase(engine, fresh).await?;
                 }
                 other => return Err(from_catalog(&other)),
@@ -55,7 +60,7 @@ impl Transaction {
     }
 
     /// All that was done as one command, in order; none when nothing is left of it.
-    fn command(&self) -> Option<Command> {
+    fn command(&self, heads_read: &HashMap<Uuid, String>) -> Option<Command> {
         let mut commands = Vec::new();
         let mut heads: Vec<TableChange> = Vec::new();
         let mut definitions = false;
@@ -73,10 +78,11 @@ impl Transaction {
             }
         }
         commands.extend(commit_of(&mut heads));
-        if definitions {
+        if definitions || !heads_read.is_empty() {
             // What the definitions were tried on.
-            let definitions = self.base.as_ref().map(|base| base.definitions());
-            commands.insert(0, Command::Expect { definitions, heads: Vec::new() });
+            let definitions = self.base.as_ref().filter(|_| definitions).map(|base| base.definitions());
+            let heads = heads_read.iter().map(|(id, head)| (*id, head.clone())).collect();
+            commands.insert(0, Command::Expect { definitions, heads });
         }
         if commands.len() > 1 { Some(Command::Batch(commands)) } else { commands.pop() }
     }

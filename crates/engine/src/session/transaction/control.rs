@@ -8,7 +8,11 @@ use crate::session::{Outcome, Session};
 
 impl Session {
     /// BEGIN and START TRANSACTION.
-    pub(in crate::session) fn begin(&mut self, modes: &[ast::TransactionMode]) -> Result<(), SqlError> {
+    pub(in crate::session) fn begin(
+        &mut self,
+        modes: &[ast::TransactionMode],
+        deferrable: Option<bool>,
+    ) -> Result<(), SqlError> {
         if self.transaction.as_ref().is_some_and(|transaction| transaction.explicit) {
             self.notice(
                 "WARNING",
@@ -16,17 +20,10 @@ impl Session {
             );
             return Ok(());
         }
-        let mut transaction = match self.transaction.take() {
-            // Statements sent together before BEGIN belong to the block.
-            Some(mut implicit) => {
-                implicit.explicit = true;
-                implicit
-            }
-            None => Transaction::new(true),
-        };
-        transaction.read_only = self.settings.is_on("default_transaction_read_only");
-        transaction.isolation = self.settings.get("default_transaction_isolation")?;
-        apply_modes(&mut transaction, modes)?;
+        // Statements sent together before BEGIN belong to the block.
+        let mut transaction = self.transaction.take().unwrap_or_else(|| self.new_transaction(true));
+        transaction.explicit = true;
+        transaction.set_modes(modes, deferrable)?;
         self.settings_at_begin = Some(self.settings.clone());
         self.transaction = Some(transaction);
         Ok(())
@@ -87,8 +84,8 @@ impl Session {
             let message = format!("{statement} can only be used in transaction blocks");
             SqlError::new(SqlState::NO_ACTIVE_SQL_TRANSACTION, message)
         })?;
-        let (read_only, isolation) = (open.read_only, open.isolation.clone());
-        Ok(Some(Transaction { read_only, isolation, ..Transaction::new(true) }))
+        let (read_only, isolation, deferrable) = (open.read_only, open.isolation, open.deferrable);
+        Ok(Some(Transaction { read_only, isolation, deferrable, ..Transaction::new(true) }))
     }
 
     fn begin_chained(&mut self, chained: Option<Transaction>) {
@@ -128,23 +125,4 @@ impl Session {
         let message = format!("{name} cannot run inside a transaction block");
         Err(SqlError::new(SqlState::ACTIVE_SQL_TRANSACTION, message))
     }
-}
-
-/// Gives a transaction its characteristics.
-pub(in crate::session) fn apply_modes(
-    transaction: &mut Transaction,
-    modes: &[ast::TransactionMode],
-) -> Result<(), SqlError> {
-    for mode in modes {
-        match mode {
-            ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadOnly) => transaction.read_only = true,
-            ast::TransactionMode::AccessMode(ast::TransactionAccessMode::ReadWrite) => transaction.read_only = false,
-            ast::TransactionMode::IsolationLevel(ast::TransactionIsolationLevel::Serializable) => {
-                return Err(SqlError::unsupported("isolation level serializable is not supported")
-                    .with_hint("Use repeatable read: a transaction sees one instant of all tables."));
-            }
-            ast::TransactionMode::IsolationLevel(level) => transaction.isolation = level.to_string().to_lowercase(),
-        }
-    }
-    Ok(())
 }

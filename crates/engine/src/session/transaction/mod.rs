@@ -10,6 +10,8 @@
 
 mod commit;
 mod control;
+mod isolation;
+mod reads;
 mod savepoint;
 
 use std::sync::Arc;
@@ -22,7 +24,8 @@ use wharf_values::{SqlError, SqlState};
 use crate::engine::{Engine, now_us};
 use crate::error::{from_catalog, from_lake};
 
-pub(in crate::session) use control::apply_modes;
+pub(crate) use isolation::Isolation;
+pub(crate) use reads::Reads;
 pub(crate) use savepoint::Savepoint;
 
 /// One thing that a transaction did.
@@ -48,8 +51,9 @@ pub(crate) struct Transaction {
     /// An error happened: only its end is accepted.
     pub(crate) failed: bool,
     pub(crate) read_only: bool,
-    /// The level that was asked for; what is given is never less than repeatable read.
-    pub(crate) isolation: String,
+    pub(crate) isolation: Isolation,
+    /// Accepted, and means nothing: nobody waits for a transaction that reads.
+    pub(crate) deferrable: bool,
     /// When it began, in microseconds since 1970: `now()`.
     pub(crate) start_us: i64,
     /// The catalog at its first statement.
@@ -57,6 +61,7 @@ pub(crate) struct Transaction {
     /// The same with what it has done since.
     catalog: Option<Arc<State>>,
     entries: Vec<Entry>,
+    reads: Arc<Reads>,
     pub(crate) savepoints: Vec<Savepoint>,
 }
 
@@ -67,11 +72,13 @@ impl Transaction {
             explicit,
             failed: false,
             read_only: false,
-            isolation: "read committed".to_owned(),
+            isolation: Isolation::ReadCommitted,
+            deferrable: false,
             start_us: now_us(),
             base: None,
             catalog: None,
             entries: Vec::new(),
+            reads: Arc::default(),
             savepoints: Vec::new(),
         }
     }
@@ -87,9 +94,14 @@ impl Transaction {
         self.catalog = Some(catalog);
     }
 
-    /// Has anything been done?
-    pub(crate) fn has_changes(&self) -> bool {
-        !self.entries.is_empty()
+    /// Where its statements have to note what they read; none where it does not matter.
+    pub(crate) fn reads(&self) -> Option<&Arc<Reads>> {
+        (self.isolation == Isolation::Serializable).then_some(&self.reads)
+    }
+
+    /// Do its statements need plans of their own, which are good for one execution?
+    pub(crate) fn plans_anew(&self) -> bool {
+        !self.entries.is_empty() || self.reads().is_some()
     }
 
     /// Does a step to a table, whose head is at the location as the statement sees it.
