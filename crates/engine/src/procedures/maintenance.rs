@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
-use wharf_lake::maintain::ExpireOptions;
+use wharf_lake::maintain::{CompactionOptions, ExpireOptions};
 use wharf_values::{SqlError, SqlState};
 
 use super::arguments::Arguments;
@@ -50,4 +50,32 @@ pub(super) async fn remove_orphan_files(
     }
     let orphans = maintenance::remove_orphans(&session.engine, table.id, older_than_ms, dry_run).await?;
     Ok(vec![Arc::new(StringViewArray::from_iter_values(orphans.locations)) as ArrayRef])
+}
+
+/// `wharf.rewrite_data_files`
+pub(super) async fn rewrite_data_files(
+    session: &mut Session,
+    arguments: &Arguments,
+) -> Result<Vec<ArrayRef>, SqlError> {
+    let id = arguments.table().id;
+    let mut options = CompactionOptions::default();
+    if let Some(bytes) = arguments.integer("target_file_size_bytes")? {
+        options.target_file_bytes = u64::try_from(bytes).ok().filter(|bytes| *bytes >= 1024).ok_or_else(|| {
+            let message = "target_file_size_bytes must be at least 1024";
+            SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
+        })?;
+    }
+    if let Some(count) = arguments.integer("min_input_files")? {
+        options.min_input_files = usize::try_from(count)
+            .ok()
+            .filter(|count| *count >= 1)
+            .ok_or_else(|| SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "min_input_files must be at least 1"))?;
+    }
+    options.rewrite_all = arguments.boolean("rewrite_all")?.unwrap_or(false);
+    let catalog = session.catalog().await?;
+    let state = session.execution_state(&catalog);
+    let done = maintenance::compact(&session.engine, &state, id, &options).await?;
+    let bytes = i64::try_from(done.rewritten_bytes).unwrap_or(i64::MAX);
+    let counts = [done.rewritten_files as i64, done.added_files as i64, bytes, done.failed_groups as i64];
+    Ok(counts.map(|count| Arc::new(Int64Array::from(vec![count])) as ArrayRef).to_vec())
 }

@@ -38,6 +38,7 @@ struct Parameter {
 enum What {
     ExpireSnapshots,
     RemoveOrphanFiles,
+    RewriteDataFiles,
 }
 
 const fn required(name: &'static str, ty: SqlType) -> Parameter {
@@ -74,6 +75,22 @@ static PROCEDURES: &[Procedure] = &[
         ],
         columns: &[("orphan_file_location", SqlType::Text)],
         what: What::RemoveOrphanFiles,
+    },
+    Procedure {
+        name: "rewrite_data_files",
+        parameters: &[
+            required("table", SqlType::Text),
+            optional("target_file_size_bytes", SqlType::BigInt),
+            optional("min_input_files", SqlType::Integer),
+            optional("rewrite_all", SqlType::Boolean),
+        ],
+        columns: &[
+            ("rewritten_data_files", SqlType::BigInt),
+            ("added_data_files", SqlType::BigInt),
+            ("rewritten_bytes", SqlType::BigInt),
+            ("failed_groups", SqlType::BigInt),
+        ],
+        what: What::RewriteDataFiles,
     },
 ];
 
@@ -131,6 +148,7 @@ impl Procedure {
         match self.what {
             What::ExpireSnapshots => maintenance::expire_snapshots(session, arguments).await,
             What::RemoveOrphanFiles => maintenance::remove_orphan_files(session, arguments).await,
+            What::RewriteDataFiles => maintenance::rewrite_data_files(session, arguments).await,
         }
     }
 }

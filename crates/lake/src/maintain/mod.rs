@@ -5,11 +5,13 @@
 //! a removal names the states of tables that count. Removing comes after the catalog has taken the state that does not refer
 //! to the files any more, never before.
 
+mod compaction;
 mod expire;
 mod orphans;
 mod references;
 mod retention;
 
+pub use compaction::{CompactionGroup, CompactionOptions, plan_compaction};
 pub use expire::{Expiry, expire, files_only_of};
 pub use orphans::{Removed, find_dropped, find_orphans, remove};
 pub use retention::ExpireOptions;

@@ -131,6 +131,11 @@ impl LakeProvider {
         Ok(removed)
     }
 
+    /// The files.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &LakeFile> {
+        self.files.files.iter().map(Arc::as_ref)
+    }
+
     /// Where the files are.
     pub fn locations(&self) -> Vec<String> {
         self.files.files.iter().map(|file| file.location().to_owned()).collect()
