@@ -5,6 +5,8 @@
 //! failure. Rules that come from PostgreSQL (what blocks a DROP, in which order it is told) are tested against what a
 //! real one says.
 
+mod alter;
+mod constraints;
 mod drops;
 mod relations;
 mod roles;
@@ -85,6 +87,9 @@ impl Change {
             }
             Command::CommitTables { changes } => self.commit_tables(changes),
             Command::Expect { definitions, heads } => self.expect(*definitions, heads),
+            Command::AlterTable { .. } => self.alter_table(command),
+            Command::MoveRelation { .. } => self.move_relation(command),
+            Command::ChangeOwner { database, name, owner } => self.change_owner(*database, name, *owner),
             Command::Batch(_) if nesting == Nesting::InBatch => Err(invalid("a batch inside a batch")),
             Command::Batch(commands) => {
                 let effects = commands.iter().map(|command| self.run(command, Nesting::InBatch));
@@ -350,6 +355,7 @@ mod tests {
             metadata_location: String::new(),
             owner: oids::BOOTSTRAP_SUPERUSER,
             if_not_exists: false,
+            constraints: Vec::new(),
         };
         let state = bootstrapped();
         assert!(apply(&state, &envelope(1, command(1600))).1.is_ok());

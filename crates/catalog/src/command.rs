@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::constraint::Constraint;
 use crate::model::{Column, RelationKind};
 
 /// A command with what makes a retry safe and a replay exact.
@@ -61,6 +62,21 @@ pub struct ViewText {
     pub expected: String,
     /// The new text.
     pub definition: String,
+}
+
+/// A column or constraint that ALTER TABLE drops.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// As messages name it: `column b of table t`, `constraint c on table t`.
+    pub object: String,
+    /// As messages name what its dependents depend on: the same, or the index of a key.
+    pub depended_on: String,
+    /// The field id of a column.
+    pub column: Option<i32>,
+    /// The oids of the views that use it.
+    pub views: Vec<u32>,
+    /// CASCADE: what depends on it goes too.
+    pub cascade: bool,
 }
 
 /// What a comment is on.
@@ -153,6 +169,9 @@ pub enum Command {
         owner: u32,
         /// An existing relation of the name is a notice, not an error.
         if_not_exists: bool,
+        /// Its constraints, without oids.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        constraints: Vec<Constraint>,
     },
     /// CREATE VIEW
     CreateView {
@@ -272,6 +291,47 @@ pub enum Command {
         /// Tables and the heads they must have.
         heads: Vec<(Uuid, String)>,
     },
+    /// ALTER TABLE of columns and constraints.
+    AlterTable {
+        /// In this database.
+        database: u32,
+        /// The columns it has from now on. Comments stay what they are.
+        columns: Vec<Column>,
+        /// The constraints it has from now on; new ones have no oid yet.
+        constraints: Vec<Constraint>,
+        /// The metadata file that has these columns; the one it is made from has to be the head.
+        change: TableChange,
+        /// The views that read the table, all of them but those in `gone`, with the text they have from now on.
+        views: Vec<ViewText>,
+        /// What the statement drops, with what goes with it.
+        gone: Vec<Gone>,
+        /// The session's schemas: messages name what is found through them without its schema.
+        search_path: Vec<String>,
+    },
+    /// ALTER TABLE, ALTER VIEW .. SET SCHEMA
+    MoveRelation {
+        /// In this database.
+        database: u32,
+        /// TABLE or VIEW, as the statement said.
+        kind: RelationKind,
+        /// The relation.
+        name: RelationName,
+        /// The schema it goes to.
+        schema: String,
+        /// A missing relation is a notice, not an error.
+        if_exists: bool,
+        /// The views that read it, all of them.
+        views: Vec<ViewText>,
+    },
+    /// ALTER TABLE, ALTER VIEW .. OWNER TO
+    ChangeOwner {
+        /// In this database.
+        database: u32,
+        /// The relation.
+        name: RelationName,
+        /// The oid of the role that owns it from now on.
+        owner: u32,
+    },
 }
 
 impl Command {
@@ -289,6 +349,7 @@ impl Command {
     pub fn set_change(&mut self, new: TableChange) -> bool {
         match self {
             Command::RenameColumn { change, .. } => *change = Some(new),
+            Command::AlterTable { change, .. } => *change = new,
             _ => return false,
         }
         true
@@ -299,14 +360,24 @@ impl Command {
     pub fn renumber(&mut self, oids: &BTreeMap<u32, u32>) {
         let number = |oid: &mut u32| *oid = oids.get(oid).copied().unwrap_or(*oid);
         match self {
-            Command::CreateSchema { owner, .. } | Command::CreateTable { owner, .. } => number(owner),
+            Command::CreateSchema { owner, .. } | Command::ChangeOwner { owner, .. } => number(owner),
+            Command::CreateTable { owner, constraints, .. } => {
+                number(owner);
+                constraints.iter_mut().filter_map(Constraint::target_mut).for_each(number);
+            }
+            Command::AlterTable { constraints, views, gone, .. } => {
+                constraints.iter_mut().filter_map(Constraint::target_mut).for_each(number);
+                views.iter_mut().for_each(|view| number(&mut view.oid));
+                gone.iter_mut().flat_map(|gone| &mut gone.views).for_each(number);
+            }
             Command::CreateView { depends_on, owner, .. } => {
                 number(owner);
                 depends_on.iter_mut().for_each(number);
             }
             Command::RenameSchema { views, .. }
             | Command::RenameRelation { views, .. }
-            | Command::RenameColumn { views, .. } => views.iter_mut().for_each(|view| number(&mut view.oid)),
+            | Command::RenameColumn { views, .. }
+            | Command::MoveRelation { views, .. } => views.iter_mut().for_each(|view| number(&mut view.oid)),
             Command::Batch(commands) => commands.iter_mut().for_each(|command| command.renumber(oids)),
             Command::Bootstrap { .. }
             | Command::DropSchemas { .. }

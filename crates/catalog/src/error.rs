@@ -71,6 +71,14 @@ pub enum CatalogError {
         /// The name.
         name: String,
     },
+    /// SET SCHEMA to one that has the name already.
+    #[error("relation \"{name}\" already exists in schema \"{schema}\"")]
+    RelationInSchema {
+        /// The name.
+        name: String,
+        /// The schema.
+        schema: String,
+    },
     /// No table or view of this name.
     #[error("relation \"{name}\" does not exist")]
     UndefinedRelation {
@@ -174,6 +182,20 @@ pub enum CatalogError {
         /// The relation.
         relation: String,
     },
+    /// Two constraints of one name.
+    #[error("constraint \"{name}\" for relation \"{relation}\" already exists")]
+    ConstraintExists {
+        /// The constraint.
+        name: String,
+        /// Its table.
+        relation: String,
+    },
+    /// A second primary key.
+    #[error("multiple primary keys for table \"{relation}\" are not allowed")]
+    MultiplePrimaryKeys {
+        /// The table.
+        relation: String,
+    },
     /// PostgreSQL's limit, which its clients rely on.
     #[error("tables can have at most {limit} columns")]
     TooManyColumns {
@@ -265,7 +287,7 @@ impl CatalogError {
             | CatalogError::RequiredRole { .. }
             | CatalogError::DependentObjectsStillExist { .. }
             | CatalogError::RoleOwnsObjects { .. } => "2BP01",
-            CatalogError::DuplicateRelation { .. } => "42P07",
+            CatalogError::DuplicateRelation { .. } | CatalogError::RelationInSchema { .. } => "42P07",
             CatalogError::UndefinedRelation { .. }
             | CatalogError::UndefinedTable { .. }
             | CatalogError::UndefinedRelationOid { .. }
@@ -280,7 +302,8 @@ impl CatalogError {
             CatalogError::UndefinedColumn { .. } | CatalogError::UndefinedColumnOf { .. } => "42703",
             CatalogError::TooManyColumns { .. } => "54011",
             CatalogError::UndefinedRole { .. } | CatalogError::UndefinedRoleOid { .. } => "42704",
-            CatalogError::DuplicateRole { .. } => "42710",
+            CatalogError::DuplicateRole { .. } | CatalogError::ConstraintExists { .. } => "42710",
+            CatalogError::MultiplePrimaryKeys { .. } => "42P16",
             CatalogError::CommitConflict { .. } | CatalogError::DefinitionsChanged => "40001",
             CatalogError::OutOfOids => "54000",
             CatalogError::InvalidCommand { .. } => "XX000",

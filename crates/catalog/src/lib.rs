@@ -12,6 +12,7 @@
 
 mod apply;
 mod command;
+mod constraint;
 mod encoding;
 mod error;
 mod model;
@@ -21,8 +22,10 @@ mod types;
 
 pub use apply::apply;
 pub use command::{
-    Answer, Command, CommentTarget, DroppedRelation, Effect, Envelope, Notice, RelationName, TableChange, ViewText,
+    Answer, Command, CommentTarget, DroppedRelation, Effect, Envelope, Gone, Notice, RelationName, TableChange,
+    ViewText,
 };
+pub use constraint::{Action, Constraint, Rule};
 pub use encoding::{EncodingError, decode_envelope, decode_state, encode_envelope, encode_state};
 pub use error::CatalogError;
 pub use model::{Column, Database, Namespace, Relation, RelationKind, Role, Table, View, oids};

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::constraint::Constraint;
 use crate::types::SqlType;
 
 /// Oids with a fixed meaning, PostgreSQL's own where it has one.
@@ -127,6 +128,9 @@ pub struct Table {
     pub created_ms: i64,
     /// When the head was last moved, likewise.
     pub changed_ms: i64,
+    /// Its constraints, in the order they were added. NOT NULL is with the columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
 }
 
 /// A view: the text of its query.

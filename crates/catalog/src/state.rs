@@ -13,6 +13,7 @@ use imbl::{OrdMap, OrdSet};
 use uuid::Uuid;
 
 use crate::command::Answer;
+use crate::constraint::Rule;
 use crate::error::CatalogError;
 use crate::model::{Database, Namespace, Relation, Role, Table, oids};
 
@@ -46,6 +47,10 @@ pub struct State {
     table_ids: OrdMap<Uuid, u32>,
     /// From a relation to the views that read it.
     dependents: OrdMap<u32, OrdSet<u32>>,
+    /// By schema, then the name of a key: its table.
+    key_names: OrdMap<u32, OrdMap<String, u32>>,
+    /// From a table to the other tables with references to it.
+    referrers: OrdMap<u32, OrdSet<u32>>,
 
     /// The number of the next request to remember.
     pub(crate) next_request: u64,
@@ -70,6 +75,8 @@ impl Default for State {
             relation_names: OrdMap::new(),
             table_ids: OrdMap::new(),
             dependents: OrdMap::new(),
+            key_names: OrdMap::new(),
+            referrers: OrdMap::new(),
             next_request: 0,
             request_order: OrdMap::new(),
             requests: OrdMap::new(),
@@ -177,6 +184,16 @@ impl State {
     pub fn dependents(&self, oid: u32) -> impl DoubleEndedIterator<Item = u32> {
         self.dependents.get(&oid).into_iter().flat_map(OrdSet::iter).copied()
     }
+
+    /// The oid of the table with a key of this name, by the oid of its schema.
+    pub fn key_table(&self, namespace: u32, name: &str) -> Option<u32> {
+        self.key_names.get(&namespace)?.get(name).copied()
+    }
+
+    /// The oids of the other tables with references to a table, in order.
+    pub fn referrers(&self, oid: u32) -> impl DoubleEndedIterator<Item = u32> {
+        self.referrers.get(&oid).into_iter().flat_map(OrdSet::iter).copied()
+    }
 }
 
 /// Changes, for `apply` alone.
@@ -235,7 +252,8 @@ impl State {
         // The most frequent change by far moves a table's head, which touches no index.
         let same_place = self.relations.get(&oid).is_some_and(|old| {
             matches!((old, &relation), (Relation::Table(old), Relation::Table(new))
-                if old.id == new.id && old.namespace == new.namespace && old.name == new.name)
+                if old.id == new.id && old.namespace == new.namespace && old.name == new.name
+                    && old.constraints == new.constraints)
         });
         if !same_place {
             self.remove_relation(oid);
@@ -245,6 +263,18 @@ impl State {
             }
             if let Relation::Table(table) = &relation {
                 self.table_ids.insert(table.id, oid);
+                for constraint in &table.constraints {
+                    match &constraint.rule {
+                        Rule::Key { .. } => {
+                            let names = self.key_names.entry(table.namespace).or_default();
+                            names.insert(constraint.name.clone(), oid);
+                        }
+                        Rule::Reference { table: target, .. } if *target != oid => {
+                            self.referrers.entry(*target).or_default().insert(oid);
+                        }
+                        Rule::Reference { .. } | Rule::Check { .. } => {}
+                    }
+                }
             }
         }
         self.relations.insert(oid, relation);
@@ -267,6 +297,19 @@ impl State {
         }
         if let Relation::Table(table) = &old {
             self.table_ids.remove(&table.id);
+            for constraint in &table.constraints {
+                match &constraint.rule {
+                    Rule::Key { .. } => remove_inner(&mut self.key_names, table.namespace, &constraint.name),
+                    Rule::Reference { table: target, .. } => {
+                        let Some(tables) = self.referrers.get_mut(target) else { continue };
+                        tables.remove(&oid);
+                        if tables.is_empty() {
+                            self.referrers.remove(target);
+                        }
+                    }
+                    Rule::Check { .. } => {}
+                }
+            }
         }
     }
 
@@ -325,6 +368,19 @@ impl State {
             }
             if let Relation::Table(table) = relation {
                 ensure(self.table_ids.get(&table.id) == Some(&oid), "table id", oid)?;
+                for constraint in &table.constraints {
+                    let known = |id: &i32| table.columns.iter().any(|column| column.field_id == *id);
+                    ensure(constraint.columns().iter().all(known), "constraint of a missing column", oid)?;
+                    let key = !constraint.is_key() || self.key_table(table.namespace, &constraint.name) == Some(oid);
+                    ensure(key, "name of a key", oid)?;
+                    let numbered = (1..self.next_oid).contains(&constraint.oid);
+                    ensure(numbered, "oid of a constraint not allocated", constraint.oid)?;
+                    if let Rule::Reference { table: target, .. } = &constraint.rule {
+                        ensure(self.relations.contains_key(target), "reference to a missing table", oid)?;
+                        let known = *target == oid || self.referrers(*target).any(|table| table == oid);
+                        ensure(known, "reference not indexed", oid)?;
+                    }
+                }
             }
         }
         let names = |map: &OrdMap<u32, OrdMap<String, u32>>| map.values().map(OrdMap::len).sum::<usize>();

@@ -198,6 +198,7 @@ impl Runner {
                     None => 1000 + self.requests,
                 };
                 Command::CreateTable {
+                    constraints: Vec::new(),
                     database,
                     id: Uuid::from_u128(id),
                     name: relation_name(plain[0]),

@@ -11,6 +11,7 @@
 
 mod bind;
 mod cast;
+mod constraint_text;
 mod copy;
 mod copy_files;
 mod copy_from;

@@ -20,6 +20,7 @@ async fn main() {
     let warehouse = Warehouse::open(&directory, WarehouseOptions::default()).unwrap();
     let columns = values::columns();
     let table = NewTable {
+        identifier: Vec::new(),
         id: Uuid::new_v4(),
         namespace: "example",
         name: "every_type",

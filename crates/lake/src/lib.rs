@@ -19,6 +19,7 @@
 mod cache;
 mod checksums;
 pub mod commit;
+mod defaults;
 mod deletes;
 mod error;
 mod inspect;

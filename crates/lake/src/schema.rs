@@ -4,23 +4,28 @@
 //! is what queries see, each type as `wharf-values` maps it; the *storage schema* is what lies in the Parquet files, with
 //! field ids and only types that Iceberg has. What always holds: columns written into Iceberg metadata come back equal from
 //! it. What Iceberg cannot say is a table property keyed by field id: `wharf.type.3` = `character varying(20)`,
-//! `wharf.default.3` = the SQL text of the default. A property that does not fit the Iceberg type (another engine may have
+//! `wharf.default.3` = the SQL text of the default; `wharf.constraint.NAME` is the SQL text of a constraint. A property that does not fit the Iceberg type (another engine may have
 //! changed the schema) is ignored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
-use iceberg::spec::{ListType, NestedField, NestedFieldRef, PrimitiveType, Schema, Type};
+use datafusion::common::ScalarValue;
+use iceberg::spec::{ListType, Literal, NestedField, NestedFieldRef, PrimitiveLiteral, PrimitiveType, Schema, Type};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use wharf_catalog::{Column, SqlType};
 
+use crate::defaults;
 use crate::error::LakeError;
 
 /// The property of a column's SQL type is this and the field id.
 pub const TYPE_PROPERTY: &str = "wharf.type.";
 /// The property of a column's default is this and the field id.
 pub const DEFAULT_PROPERTY: &str = "wharf.default.";
+
+/// The property of a constraint is this and its name; its value is SQL.
+pub const CONSTRAINT_PROPERTY: &str = "wharf.constraint.";
 
 /// The widest decimal of Iceberg.
 const MAX_PRECISION: u8 = 38;
@@ -45,7 +50,10 @@ pub(crate) fn iceberg_schema(
         .map(|column| {
             let before = previous.and_then(|schema| schema.field_by_id(column.field_id));
             let field_type = iceberg_type(&column.ty, before.map(|field| &*field.field_type), &mut next_id)?;
-            let field = NestedField::new(column.field_id, &column.name, field_type, !column.nullable);
+            let mut field = NestedField::new(column.field_id, &column.name, field_type, !column.nullable);
+            // The value of rows that were written before the column was there stays what it is, at the type of today.
+            field.initial_default =
+                before.and_then(|before| promoted(before.initial_default.clone()?, &field.field_type));
             Ok(Arc::new(match &column.comment {
                 Some(comment) => field.with_doc(comment),
                 None => field,
@@ -58,6 +66,58 @@ pub(crate) fn iceberg_schema(
         .build()
         .map_err(|error| LakeError::metadata("schema", error))?;
     Ok((schema, next_id - 1))
+}
+
+/// A value at the type that its column has been promoted to.
+fn promoted(value: Literal, ty: &Type) -> Option<Literal> {
+    use PrimitiveLiteral as L;
+    Some(match (value, ty) {
+        (Literal::Primitive(L::Int(value)), Type::Primitive(PrimitiveType::Long)) => {
+            Literal::Primitive(L::Long(value.into()))
+        }
+        (Literal::Primitive(L::Float(value)), Type::Primitive(PrimitiveType::Double)) => {
+            Literal::Primitive(L::Double(f64::from(value.0).into()))
+        }
+        (value, _) => value,
+    })
+}
+
+/// The schema with initial values for some of its columns, which new rows of other engines get too.
+///
+/// # Errors
+/// A value that Iceberg cannot say.
+pub(crate) fn with_initial(schema: &Schema, initial: &HashMap<i32, ScalarValue>) -> Result<Schema, LakeError> {
+    let fields = schema.as_struct().fields().iter().map(|field| match initial.get(&field.id) {
+        None => Ok(Arc::clone(field)),
+        Some(value) => {
+            let literal = defaults::literal(value, &field.field_type).ok_or_else(|| {
+                LakeError::Unsupported(format!("the initial value {value} of column \"{}\"", field.name))
+            })?;
+            let field = NestedField::clone(field).with_initial_default(literal.clone()).with_write_default(literal);
+            Ok(Arc::new(field))
+        }
+    });
+    let fields = fields.collect::<Result<Vec<NestedFieldRef>, LakeError>>()?;
+    let identifier = schema.identifier_field_ids();
+    let built = Schema::builder().with_schema_id(schema.schema_id()).with_fields(fields);
+    built.with_identifier_field_ids(identifier).build().map_err(|error| LakeError::metadata("schema", error))
+}
+
+/// The schema with its primary key as Iceberg's identifier, where Iceberg allows it: its columns are required, and
+/// neither lists nor floats.
+pub(crate) fn with_identifier(schema: Schema, key: &[i32]) -> Result<Schema, LakeError> {
+    let allowed = |id: &i32| {
+        schema.field_by_id(*id).is_some_and(|field| {
+            let float = [PrimitiveType::Float, PrimitiveType::Double].map(Type::Primitive).contains(&*field.field_type);
+            field.required && matches!(*field.field_type, Type::Primitive(_)) && !float
+        })
+    };
+    if key.is_empty() || !key.iter().all(allowed) {
+        return Ok(schema);
+    }
+    let fields = schema.as_struct().fields().iter().cloned();
+    let built = Schema::builder().with_schema_id(schema.schema_id()).with_fields(fields);
+    built.with_identifier_field_ids(key.iter().copied()).build().map_err(|error| LakeError::metadata("schema", error))
 }
 
 /// The table properties that say what the Iceberg schema of these columns does not.
@@ -231,7 +291,7 @@ fn sql_type(ty: &Type) -> Option<SqlType> {
 }
 
 /// Whether two Iceberg types differ in nothing but field ids.
-fn same_shape(left: &Type, right: &Type) -> bool {
+pub(crate) fn same_shape(left: &Type, right: &Type) -> bool {
     match (left, right) {
         (Type::List(left), Type::List(right)) => {
             same_shape(&left.element_field.field_type, &right.element_field.field_type)

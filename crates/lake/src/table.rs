@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::Statistics;
+use datafusion::common::{ScalarValue, Statistics};
 use datafusion::datasource::TableProvider;
 use datafusion_datasource::PartitionedFile;
 use futures::{StreamExt, TryStreamExt};
@@ -22,6 +22,7 @@ use uuid::Uuid;
 use wharf_catalog::Column;
 
 use crate::cache::WeightedCache;
+use crate::defaults;
 use crate::deletes::{self, DeleteCache, DeleteIndex, DeleteStore, FileDeletes};
 use crate::error::LakeError;
 use crate::manifest::{self, Entries};
@@ -164,6 +165,11 @@ impl LakeTable {
     /// What queries see: `wharf_values::field` of each column.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
+    }
+
+    /// What columns are in the rows of files that lack them, where that is not NULL.
+    pub(crate) fn initial_values(&self) -> HashMap<String, ScalarValue> {
+        defaults::initial(self.iceberg_schema(), &self.schema)
     }
 
     /// The highest field id the table ever had: a new column gets one above it.

@@ -57,6 +57,8 @@ pub struct NewTable<'a> {
     pub name: &'a str,
     /// Its columns, numbered.
     pub columns: &'a [Column],
+    /// The field ids of its primary key.
+    pub identifier: Vec<i32>,
     /// More table properties.
     pub properties: HashMap<String, String>,
 }
@@ -159,6 +161,7 @@ impl Warehouse {
         let folder = folder_name(table.namespace);
         let location = format!("{}/{folder}/{}", self.store.root(), table.id);
         let (schema, last_column_id) = schema::iceberg_schema(table.columns, 0, None, 0)?;
+        let schema = schema::with_identifier(schema, &table.identifier)?;
         let mut properties = table.properties;
         properties.extend(schema::properties(table.columns));
         properties.insert("wharf.created-as".to_owned(), table.name.to_owned());

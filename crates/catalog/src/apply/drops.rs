@@ -15,10 +15,10 @@ use crate::state::State;
 type Oid = u32;
 
 /// Something that has to go.
-struct Target {
-    oid: Oid,
+pub(super) struct Target {
+    pub(super) oid: Oid,
     /// What it was reached through; none for what the statement named.
-    through: Option<Oid>,
+    pub(super) through: Option<Oid>,
 }
 
 impl Change {
@@ -90,8 +90,20 @@ impl Change {
         let wording = Wording { state: &self.state, database, search_path };
         let named = originals.iter().collect::<BTreeSet<_>>();
         let others = targets.iter().rev().filter(|target| !named.contains(&target.oid));
+        // References from tables that stay.
+        let references: Vec<_> = targets
+            .iter()
+            .rev()
+            .flat_map(|target| self.references_to(target.oid).into_iter().map(|found| (target.oid, found)))
+            .filter(|(_, (of, _))| !found.contains(&of.oid))
+            .collect();
+        let referring = references.iter().map(|(to, (of, constraint))| {
+            let of = wording.relation(&Relation::Table(of.clone().into()));
+            (format!("constraint {} on {of}", constraint.name), wording.object(*to))
+        });
         if cascade {
             let lines = others.map(|target| format!("drop cascades to {}", wording.object(target.oid)));
+            let lines = lines.chain(referring.map(|(reference, _)| format!("drop cascades to {reference}")));
             let lines = lines.collect::<Vec<_>>();
             match lines.as_slice() {
                 [] => {}
@@ -106,6 +118,7 @@ impl Change {
                 let through = target.through.map(|through| wording.object(through)).unwrap_or_default();
                 format!("{} depends on {through}", wording.object(target.oid))
             });
+            let lines = lines.chain(referring.map(|(reference, on)| format!("{reference} depends on {on}")));
             let dependencies = lines.collect::<Vec<_>>();
             if !dependencies.is_empty() {
                 let object = match originals {
@@ -114,6 +127,9 @@ impl Change {
                 };
                 return Err(CatalogError::DependentObjectsStillExist { object, dependencies });
             }
+        }
+        for (_, (of, constraint)) in references {
+            self.remove_constraint(of.oid, constraint.oid);
         }
         // Dependents come before what they depend on.
         let mut relations = Vec::new();
@@ -129,7 +145,7 @@ impl Change {
     }
 
     /// Collects an object after everything that depends on it. There are no circles: a view cannot read itself.
-    fn find_targets(&self, original: Oid, found: &mut BTreeSet<Oid>, targets: &mut Vec<Target>) {
+    pub(super) fn find_targets(&self, original: Oid, found: &mut BTreeSet<Oid>, targets: &mut Vec<Target>) {
         // An explicit stack, since views may be stacked deeper than a thread's stack is.
         enum Step {
             Enter(Target),
@@ -186,7 +202,7 @@ pub(super) struct Wording<'a> {
 }
 
 impl Wording<'_> {
-    fn object(&self, oid: Oid) -> String {
+    pub(super) fn object(&self, oid: Oid) -> String {
         match (self.state.relation_by_oid(oid), self.state.namespace(oid)) {
             (Some(relation), _) => self.relation(relation),
             (None, Some(schema)) => format!("schema {}", schema.name),

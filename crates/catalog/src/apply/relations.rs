@@ -42,13 +42,14 @@ impl Change {
     }
 
     pub(super) fn create_table(&mut self, command: &Command) -> Result<Effect, CatalogError> {
-        let Command::CreateTable { database, id, name, columns, metadata_location, owner, if_not_exists } = command
+        let Command::CreateTable { database, id, name, columns, metadata_location, owner, if_not_exists, constraints } =
+            command
         else {
             return Err(invalid("not CREATE TABLE"));
         };
         let namespace = self.namespace_for_creation(*database, name)?;
         self.check_owner(*owner)?;
-        if self.state.relation(namespace.oid, &name.name).is_some() {
+        if self.is_taken(namespace.oid, &name.name, None) {
             let error = CatalogError::DuplicateRelation { name: name.name.clone() };
             if !*if_not_exists {
                 return Err(error);
@@ -61,7 +62,9 @@ impl Change {
             return Err(invalid(format!("table id {id} is taken")));
         }
         let oid = self.state.allocate_oid()?;
+        let constraints = self.numbered(constraints, &[], oid, namespace.oid, columns)?;
         self.state.put_relation(Relation::Table(Arc::new(Table {
+            constraints,
             id: *id,
             oid,
             name: name.name.clone(),
@@ -100,6 +103,9 @@ impl Change {
             created_ms: self.now_ms,
         };
         match self.state.relation(namespace.oid, &name.name).cloned() {
+            None if self.is_taken(namespace.oid, &name.name, None) => {
+                return Err(CatalogError::DuplicateRelation { name: name.name.clone() });
+            }
             None => view.oid = self.state.allocate_oid()?,
             Some(_) if !*or_replace => {
                 return Err(CatalogError::DuplicateRelation { name: name.name.clone() });
@@ -159,7 +165,7 @@ impl Change {
         if kind == RelationKind::View && relation.kind() == RelationKind::Table {
             return Err(wrong_type(&name.name, kind));
         }
-        if self.state.relation(relation.namespace(), new_name).is_some() {
+        if self.is_taken(relation.namespace(), new_name, None) {
             return Err(CatalogError::DuplicateRelation { name: new_name.to_owned() });
         }
         let object = format!("{} {}", relation.kind().noun(), relation.name());
@@ -240,7 +246,7 @@ impl Change {
     }
 
     /// Compare-and-swap of one head; returns the new version.
-    fn move_head(&mut self, change: &TableChange) -> Result<u64, CatalogError> {
+    pub(super) fn move_head(&mut self, change: &TableChange) -> Result<u64, CatalogError> {
         let table = self.state.table_by_id(change.id).ok_or(CatalogError::TableDropped { id: change.id })?;
         if table.metadata_location != change.expected {
             return Err(conflict(table));
@@ -274,7 +280,11 @@ impl Change {
     }
 
     /// The schema that a relation is made in.
-    fn namespace_for_creation(&self, database: u32, name: &RelationName) -> Result<Arc<Namespace>, CatalogError> {
+    pub(super) fn namespace_for_creation(
+        &self,
+        database: u32,
+        name: &RelationName,
+    ) -> Result<Arc<Namespace>, CatalogError> {
         let namespace = self.namespace(database, &name.schema)?;
         if namespace.database == 0 {
             let object = format!("{}.{}", name.schema, name.name);
@@ -289,7 +299,7 @@ fn conflict(table: &Table) -> CatalogError {
 }
 
 /// What holds for the columns of any relation.
-fn check_columns(columns: &[Column]) -> Result<(), CatalogError> {
+pub(super) fn check_columns(columns: &[Column]) -> Result<(), CatalogError> {
     if columns.len() > MAX_COLUMNS {
         return Err(CatalogError::TooManyColumns { limit: MAX_COLUMNS });
     }

@@ -6,6 +6,7 @@
 
 mod alter;
 mod comment;
+mod constraints;
 mod drop;
 mod rename;
 mod role;

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
-use sqlparser::ast::{self, ColumnOption, TableConstraint};
+use sqlparser::ast::{self, ColumnOption};
 use uuid::Uuid;
-use wharf_catalog::{Column, Command, RelationName, SqlType, Table};
+use wharf_catalog::{Column, Command, Constraint, RelationName, SqlType, Table};
 use wharf_lake::NewTable;
 use wharf_lake::commit::{self, Uncommitted};
 use wharf_values::{SqlError, SqlState, mapping};
 
+use super::constraints::{self, Place, Wanted};
 use super::{propose_written, unsupported_clause};
 use crate::bind::BindContext;
 use crate::bind::names::{display_name, fold};
 use crate::bind::types::sql_type_of_ast;
+use crate::constraint_text;
 use crate::dml::write::Target;
 use crate::dml::{constants, defaults};
 use crate::error::{from_datafusion, from_lake};
@@ -34,33 +36,27 @@ pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> 
         None => create.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?,
     };
     check_names(&columns)?;
-    for constraint in &create.constraints {
-        match constraint {
-            TableConstraint::PrimaryKey(key) => {
-                for part in &key.columns {
-                    let key_name = part.column.expr.to_string();
-                    for column in columns.iter_mut().filter(|column| column.name == key_name.trim_matches('"')) {
-                        column.nullable = false;
-                    }
-                }
-            }
-            TableConstraint::Unique(_) | TableConstraint::ForeignKey(_) => {}
-            other => return Err(unsupported_clause("CREATE TABLE", &format!("constraint {other}"))),
-        }
+    let mut wanted = Vec::new();
+    for definition in &create.columns {
+        wanted.extend(constraints::of_column(definition)?);
     }
-    if create.constraints.iter().any(|c| !matches!(c, TableConstraint::Check(_))) || has_key(create) {
-        session.notice(
-            "NOTICE",
-            SqlError::new(SqlState::SUCCESSFUL_COMPLETION, "keys are not enforced")
-                .with_detail("NOT NULL of a primary key is; uniqueness and references are not checked."),
-        );
+    for constraint in &create.constraints {
+        wanted.push(constraints::of_table(constraint, "CREATE TABLE")?);
+    }
+    for name in wanted.iter().flat_map(Wanted::primary_columns) {
+        columns.iter_mut().filter(|column| column.name == *name).for_each(|column| column.nullable = false);
     }
     check_defaults(session, &columns, &context).await?;
     number(&mut columns);
     if exists(&name, create.if_not_exists, session, &context)? {
         return Ok(());
     }
-    let (id, metadata_location, written) = new_metadata(session, &name, &columns).await?;
+    let not_enforced = wanted.iter().any(Wanted::is_not_enforced);
+    let constraints = new_constraints(session, &name, &columns, wanted, &context).await?;
+    if not_enforced {
+        notice_of_keys(session);
+    }
+    let (id, metadata_location, written) = new_metadata(session, &name, &columns, &constraints).await?;
     let command = Command::CreateTable {
         database: session.identity.database,
         id,
@@ -69,14 +65,36 @@ pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> 
         metadata_location,
         owner: session.identity.role_oid,
         if_not_exists: create.if_not_exists,
+        constraints,
     };
     propose_written(session, command, written).await.map(drop)
 }
 
-fn has_key(create: &ast::CreateTable) -> bool {
-    create.columns.iter().flat_map(|column| &column.options).any(|option| {
-        matches!(option.option, ColumnOption::PrimaryKey(_) | ColumnOption::Unique(_) | ColumnOption::ForeignKey(_))
-    })
+/// The constraints of a new table.
+async fn new_constraints(
+    session: &Session,
+    name: &RelationName,
+    columns: &[Column],
+    mut wanted: Vec<Wanted>,
+    context: &BindContext,
+) -> Result<Vec<Constraint>, SqlError> {
+    wanted.sort_by_key(Wanted::order);
+    let namespace = context.catalog.namespace_by_name(context.database, &name.schema).map_or(0, |schema| schema.oid);
+    let place = Place { session, context, table: &name.name, schema: &name.schema, namespace, oid: 0, columns };
+    let mut constraints = Vec::new();
+    for wanted in wanted {
+        place.add(wanted, &mut constraints).await?;
+    }
+    Ok(constraints)
+}
+
+/// Says what becomes of keys.
+pub(super) fn notice_of_keys(session: &mut Session) {
+    session.notice(
+        "NOTICE",
+        SqlError::new(SqlState::SUCCESSFUL_COMPLETION, "keys are not enforced")
+            .with_detail("NOT NULL of a primary key is; uniqueness and references are not checked."),
+    );
 }
 
 /// Looks before files are written; the catalog checks again.
@@ -139,14 +157,14 @@ fn columns_like(like: &ast::CreateTableLikeKind, context: &BindContext) -> Resul
 }
 
 /// A column definition; its field id comes later.
-fn column(definition: &ast::ColumnDef) -> Result<Column, SqlError> {
+pub(super) fn column(definition: &ast::ColumnDef) -> Result<Column, SqlError> {
     let ty = sql_type_of_ast(&definition.data_type)?;
     let mut column =
         Column { name: fold(&definition.name), ty, nullable: true, field_id: 0, comment: None, default: None };
     check_storable(&column)?;
     for option in &definition.options {
         match &option.option {
-            ColumnOption::Null | ColumnOption::Unique(_) | ColumnOption::ForeignKey(_) => {}
+            ColumnOption::Null | ColumnOption::Unique(_) | ColumnOption::ForeignKey(_) | ColumnOption::Check(_) => {}
             ColumnOption::NotNull | ColumnOption::PrimaryKey(_) => column.nullable = false,
             ColumnOption::Default(expr) => {
                 let mut expr = expr.clone();
@@ -196,21 +214,49 @@ fn number(columns: &mut [Column]) {
     }
 }
 
+/// A table that the catalog does not have yet.
+fn described(id: Uuid, name: &RelationName, columns: &[Column], constraints: &[Constraint]) -> Table {
+    Table {
+        id,
+        oid: 0,
+        name: name.name.clone(),
+        namespace: 0,
+        owner: 0,
+        columns: columns.to_vec(),
+        metadata_location: String::new(),
+        version: 0,
+        comment: None,
+        created_ms: 0,
+        changed_ms: 0,
+        constraints: constraints.to_vec(),
+    }
+}
+
 /// Writes the metadata of a new table: its id, where that is, and how it is removed again.
 async fn new_metadata(
     session: &Session,
     name: &RelationName,
     columns: &[Column],
+    constraints: &[Constraint],
 ) -> Result<(Uuid, String, Uncommitted), SqlError> {
     let id = Uuid::now_v7();
     let catalog = session.engine.group.local();
     let database = catalog.database(session.identity.database).map_or("", |database| database.name.as_str());
-    let location = session
-        .engine
-        .warehouse
-        .create_table(NewTable { id, namespace: database, name: &name.name, columns, properties: Default::default() })
-        .await
-        .map_err(|error| from_lake(&error))?;
+    let key = constraints.iter().find(|constraint| constraint.is_primary());
+    let made = described(id, name, columns, constraints);
+    let text = |constraint: &Constraint| {
+        let property = format!("{}{}", wharf_lake::schema::CONSTRAINT_PROPERTY, constraint.name);
+        (property, constraint_text::definition(constraint, &made, &catalog))
+    };
+    let new = NewTable {
+        id,
+        namespace: database,
+        name: &name.name,
+        columns,
+        identifier: key.map(|key| key.columns().to_vec()).unwrap_or_default(),
+        properties: constraints.iter().map(text).collect(),
+    };
+    let location = session.engine.warehouse.create_table(new).await.map_err(|error| from_lake(&error))?;
     let mut written = Uncommitted::new(&session.engine.warehouse);
     written.add_state(&location);
     Ok((id, location, written))
@@ -261,25 +307,14 @@ pub(super) async fn create_as(
     number(&mut columns);
     let targets: Vec<&Column> = columns.iter().collect();
     let plan = crate::bind::assign_columns(plan, &targets, true, &context).map_err(from_datafusion)?;
-    let (id, location, mut made) = new_metadata(session, &name, &columns).await?;
+    let (id, location, mut made) = new_metadata(session, &name, &columns, &[]).await?;
     let state = &context.session;
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =
         state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
-    let table = Arc::new(Table {
-        id,
-        oid: 0,
-        name: name.name.clone(),
-        namespace: 0,
-        owner: session.identity.role_oid,
-        columns: columns.clone(),
-        metadata_location: location.clone(),
-        version: 0,
-        comment: None,
-        created_ms: 0,
-        changed_ms: 0,
-    });
+    let table = Table { metadata_location: location.clone(), ..described(id, &name, &columns, &[]) };
+    let table = Arc::new(table);
     let mut target = Target::open(session, &table).await?;
     let written: Result<(), SqlError> = async {
         if clauses.no_data {
@@ -314,6 +349,7 @@ pub(super) async fn create_as(
         metadata_location: location,
         owner: session.identity.role_oid,
         if_not_exists: create.if_not_exists,
+        constraints: Vec::new(),
     };
     propose_written(session, command, made).await?;
     Ok(rows)

@@ -262,7 +262,7 @@ impl Pass<'_> {
             let integers = |column: usize| batch.column(column).as_primitive::<Int64Type>().values();
             let others = self.places.others(integers(width), integers(width + 1));
             let batch = filter_record_batch(&batch, &others).map_err(|error| SqlError::internal(error.to_string()))?;
-            self.target.write(batch.columns()[..width].to_vec()).await?;
+            self.target.keep(batch.columns()[..width].to_vec()).await?;
         }
         provider.only(&self.places.files()).removed_files().await.map_err(|error| from_lake(&error))
     }

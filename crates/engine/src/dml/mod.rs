@@ -5,6 +5,7 @@
 
 mod append;
 mod change;
+pub(crate) mod checks;
 mod clauses;
 mod columns;
 pub(crate) mod constants;

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use wharf_catalog::{Column, Table};
 use wharf_lake::commit::{Step, Uncommitted};
-use wharf_lake::{RemovedFiles, RowDeletes, TableWriter, WriteOptions, WrittenFile};
-use wharf_values::{ErrorObject, SqlError, SqlState};
+use wharf_lake::{LakeTable, RemovedFiles, RowDeletes, TableWriter, WriteOptions, WrittenFile};
+use wharf_values::SqlError;
 
+use super::checks::{Checks, Wording};
 use crate::error::from_lake;
 use crate::session::{Session, Transaction, conflict};
 
@@ -17,6 +18,7 @@ use crate::session::{Session, Transaction, conflict};
 pub(crate) struct Target {
     pub(crate) table: Arc<Table>,
     schema: SchemaRef,
+    checks: Checks,
     /// Made when the first row comes, so that an empty write leaves nothing behind.
     writer: Option<TableWriter>,
     make: Box<dyn Fn() -> TableWriter + Send + Sync>,
@@ -27,31 +29,53 @@ impl Target {
     /// Opens a table for writing, as the session's transaction sees it.
     pub(crate) async fn open(session: &Session, table: &Arc<Table>) -> Result<Target, SqlError> {
         let lake_table = session.reader().open(table).await.map_err(|error| from_lake(&error))?;
+        let checks = Checks::new(session, table, &table.constraints, Wording::Row).await?;
+        Ok(Target::over(session, table, lake_table, checks))
+    }
+
+    /// The same for a table that is not in the catalog yet, or not as it is to be, with what its rows have to satisfy.
+    pub(crate) fn over(session: &Session, table: &Arc<Table>, lake_table: Arc<LakeTable>, checks: Checks) -> Target {
         let warehouse = Arc::clone(&session.engine.warehouse);
         let schema = lake_table.schema();
         let make = Box::new(move || TableWriter::new(&warehouse, &lake_table, WriteOptions::default()));
-        Ok(Target { table: Arc::clone(table), schema, writer: None, make, rows: 0 })
+        Target { table: Arc::clone(table), schema, checks, writer: None, make, rows: 0 }
     }
 
     /// Writes rows whose columns are at the table's types, in the table's order.
     ///
     /// # Errors
-    /// `23502`, and what the lake says.
+    /// `23502`, `23514`, and what the lake says.
     pub(crate) async fn write(&mut self, columns: Vec<ArrayRef>) -> Result<(), SqlError> {
-        let rows = columns.first().map_or(0, |column| column.len());
-        if rows == 0 {
-            return Ok(());
-        }
+        let columns = self.typed(columns)?;
+        self.checks.check(&columns)?;
+        self.put(columns).await
+    }
+
+    /// Writes rows that the table has already: what was once allowed stays.
+    ///
+    /// # Errors
+    /// What the lake says.
+    pub(crate) async fn keep(&mut self, columns: Vec<ArrayRef>) -> Result<(), SqlError> {
+        let columns = self.typed(columns)?;
+        self.put(columns).await
+    }
+
+    fn typed(&self, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, SqlError> {
         let mut arrays = Vec::with_capacity(columns.len());
-        for ((column, field), definition) in columns.into_iter().zip(self.schema.fields()).zip(&self.table.columns) {
-            if !definition.nullable && column.null_count() > 0 {
-                return Err(not_null(&self.table, &definition.name));
-            }
+        for (column, field) in columns.into_iter().zip(self.schema.fields()) {
             arrays.push(if column.data_type() == field.data_type() {
                 column
             } else {
                 cast(&column, field.data_type()).map_err(|error| SqlError::internal(error.to_string()))?
             });
+        }
+        Ok(arrays)
+    }
+
+    async fn put(&mut self, arrays: Vec<ArrayRef>) -> Result<(), SqlError> {
+        let rows = arrays.first().map_or(0, |column| column.len());
+        if rows == 0 {
+            return Ok(());
         }
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .map_err(|error| SqlError::internal(error.to_string()))?;
@@ -78,23 +102,12 @@ impl Target {
     }
 }
 
-/// `23502`, in PostgreSQL's words.
-fn not_null(table: &Table, column: &str) -> SqlError {
-    SqlError::new(
-        SqlState::NOT_NULL_VIOLATION,
-        format!("null value in column \"{column}\" of relation \"{}\" violates not-null constraint", table.name),
-    )
-    .with_object(ErrorObject {
-        table: Some(table.name.clone()),
-        column: Some(column.to_owned()),
-        ..ErrorObject::default()
-    })
-}
-
 /// Are rows of the one rows of the other?
 fn same_shape(one: &Table, other: &Table) -> bool {
     let alike = |(a, b): (&Column, &Column)| a.field_id == b.field_id && a.ty == b.ty && a.nullable == b.nullable;
-    one.columns.len() == other.columns.len() && one.columns.iter().zip(&other.columns).all(alike)
+    one.constraints == other.constraints
+        && one.columns.len() == other.columns.len()
+        && one.columns.iter().zip(&other.columns).all(alike)
 }
 
 /// Makes what was written count: at once outside of a transaction, else with it. Gives the number of rows.

@@ -23,7 +23,7 @@ use crate::write::{self, WrittenFile};
 
 pub use append::append;
 pub use delta::delta;
-pub use edit::{Edit, set_columns};
+pub use edit::{Edit, SchemaChange, set_columns};
 pub use overwrite::overwrite;
 pub use replace::replace;
 pub(crate) use snapshot::write_state;

@@ -9,6 +9,7 @@ use super::uncommitted::Uncommitted;
 use super::{append, delta, overwrite, replace};
 use crate::deletes::{RemovedFiles, RowDeletes};
 use crate::error::LakeError;
+use crate::schema::CONSTRAINT_PROPERTY;
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
@@ -46,7 +47,7 @@ impl Step {
             | Step::Overwrite { added: files, .. }
             | Step::Delta { added: files, .. }
             | Step::Replace(files) => files,
-            Step::Edit(_) => &[],
+            Step::Edit(edit) => edit.files(),
         }
     }
 
@@ -164,10 +165,20 @@ pub async fn apply(
 }
 
 /// May files that were written for one state of a table become part of another? Columns may have come, gone or been renamed
-/// since, but none has become NOT NULL or of another type.
+/// since, but none has become NOT NULL or of another type, and there are no new checks.
 pub fn still_fits(written_for: &LakeTable, now: &LakeTable) -> bool {
-    now.columns().iter().all(|column| {
+    let initial = now.initial_values();
+    let columns = now.columns().iter().all(|column| {
         let before = written_for.columns().iter().find(|before| before.field_id == column.field_id);
-        before.is_none_or(|before| before.ty == column.ty && (column.nullable || !before.nullable))
-    })
+        match before {
+            Some(before) => before.ty == column.ty && (column.nullable || !before.nullable),
+            None => column.nullable || initial.contains_key(&column.name),
+        }
+    });
+    // Rows are held against checks before they are written.
+    let checks = now
+        .properties()
+        .iter()
+        .filter(|(name, text)| name.starts_with(CONSTRAINT_PROPERTY) && text.starts_with("CHECK"));
+    columns && checks.into_iter().all(|(name, text)| written_for.properties().get(name) == Some(text))
 }

@@ -1,8 +1,8 @@
 //! Columns are found in data files by field id.
 //!
 //! A file keeps the names that columns had when it was written, and may lack columns that came later. What always holds: a
-//! column is read from the field with its id or, when the file has no such field, is NULL throughout; a file without field
-//! ids is an error, and so is a missing column that must not be NULL. Where the stored type differs from the table's
+//! column is read from the field with its id or, when the file has no such field, has its initial value throughout, which is
+//! NULL unless the table says another; a file without field ids is an error, and so is a missing column that must not be NULL. Where the stored type differs from the table's
 //! (`smallint` is stored as an integer), the value is cast.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::{CastExpr, Column, lit};
+use datafusion::physical_expr::expressions::{CastExpr, Column, Literal, lit};
 use datafusion::physical_expr_adapter::{PhysicalExprAdapter, PhysicalExprAdapterFactory};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
@@ -24,12 +24,14 @@ use crate::error::LakeError;
 pub(super) struct FieldIds {
     /// The field ids of the table's columns by name.
     ids: HashMap<String, i32>,
+    /// The values of columns that a file lacks, by name.
+    initial: HashMap<String, ScalarValue>,
 }
 
 impl FieldIds {
-    pub(super) fn new(columns: &[wharf_catalog::Column]) -> FieldIds {
+    pub(super) fn new(columns: &[wharf_catalog::Column], initial: HashMap<String, ScalarValue>) -> FieldIds {
         let ids = columns.iter().map(|column| (column.name.clone(), column.field_id));
-        FieldIds { ids: ids.collect() }
+        FieldIds { ids: ids.collect(), initial }
     }
 }
 
@@ -46,7 +48,10 @@ impl PhysicalExprAdapterFactory for FieldIds {
             .filter_map(|field| {
                 let place = match self.ids.get(field.name()).map(|id| in_file.get(id)) {
                     Some(Some(index)) => Place::Field(*index),
-                    Some(None) => Place::Missing,
+                    Some(None) => match self.initial.get(field.name()) {
+                        Some(value) => Place::Initial(value.clone()),
+                        None => Place::Missing,
+                    },
                     // A column that the reader makes, such as the position of the row, has no field id.
                     None if field.extension_type_name().is_some() => Place::Field(file.index_of(field.name()).ok()?),
                     None => return None,
@@ -70,9 +75,10 @@ struct Adapter {
 }
 
 /// Where a column is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Place {
     Field(usize),
+    Initial(ScalarValue),
     Missing,
 }
 
@@ -93,6 +99,10 @@ impl Adapter {
         };
         let index = match place {
             Place::Field(index) => *index,
+            Place::Initial(value) => {
+                let metadata = field.metadata().clone().into();
+                return Ok(Arc::new(Literal::new_with_metadata(value.clone(), Some(metadata))));
+            }
             Place::Missing if field.is_nullable() => {
                 return Ok(lit(ScalarValue::try_from(field.data_type())?));
             }
@@ -139,7 +149,7 @@ mod tests {
         };
         let columns = [of("a", SqlType::Integer, 1), of("b", SqlType::SmallInt, 2)];
         let table = crate::schema::table_schema(&columns);
-        let adapter = FieldIds::new(&columns).create(table, Arc::new(Schema::new(file)))?;
+        let adapter = FieldIds::new(&columns, HashMap::new()).create(table, Arc::new(Schema::new(file)))?;
         Ok(adapter.rewrite(Arc::new(Column::new(column, 0)))?.to_string())
     }
 

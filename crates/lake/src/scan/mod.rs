@@ -15,4 +15,4 @@ mod statistics;
 pub use changed::may_have_changed;
 pub use places::RowPlaces;
 pub use provider::{FILE_NUMBER, LakeProvider, POSITION};
-pub(crate) use statistics::{file_statistics, merged_statistics};
+pub(crate) use statistics::{file_statistics, merged_statistics, scalar};

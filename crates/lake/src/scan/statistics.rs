@@ -85,7 +85,7 @@ fn precision(bound: Option<ScalarValue>, no_nan: bool, is_upper: bool) -> Precis
 }
 
 /// A bound as a value of the column's Arrow type; none when it does not fit, for instance because the type was changed.
-fn scalar(literal: &PrimitiveLiteral, stored: &PrimitiveType, data_type: &DataType) -> Option<ScalarValue> {
+pub(crate) fn scalar(literal: &PrimitiveLiteral, stored: &PrimitiveType, data_type: &DataType) -> Option<ScalarValue> {
     use ScalarValue as S;
     Some(match (literal, data_type) {
         (PrimitiveLiteral::Boolean(value), DataType::Boolean) => S::Boolean(Some(*value)),

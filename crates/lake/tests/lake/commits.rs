@@ -189,7 +189,8 @@ async fn columns_are_renamed_added_and_described() {
     columns[2].default = Some("'{}'".to_owned());
     assert_eq!(table.last_column_id(), 4, "an element has an id, too");
     columns.push(column("d", SqlType::Varchar(Some(3)), 5));
-    let location = commit::set_columns(&lake.warehouse, &table, &columns).await.unwrap();
+    let location =
+        commit::set_columns(&lake.warehouse, &table, &commit::SchemaChange::of(&table, &columns)).await.unwrap();
     let table = lake.reopened().load(&location).await.unwrap();
     assert_eq!(table.columns(), columns);
     assert_eq!(table.last_column_id(), 5);
@@ -231,7 +232,9 @@ async fn columns_that_would_not_fit_the_rows_are_refused() {
         ),
     ];
     for (columns, message) in refused {
-        let error = commit::set_columns(&lake.warehouse, &table, &columns).await.unwrap_err();
+        let error = commit::set_columns(&lake.warehouse, &table, &commit::SchemaChange::of(&table, &columns))
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains(message), "{error}");
     }
 }

@@ -109,7 +109,8 @@ async fn create_with(
     columns: &[Column],
     properties: HashMap<String, String>,
 ) -> Arc<LakeTable> {
-    let table = NewTable { id: Uuid::new_v4(), namespace: "wharf", name: "t", columns, properties };
+    let identifier = Vec::new();
+    let table = NewTable { id: Uuid::new_v4(), namespace: "wharf", name: "t", columns, identifier, properties };
     let location = warehouse.create_table(table).await.unwrap();
     warehouse.load(&location).await.unwrap()
 }

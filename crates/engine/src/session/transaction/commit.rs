@@ -165,10 +165,12 @@ impl Replay<'_> {
                 let expected = entry.moved.as_ref().map_or("", |moved| &moved.expected);
                 // An edit says what the columns are, so they must be what it was made from.
                 let (before, now) = (load(self.engine, expected).await?, load(self.engine, head).await?);
-                if before.columns() != now.columns() {
+                let bound = matches!(step, Step::Edit(edit) if edit.depends_on_rows());
+                if bound || before.columns() != now.columns() || before.constraints() != now.constraints() {
                     return Err(conflict());
                 }
                 entry.written = Uncommitted::new(&self.engine.warehouse);
+                entry.written.add_files(step.files());
                 let change = change_for(self.engine, &self.state, *table, step, command, &mut entry.written).await?;
                 entry.moved = Some(change);
             }

@@ -12,14 +12,17 @@ use wharf_catalog::Column;
 use crate::error::LakeError;
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
+use crate::write::WrittenFile;
 
-pub use columns::set_columns;
+pub use columns::{SchemaChange, set_columns};
 
 /// A change of a table's metadata alone.
 #[derive(Clone, Debug)]
 pub enum Edit {
     /// The table has these columns; see [`set_columns`].
     Columns(Vec<Column>),
+    /// The table has another schema, and with it perhaps other files.
+    Schema(Box<SchemaChange>),
 }
 
 impl Edit {
@@ -27,13 +30,31 @@ impl Edit {
     pub fn columns(&self) -> Option<&[Column]> {
         match self {
             Edit::Columns(columns) => Some(columns),
+            Edit::Schema(change) => Some(&change.columns),
+        }
+    }
+
+    /// Was it made of the rows that the table had, so that it cannot be made again over others?
+    pub fn depends_on_rows(&self) -> bool {
+        match self {
+            Edit::Columns(_) => false,
+            Edit::Schema(change) => change.checked,
+        }
+    }
+
+    /// The data files that it brings.
+    pub fn files(&self) -> &[WrittenFile] {
+        match self {
+            Edit::Columns(_) => &[],
+            Edit::Schema(change) => change.rewritten.as_deref().unwrap_or_default(),
         }
     }
 
     /// Makes the edit; returns the location of the new metadata file.
     pub(super) async fn apply(&self, warehouse: &Arc<Warehouse>, base: &Arc<LakeTable>) -> Result<String, LakeError> {
         match self {
-            Edit::Columns(columns) => set_columns(warehouse, base, columns).await,
+            Edit::Columns(columns) => set_columns(warehouse, base, &SchemaChange::of(base, columns)).await,
+            Edit::Schema(change) => change.apply(warehouse, base).await,
         }
     }
 }
