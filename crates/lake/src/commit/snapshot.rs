@@ -94,7 +94,8 @@ impl<'a> Draft<'a> {
             snapshot: NewSnapshot {
                 id: new_snapshot_id(metadata),
                 parent: base.snapshot_id(),
-                sequence_number: metadata.next_sequence_number(),
+                // Version 1 has no sequence numbers: those of what it becomes begin at 1.
+                sequence_number: metadata.last_sequence_number() + 1,
                 version: metadata.format_version().max(FormatVersion::V2),
                 first_row_id: metadata.next_row_id(),
             },

@@ -23,7 +23,7 @@ use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ParquetRecordBatchStreamBuilder,
 use parquet::errors::ParquetError;
 use roaring::RoaringTreemap;
 
-use super::DeleteStore;
+use super::{DeleteStore, only_data_file};
 use crate::error::LakeError;
 
 /// A column to be read.
@@ -49,7 +49,7 @@ pub(super) async fn columns<'a>(
     let location = entry.file_path();
     let path = shared.store.path(location)?;
     let file = PartitionedFile::new(path.clone(), entry.data_file.file_size_in_bytes());
-    let readers = DefaultParquetFileReaderFactory::new(Arc::clone(shared.store.objects()));
+    let readers = DefaultParquetFileReaderFactory::new(Arc::clone(shared.store.data_files()));
     let reader: Box<dyn AsyncFileReader> = readers.create_reader(0, file, None, &ExecutionPlanMetricsSet::new())?;
     let opened = AssertUnwindSafe(ParquetRecordBatchStreamBuilder::new(reader)).catch_unwind().await;
     let builder = match opened.unwrap_or_else(|_| Err(panicked())) {
@@ -158,6 +158,11 @@ pub(super) async fn positions(
     if rows != entry.record_count() {
         let reason = format!("it has {rows} rows instead of {}", entry.record_count());
         return Err(LakeError::corrupt(location, reason));
+    }
+    if let Some(only) = only_data_file(&entry.data_file).map(|only| shared.path(&only))
+        && let Some(other) = found.keys().find(|path| **path != only)
+    {
+        return Err(LakeError::corrupt(location, format!("it names \"{other}\", which its manifest does not")));
     }
     Ok(found)
 }

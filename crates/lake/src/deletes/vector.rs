@@ -3,7 +3,6 @@
 //! The length of magic number and bitmap (4 bytes, big-endian), the magic number, the bitmap in the portable 64-bit format of
 //! Roaring, and the CRC-32 of magic number and bitmap (4 bytes, big-endian).
 
-use flate2::Crc;
 use roaring::RoaringTreemap;
 
 use crate::error::LakeError;
@@ -22,7 +21,7 @@ pub(super) fn encode(positions: &RoaringTreemap) -> std::io::Result<Vec<u8>> {
     blob.extend(length.to_be_bytes());
     blob.extend(MAGIC);
     bitmap.serialize_into(&mut blob)?;
-    blob.extend(checksum(&blob[4..]).to_be_bytes());
+    blob.extend(crc32fast::hash(&blob[4..]).to_be_bytes());
     Ok(blob)
 }
 
@@ -38,7 +37,7 @@ pub(super) fn decode(location: &str, blob: &[u8]) -> Result<RoaringTreemap, Lake
         return Err(corrupt("the deletion vector has another length than it says"));
     }
     let bitmap = inner.strip_prefix(&MAGIC).ok_or_else(|| corrupt("it has no deletion vector at this place"))?;
-    if checksum(inner) != u32::from_be_bytes(*crc) {
+    if crc32fast::hash(inner) != u32::from_be_bytes(*crc) {
         return Err(corrupt("the checksum of the deletion vector is wrong"));
     }
     let mut reader = bitmap;
@@ -48,12 +47,6 @@ pub(super) fn decode(location: &str, blob: &[u8]) -> Result<RoaringTreemap, Lake
         return Err(corrupt("the deletion vector has bytes after its end"));
     }
     Ok(positions)
-}
-
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut crc = Crc::new();
-    crc.update(bytes);
-    crc.sum()
 }
 
 #[cfg(test)]

@@ -18,12 +18,14 @@ use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, 
 use parquet::arrow::{ArrowWriter, PARQUET_FIELD_ID_META_KEY};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use roaring::RoaringTreemap;
 use uuid::Uuid;
 
 use super::puffin::PuffinFile;
 use super::vector;
+use crate::checksums::{self, Checksums};
 use crate::error::LakeError;
 use crate::store::Store;
 
@@ -152,5 +154,15 @@ fn positions(delete: &NewDeletes) -> Result<Bytes, ParquetError> {
         let columns: Vec<ArrayRef> = vec![Arc::new(paths), Arc::new(Int64Array::from(batch))];
         writer.write(&RecordBatch::try_new(Arc::clone(&schema), columns)?)?;
     }
-    writer.into_inner().map(Bytes::from)
+    // The checksums of column chunks are in the footer, and those of the footer in its place.
+    writer.flush()?;
+    let mut checksums = Checksums::new();
+    checksums.update(writer.inner());
+    let data_bytes = writer.inner().len();
+    writer.append_key_value_metadata(KeyValue::new(checksums::KEY.to_owned(), checksums.value()));
+    let mut content = writer.into_inner()?;
+    match checksums::seal(&mut content[data_bytes..]) {
+        true => Ok(content.into()),
+        false => Err(ParquetError::General("the footer lacks the checksums it was given".to_owned())),
+    }
 }

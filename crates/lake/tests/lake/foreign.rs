@@ -125,3 +125,53 @@ pub(super) async fn commit_deletes(
     std::fs::write(path(&location), serde_json::to_vec(&after).unwrap()).unwrap();
     warehouse.load(&location).await.unwrap()
 }
+
+/// The same rows as a table of format version 1, as it was before row-level deletes and sequence numbers: manifest, manifest list
+/// and metadata file are written anew. The manifest list leaves out what it may.
+pub(super) async fn as_version_1(warehouse: &Arc<Warehouse>, table: &LakeTable) -> Arc<LakeTable> {
+    let before = metadata(table);
+    let snapshot = before.current_snapshot().unwrap();
+    let (io, id) = (FileIO::new_with_memory(), snapshot.snapshot_id());
+    let list = std::fs::read(path(snapshot.manifest_list())).unwrap();
+    let list = ManifestList::parse_with_version(&list, before.format_version()).unwrap();
+    let folder = format!("{}/metadata/v1", table.location());
+    let manifest_path = format!("{folder}-m0.avro");
+    let output = io.new_output(&manifest_path).unwrap();
+    let (schema, spec) = (before.current_schema().clone(), before.default_partition_spec().as_ref().clone());
+    let mut manifest = ManifestWriterBuilder::new(output, Some(id), schema.clone(), spec).build_v1();
+    for file in list.entries() {
+        let content = std::fs::read(path(&file.manifest_path)).unwrap();
+        for entry in iceberg::spec::Manifest::parse_avro(&content).unwrap().entries() {
+            manifest.add_file(entry.data_file.clone(), 0).unwrap();
+        }
+    }
+    let mut manifest = manifest.write_manifest_file().await.unwrap();
+    (manifest.added_rows_count, manifest.existing_rows_count, manifest.deleted_rows_count) = (None, None, None);
+    let list_path = format!("{folder}-list.avro");
+    let output = io.new_output(&list_path).unwrap().writer().await.unwrap();
+    let mut list = ManifestListWriter::v1(output, id, None);
+    list.add_manifests([manifest].into_iter()).unwrap();
+    list.close().await.unwrap();
+    for location in [manifest_path, list_path.clone()] {
+        let content = io.new_input(&location).unwrap().read().await.unwrap();
+        std::fs::write(path(&location), content).unwrap();
+    }
+    let schema = serde_json::to_value(schema.as_ref()).unwrap();
+    let now = before.last_updated_ms();
+    let written = serde_json::json!({
+        "format-version": 1,
+        "table-uuid": before.uuid(),
+        "location": before.location(),
+        "last-updated-ms": now,
+        "last-column-id": before.last_column_id(),
+        "schema": schema,
+        "partition-spec": [],
+        "properties": {},
+        "current-snapshot-id": id,
+        "snapshots": [{ "snapshot-id": id, "timestamp-ms": now, "manifest-list": list_path }],
+        "snapshot-log": [{ "snapshot-id": id, "timestamp-ms": now }],
+    });
+    let location = format!("{folder}.metadata.json");
+    std::fs::write(path(&location), written.to_string()).unwrap();
+    warehouse.load(&location).await.unwrap()
+}
