@@ -11,34 +11,50 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
+use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
-use iceberg::spec::{ManifestEntryRef, TableMetadata};
+use iceberg::spec::{Literal, ManifestEntryRef, NestedField, TableMetadata, Type};
 use roaring::RoaringTreemap;
 
 use super::parquet::{Wanted, columns};
 use super::{DeleteFile, DeleteStore};
 use crate::error::LakeError;
-use crate::schema;
+use crate::{scan, schema};
 
 /// About how many bytes of values are held at once.
 const KEYS_BYTES: usize = 64 * 1024 * 1024;
 /// About what a value takes in the set besides its bytes.
 const KEY_OVERHEAD: usize = 48;
 
-/// The columns that a table has or had, by field id, with the Arrow types of storage; none where it has no such type, or rows
-/// of old files have a value for it that is not in the file.
-pub(crate) type Columns = BTreeMap<i32, Option<DataType>>;
+/// The columns that a table has or had, by field id; none where equality deletes cannot speak of it.
+pub(crate) type Columns = BTreeMap<i32, Option<Column>>;
+
+/// A column of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Column {
+    /// Its type in storage.
+    data_type: DataType,
+    /// Its value in the rows of files that lack it.
+    initial: ScalarValue,
+}
 
 /// The columns of a table. The current schema counts most, since types only grow wider.
 pub(crate) fn columns_of(metadata: &TableMetadata) -> Columns {
     let mut schemas: Vec<_> = metadata.schemas_iter().collect();
     schemas.sort_by_key(|schema| (schema.schema_id() == metadata.current_schema_id(), schema.schema_id()));
     let fields = schemas.into_iter().flat_map(|schema| schema.as_struct().fields());
-    let typed = fields.map(|field| {
-        let data_type = schema::storage_type(&field.field_type).ok().filter(|_| field.field_type.is_primitive());
-        (field.id, data_type.filter(|_| field.initial_default.is_none()))
-    });
-    typed.collect()
+    fields.map(|field| (field.id, column(field))).collect()
+}
+
+fn column(field: &NestedField) -> Option<Column> {
+    let Type::Primitive(primitive) = &*field.field_type else { return None };
+    let data_type = schema::storage_type(&field.field_type).ok()?;
+    let initial = match &field.initial_default {
+        None => ScalarValue::try_from(&data_type).ok()?,
+        Some(Literal::Primitive(literal)) => scan::scalar(literal, primitive, &data_type)?,
+        Some(_) => return None,
+    };
+    Some(Column { data_type, initial })
 }
 
 impl DeleteStore {
@@ -61,7 +77,7 @@ impl DeleteStore {
         let mut found = RoaringTreemap::new();
         for (ids, deletes) in by_columns {
             let wanted = self.wanted(&ids, deletes[0].file_path())?;
-            let in_data: Vec<_> = wanted.iter().map(|column| Wanted { optional: true, ..column.clone() }).collect();
+            let in_data: Vec<_> = ids.iter().zip(&wanted).map(|(id, column)| self.in_data(*id, column)).collect();
             let mut keys = Keys::new(&wanted).map_err(|error| LakeError::corrupt(deletes[0].file_path(), error))?;
             for delete in deletes {
                 let location = delete.file_path();
@@ -109,10 +125,16 @@ impl DeleteStore {
         Ok(())
     }
 
+    /// The column as it is read from a data file, which may lack it.
+    fn in_data(&self, id: i32, column: &Wanted) -> Wanted {
+        let known = self.columns.get(&id).and_then(Option::as_ref);
+        Wanted { missing: known.map(|known| known.initial.clone()), ..column.clone() }
+    }
+
     fn wanted(&self, ids: &[i32], location: &str) -> Result<Vec<Wanted>, LakeError> {
         let wanted = ids.iter().map(|id| match self.columns.get(id) {
-            Some(Some(data_type)) => {
-                Ok(Wanted { field_id: *id, name: None, data_type: data_type.clone(), optional: false })
+            Some(Some(column)) => {
+                Ok(Wanted { field_id: *id, name: None, data_type: column.data_type.clone(), missing: None })
             }
             Some(None) => {
                 let what = format!("delete file \"{location}\" that compares the column with field id {id}");

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Int64Type};
+use datafusion::common::ScalarValue;
+use datafusion::error::DataFusionError;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion_datasource::PartitionedFile;
 use datafusion_datasource_parquet::{DefaultParquetFileReaderFactory, ParquetFileReaderFactory};
@@ -33,8 +35,8 @@ pub(super) struct Wanted {
     /// Its name where the file has no field ids; none: such a file is an error.
     pub(super) name: Option<&'static str>,
     pub(super) data_type: DataType,
-    /// Whether a file may lack it, which makes it NULL.
-    pub(super) optional: bool,
+    /// Its value in a file that lacks it; none: such a file is an error.
+    pub(super) missing: Option<ScalarValue>,
 }
 
 /// Columns of a Parquet file, batch by batch, each in its wanted type.
@@ -69,7 +71,7 @@ pub(super) async fn columns<'a>(
             Some(name) if !has_ids => field.name() == name,
             _ => id(field) == Some(column.field_id),
         });
-        let may_lack = column.optional && (has_ids || fields.is_empty());
+        let may_lack = column.missing.is_some() && (has_ids || fields.is_empty());
         if root.is_none() && !may_lack {
             let reason = format!("it has no column with field id {}", column.field_id);
             return Err(LakeError::corrupt(location, reason));
@@ -86,14 +88,17 @@ pub(super) async fn columns<'a>(
 }
 
 /// The columns of a batch, which are in the order of the file, in the wanted order.
-fn arrange(batch: &RecordBatch, wanted: &[Wanted], roots: &[Option<usize>]) -> arrow::error::Result<Vec<ArrayRef>> {
+fn arrange(batch: &RecordBatch, wanted: &[Wanted], roots: &[Option<usize>]) -> Result<Vec<ArrayRef>, DataFusionError> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let arranged = wanted.iter().zip(roots).map(|(column, root)| match root {
-        None => Ok(new_null_array(&column.data_type, batch.num_rows())),
+        None => match &column.missing {
+            Some(value) => value.to_array_of_size(batch.num_rows()),
+            None => Ok(new_null_array(&column.data_type, batch.num_rows())),
+        },
         Some(root) => {
             // Roots that are read come in the file's order, each once.
             let index = roots.iter().flatten().filter(|other| *other < root).count();
-            cast_with_options(batch.column(index), &column.data_type, &options)
+            Ok(cast_with_options(batch.column(index), &column.data_type, &options)?)
         }
     });
     arranged.collect()
@@ -123,13 +128,13 @@ pub(super) async fn positions(
             field_id: RESERVED_FIELD_ID_DELETE_FILE_PATH,
             name: Some(RESERVED_COL_NAME_DELETE_FILE_PATH),
             data_type: DataType::Utf8,
-            optional: false,
+            missing: None,
         },
         Wanted {
             field_id: RESERVED_FIELD_ID_DELETE_FILE_POS,
             name: Some(RESERVED_COL_NAME_DELETE_FILE_POS),
             data_type: DataType::Int64,
-            optional: false,
+            missing: None,
         },
     ];
     let location = entry.file_path();
