@@ -12,6 +12,7 @@ mod relations;
 mod roles;
 mod schemas;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::command::{Answer, Command, CommentTarget, Effect, Envelope, Notice, RelationName};
@@ -90,6 +91,9 @@ impl Change {
             Command::AlterTable { .. } => self.alter_table(command),
             Command::MoveRelation { .. } => self.move_relation(command),
             Command::ChangeOwner { database, name, owner } => self.change_owner(*database, name, *owner),
+            Command::SetSchemaProperties { database, name, set, remove } => {
+                self.set_schema_properties(*database, name, set, remove)
+            }
             Command::Batch(_) if nesting == Nesting::InBatch => Err(invalid("a batch inside a batch")),
             Command::Batch(commands) => {
                 let effects = commands.iter().map(|command| self.run(command, Nesting::InBatch));
@@ -129,6 +133,7 @@ impl Change {
                 database,
                 owner: oids::BOOTSTRAP_SUPERUSER,
                 comment: comment.map(str::to_owned),
+                properties: BTreeMap::new(),
             });
         }
         Ok(Effect::Created { oid })

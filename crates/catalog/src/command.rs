@@ -4,7 +4,7 @@
 //! cannot carry is the truth of the state it meets; [`crate::apply`] checks that again and answers with a
 //! [`crate::CatalogError`]. Commands are stored in the log: see `encoding` for what may change here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -332,6 +332,17 @@ pub enum Command {
         /// The oid of the role that owns it from now on.
         owner: u32,
     },
+    /// Notes what a client of the Iceberg catalog wants to be known about a schema.
+    SetSchemaProperties {
+        /// In this database.
+        database: u32,
+        /// The schema.
+        name: String,
+        /// Properties with their new values.
+        set: BTreeMap<String, String>,
+        /// Properties to forget; missing ones are no error.
+        remove: BTreeSet<String>,
+    },
 }
 
 impl Command {
@@ -387,7 +398,8 @@ impl Command {
             | Command::AlterRolePassword { .. }
             | Command::DropRoles { .. }
             | Command::CommitTables { .. }
-            | Command::Expect { .. } => {}
+            | Command::Expect { .. }
+            | Command::SetSchemaProperties { .. } => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 //! a serde default, and a change of meaning needs a new format version (see `encoding`). Nothing here refers to another
 //! object by name: references are oids, so that a rename touches one row.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -84,6 +85,9 @@ pub struct Namespace {
     pub owner: u32,
     /// COMMENT ON SCHEMA.
     pub comment: Option<String>,
+    /// What clients of the Iceberg catalog have noted on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub properties: BTreeMap<String, String>,
 }
 
 /// A column of a table or view.

@@ -16,7 +16,7 @@ use wharf_consensus::Group;
 use wharf_lake::Warehouse;
 use wharf_values::{SqlError, SqlState};
 
-use crate::error::{from_consensus, from_datafusion};
+use crate::error::{from_catalog, from_consensus, from_datafusion};
 use crate::maintenance::Instants;
 use crate::operators::OperatorPlanner;
 use crate::session::{Session, Startup};
@@ -134,6 +134,19 @@ impl Engine {
         Session::new(Arc::clone(self), &role, database, process, startup)
     }
 
+    /// Where the tables are.
+    pub fn warehouse(&self) -> &Arc<Warehouse> {
+        &self.warehouse
+    }
+
+    /// Proposes a command and waits for its answer.
+    ///
+    /// # Errors
+    /// What the catalog refuses, in PostgreSQL's words, and what keeps its group from answering.
+    pub async fn propose(&self, command: Command) -> Result<Answer, SqlError> {
+        self.try_propose(command).await?.map_err(|error| from_catalog(&error))
+    }
+
     /// Proposes a command and waits for its answer; the catalog's refusal is apart, for callers that act on it.
     pub(crate) async fn try_propose(
         &self,
@@ -144,7 +157,10 @@ impl Engine {
     }
 
     /// The catalog as of now, linearizable.
-    pub(crate) async fn catalog(&self) -> Result<Arc<State>, SqlError> {
+    ///
+    /// # Errors
+    /// What keeps the catalog's group from answering.
+    pub async fn catalog(&self) -> Result<Arc<State>, SqlError> {
         self.group.read().await.map_err(|error| from_consensus(&error))
     }
 }

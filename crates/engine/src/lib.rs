@@ -22,6 +22,7 @@ mod dml;
 mod engine;
 mod error;
 mod explain;
+pub mod external;
 mod functions;
 mod maintenance;
 mod names;
@@ -41,7 +42,7 @@ mod unique_names;
 
 pub use copy_from::CopyIn;
 pub use engine::{Engine, EngineOptions};
-pub use scram::verifier as scram_verifier;
+pub use scram::{matches as password_matches, verifier as scram_verifier};
 pub use session::{
     Canceller, CopyOut, Notice, Outcome, Prepared, ResultColumn, RowStream, Session, Startup, TransactionStatus,
 };

@@ -19,6 +19,18 @@ pub fn verifier(password: &str) -> Result<String, SqlError> {
     Ok(verifier_with_salt(password, &salt, ITERATIONS))
 }
 
+/// Whether a password is the one of a verifier. It takes as long for a wrong password as for the right one.
+pub fn matches(verifier: &str, password: &str) -> bool {
+    let parameters = verifier.strip_prefix("SCRAM-SHA-256$").and_then(|rest| rest.split_once('$'));
+    let Some((iterations, salt)) = parameters.and_then(|(parameters, _)| parameters.split_once(':')) else {
+        return false;
+    };
+    let (Ok(iterations), Ok(salt)) = (iterations.parse(), STANDARD.decode(salt)) else { return false };
+    let made = verifier_with_salt(password, &salt, iterations);
+    // Digests of the two, so that where they differ tells nothing of the verifier.
+    Sha256::digest(made) == Sha256::digest(verifier)
+}
+
 fn verifier_with_salt(password: &str, salt: &[u8], iterations: u32) -> String {
     // A password that SASLprep refuses is used as it is, as PostgreSQL does.
     let prepared = stringprep::saslprep(password).unwrap_or(password.into());
@@ -43,6 +55,17 @@ fn keyed(key: &[u8], text: &[u8]) -> [u8; 32] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_matches_its_verifier_alone() {
+        let verifier = verifier("pencil").expect("random bytes");
+        assert!(matches(&verifier, "pencil"));
+        for (verifier, password) in
+            [(verifier.as_str(), "Pencil"), ("", ""), ("md5abc", "abc"), ("SCRAM-SHA-256$x:y$z", "")]
+        {
+            assert!(!matches(verifier, password));
+        }
+    }
 
     #[test]
     fn the_verifier_is_what_postgresql_keeps_for_the_same_salt() {

@@ -1,1 +1,39 @@
 //! The Iceberg REST catalog: what another engine needs to read and write Wharf's tables, over HTTP.
+//!
+//! It speaks the catalog API of Apache Iceberg's REST specification
+//! (<https://github.com/apache/iceberg/blob/main/open-api/rest-catalog-open-api.yaml>) under `/iceberg/v1`: a warehouse and
+//! prefix is a database, a namespace a schema. What always holds:
+//! - A commit of another engine is the same compare-and-swap behind Raft as one of a SQL session
+//!   ([`wharf_engine::external`]); what it has changed the next SQL statement sees.
+//! - Who may do what is decided as for SQL: roles prove their password, and what a session could do for the same role is done
+//!   through one.
+//! - No secret of the server's own leaves it: object stores are reached with credentials the client has.
+//! - Connections, requests at a time, the size and the duration of a request are limited.
+//!
+//! Not here: scan planning on the server, and the metadata files themselves, which are the lake's.
+
+mod application;
+mod authentication;
+mod catalog_config;
+mod commits;
+mod connection;
+mod error;
+mod listener;
+mod names;
+mod namespaces;
+mod options;
+mod pages;
+mod requests;
+mod router;
+mod serve;
+mod sql;
+mod tables;
+mod tls;
+mod tokens;
+mod view_metadata;
+mod views;
+
+pub use options::{Authentication, Options};
+pub use router::router;
+pub use serve::serve;
+pub use tls::{Tls, TlsError};

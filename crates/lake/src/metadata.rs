@@ -3,7 +3,7 @@
 //! A metadata file is `<table>/metadata/00007-<uuid>.metadata.json`, the number counting up from 0 along the history of the
 //! table. Two commits that race write files of the same number and different uuids, of which the catalog takes one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use iceberg::io::FileIO;
@@ -169,6 +169,17 @@ async fn inflate(location: &str, content: Bytes) -> Result<TableMetadata, LakeEr
 /// The content of a metadata file.
 pub(crate) fn encode(location: &str, table: &TableMetadata) -> Result<Bytes, LakeError> {
     serde_json::to_vec(table).map(Bytes::from).map_err(|error| LakeError::metadata(location, error))
+}
+
+/// Leaves out of a table's JSON the snapshots that no branch or tag names, as `snapshots=refs` of the REST catalog wants.
+pub(crate) fn keep_referenced_snapshots(metadata: &mut serde_json::Value) {
+    let named = |value: &serde_json::Value| value.get("snapshot-id").and_then(serde_json::Value::as_i64);
+    let refs = metadata.get("refs").and_then(|refs| refs.as_object());
+    let mut kept: HashSet<i64> = refs.into_iter().flat_map(|refs| refs.values()).filter_map(named).collect();
+    kept.extend(metadata.get("current-snapshot-id").and_then(serde_json::Value::as_i64));
+    if let Some(snapshots) = metadata.get_mut("snapshots").and_then(|snapshots| snapshots.as_array_mut()) {
+        snapshots.retain(|snapshot| named(snapshot).is_some_and(|id| kept.contains(&id)));
+    }
 }
 
 /// Where the metadata file after `previous` goes; the first one of a table when there is none.

@@ -35,6 +35,20 @@ pub fn check_storable(ty: &SqlType) -> Result<(), LakeError> {
     iceberg_type(ty, None, &mut 0).map(|_| ())
 }
 
+/// The Iceberg schema of columns as JSON; a type that cannot be stored is a string in it.
+///
+/// # Errors
+/// Columns that make no schema, such as two of one name.
+pub fn json(columns: &[Column]) -> Result<serde_json::Value, LakeError> {
+    let storable = |column: &Column| match check_storable(&column.ty) {
+        Ok(()) => column.clone(),
+        Err(_) => Column { ty: SqlType::Text, ..column.clone() },
+    };
+    let columns: Vec<Column> = columns.iter().map(storable).collect();
+    let (schema, _) = iceberg_schema(&columns, 0, None, 0)?;
+    serde_json::to_value(schema).map_err(|error| LakeError::metadata("schema", error))
+}
+
 /// The Iceberg schema of columns, and the highest field id in it. Elements of arrays keep the id they have in `previous`
 /// or get one above `last_id`, the highest that the table ever had.
 pub(crate) fn iceberg_schema(
@@ -145,9 +159,8 @@ pub(crate) fn columns(schema: &Schema, properties: &HashMap<String, String>) -> 
             .filter(|ty| iceberg_type(ty, None, &mut 0).is_ok_and(|ty| same_shape(&ty, &field.field_type)));
         let ty = match said {
             Some(ty) => ty,
-            None => sql_type(&field.field_type).ok_or_else(|| {
-                LakeError::Unsupported(format!("column \"{}\" of Iceberg type {}", field.name, field.field_type))
-            })?,
+            // Another engine's column, which is listed and cannot be read: see `unreadable`.
+            None => sql_type(&field.field_type).unwrap_or(SqlType::Unknown),
         };
         Ok(Column {
             name: field.name.clone(),
@@ -159,6 +172,14 @@ pub(crate) fn columns(schema: &Schema, properties: &HashMap<String, String>) -> 
         })
     };
     schema.as_struct().fields().iter().map(of).collect()
+}
+
+/// The first column that SQL has no type for, and what it is: a table with one can be listed and altered by others, but
+/// neither read nor written here.
+pub(crate) fn unreadable(schema: &Schema) -> Option<String> {
+    let mut fields = schema.as_struct().fields().iter();
+    let field = fields.find(|field| sql_type(&field.field_type).is_none())?;
+    Some(format!("column \"{}\" of Iceberg type {}", field.name, field.field_type))
 }
 
 /// What queries see.

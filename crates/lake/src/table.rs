@@ -26,7 +26,7 @@ use crate::defaults;
 use crate::deletes::{self, DeleteCache, DeleteIndex, DeleteStore, FileDeletes};
 use crate::error::LakeError;
 use crate::manifest::{self, Entries};
-use crate::metadata::{Metadata, Refs};
+use crate::metadata::{self, Metadata, Refs};
 use crate::scan::{self, LakeProvider};
 use crate::schema;
 use crate::store::Store;
@@ -58,6 +58,8 @@ pub struct LakeTable {
     columns: Vec<Column>,
     schema: SchemaRef,
     storage_schema: SchemaRef,
+    /// Why its rows can neither be read nor written.
+    unreadable: Option<String>,
     manifests: OnceCell<Arc<Vec<ManifestFile>>>,
     files: OnceCell<Arc<FileSet>>,
     /// Held by every scan.
@@ -111,7 +113,11 @@ impl LakeTable {
         let iceberg_schema = iceberg_schema
             .ok_or_else(|| LakeError::corrupt(&location, format!("schema {} is missing", position.schema_id)))?;
         let columns = schema::columns(&iceberg_schema, metadata.table.properties())?;
-        let storage_schema = schema::storage_schema(&iceberg_schema)?;
+        let unreadable = schema::unreadable(&iceberg_schema);
+        let storage_schema = match &unreadable {
+            Some(_) => Arc::new(arrow::datatypes::Schema::empty()),
+            None => schema::storage_schema(&iceberg_schema)?,
+        };
         Ok(LakeTable {
             store,
             caches,
@@ -119,6 +125,7 @@ impl LakeTable {
             columns,
             storage_schema,
             iceberg_schema,
+            unreadable,
             location,
             metadata,
             position,
@@ -180,6 +187,19 @@ impl LakeTable {
     /// The table properties.
     pub fn properties(&self) -> &HashMap<String, String> {
         self.metadata.table.properties()
+    }
+
+    /// The metadata as the format's JSON. With `only_referenced`, without snapshots that no branch or tag names.
+    ///
+    /// # Errors
+    /// Metadata that cannot be written as JSON: a bug.
+    pub fn metadata_json(&self, only_referenced: bool) -> Result<serde_json::Value, LakeError> {
+        let mut json =
+            serde_json::to_value(&self.metadata.table).map_err(|error| LakeError::metadata(&self.location, error))?;
+        if only_referenced {
+            metadata::keep_referenced_snapshots(&mut json);
+        }
+        Ok(json)
     }
 
     /// The number of rows, when the snapshot says it for certain.
@@ -249,6 +269,14 @@ impl LakeTable {
 
     pub(crate) fn metadata(&self) -> &TableMetadata {
         &self.metadata.table
+    }
+
+    /// Refuses tables with columns that SQL has no type for.
+    pub(crate) fn check_readable(&self) -> Result<(), LakeError> {
+        match &self.unreadable {
+            Some(what) => Err(LakeError::Unsupported(what.clone())),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn has_other_refs(&self) -> bool {
@@ -329,6 +357,7 @@ impl LakeTable {
 
     /// The data files of the current snapshot.
     pub(crate) async fn files(&self) -> Result<Arc<FileSet>, LakeError> {
+        self.check_readable()?;
         self.files.get_or_try_init(|| self.load_files()).await.cloned()
     }
 

@@ -156,6 +156,11 @@ impl Warehouse {
         self.store.root()
     }
 
+    /// Whether a location is inside of the warehouse's own directory.
+    pub fn contains(&self, location: &str) -> bool {
+        self.store.holds(location)
+    }
+
     /// Writes the metadata of a new, empty table; returns its location. It is durable when this returns.
     pub async fn create_table(&self, table: NewTable<'_>) -> Result<String, LakeError> {
         let folder = folder_name(table.namespace);
@@ -245,7 +250,7 @@ impl Warehouse {
 
 /// A name as a folder: whatever some object store or engine might trip over is replaced. Tables in it are told apart by
 /// their ids, so two names may share a folder.
-fn folder_name(name: &str) -> String {
+pub(crate) fn folder_name(name: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
     let name: String = name.chars().map(|c| if safe(c) { c } else { '_' }).collect();
     if name.is_empty() { "_".to_owned() } else { name }

@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) server: ServerConfig,
     /// The PostgreSQL port.
     pub(crate) postgres: PostgresConfig,
+    /// The HTTP port: the Iceberg REST catalog.
+    pub(crate) http: HttpConfig,
     /// The catalog and its Raft log.
     pub(crate) catalog: CatalogConfig,
     /// The tables' object store.
@@ -72,6 +74,21 @@ pub(crate) struct PostgresConfig {
     pub(crate) keepalive_idle_ms: u64,
     pub(crate) keepalive_interval_ms: u64,
     pub(crate) keepalive_probes: u32,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct HttpConfig {
+    pub(crate) enabled: bool,
+    pub(crate) listen: String,
+    pub(crate) allow_insecure_listen: bool,
+    pub(crate) max_connections: usize,
+    pub(crate) max_requests: usize,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) request_timeout_ms: u64,
+    pub(crate) idle_timeout_ms: u64,
+    pub(crate) token_lifetime_ms: u64,
 }
 
 /// How a client proves who it is.
@@ -207,6 +224,22 @@ impl Default for PostgresConfig {
     }
 }
 
+impl Default for HttpConfig {
+    fn default() -> Self {
+        HttpConfig {
+            enabled: true,
+            listen: String::new(),
+            allow_insecure_listen: false,
+            max_connections: 1_000,
+            max_requests: 256,
+            max_body_bytes: 32 << 20,
+            request_timeout_ms: 60_000,
+            idle_timeout_ms: 60_000,
+            token_lifetime_ms: 3_600_000,
+        }
+    }
+}
+
 impl Default for CatalogConfig {
     fn default() -> Self {
         CatalogConfig {
@@ -281,13 +314,7 @@ impl PostgresConfig {
     /// # Errors
     /// When it is neither.
     pub(crate) fn listen_address(&self) -> Result<SocketAddr, Failure> {
-        let resolved = self.listen.to_socket_addrs().ok().and_then(|mut found| found.next());
-        resolved.ok_or_else(|| {
-            Failure::new(
-                format!("postgres.listen = \"{}\" is not an address and port", self.listen),
-                "write it as 127.0.0.1:5439, [::1]:5439 or host:port",
-            )
-        })
+        resolved("postgres.listen", &self.listen)
     }
 
     /// The certificate and key files, when TLS is configured.
@@ -297,7 +324,67 @@ impl PostgresConfig {
     }
 }
 
+/// The address that a key names.
+fn resolved(key: &str, text: &str) -> Result<SocketAddr, Failure> {
+    let resolved = text.to_socket_addrs().ok().and_then(|mut found| found.next());
+    resolved.ok_or_else(|| {
+        Failure::new(
+            format!("{key} = \"{text}\" is not an address and port"),
+            "write it as 127.0.0.1:5439, [::1]:5439 or host:port",
+        )
+    })
+}
+
 impl Config {
+    /// The address of the HTTP port: a key of its own, or the port after PostgreSQL's; none when there is to be none.
+    ///
+    /// # Errors
+    /// When it is no address.
+    pub(crate) fn http_address(&self) -> Result<Option<SocketAddr>, Failure> {
+        if !self.http.enabled {
+            return Ok(None);
+        }
+        if !self.http.listen.is_empty() {
+            return resolved("http.listen", &self.http.listen).map(Some);
+        }
+        let mut address = self.postgres.listen_address()?;
+        // Whoever lets the system choose the one port lets it choose the other.
+        if address.port() != 0 {
+            let next = address.port().checked_add(1).ok_or_else(|| {
+                Failure::new(
+                    "there is no port after postgres.listen for HTTP",
+                    "set http.listen, or http.enabled = false",
+                )
+            })?;
+            address.set_port(next);
+        }
+        Ok(Some(address))
+    }
+
+    /// The rules of safety of the HTTP port are those of PostgreSQL's.
+    fn validate_http(&self) -> Result<(), Failure> {
+        let Some(address) = self.http_address()? else { return Ok(()) };
+        let follows = self.http.listen.is_empty() && self.postgres.allow_insecure_listen;
+        if !is_loopback(address.ip()) && !self.http.allow_insecure_listen && !follows {
+            let trust = self.postgres.authentication == Authentication::Trust;
+            if trust || self.postgres.tls_files().is_none() {
+                return Err(Failure::new(
+                    format!("refusing to serve HTTP on {address} without TLS and passwords"),
+                    "set postgres.tls_certificate_file and postgres.tls_key_file, which HTTP uses too, and \
+                     postgres.authentication = \"scram-sha-256\"; or set http.listen = \"127.0.0.1:5440\", or \
+                     http.allow_insecure_listen = true if this network is yours alone",
+                ));
+            }
+        }
+        let http = &self.http;
+        at_least("http.max_connections", http.max_connections as u64, 1)?;
+        at_least("http.max_requests", http.max_requests as u64, 1)?;
+        at_least("http.max_body_bytes", http.max_body_bytes as u64, 64 << 10)?;
+        at_least("http.request_timeout_ms", http.request_timeout_ms, 1)?;
+        at_least("http.idle_timeout_ms", http.idle_timeout_ms, 1)?;
+        at_least("http.token_lifetime_ms", http.token_lifetime_ms, 1_000)
+    }
+
     /// Holds the rules that span keys, the security rules first of all.
     ///
     /// # Errors
@@ -351,6 +438,7 @@ impl Config {
             at_least("postgres.keepalive_interval_ms", postgres.keepalive_interval_ms, 1_000)?;
             at_least("postgres.keepalive_probes", postgres.keepalive_probes.into(), 1)?;
         }
+        self.validate_http()?;
         at_least("catalog.snapshot_every_entries", self.catalog.snapshot_every_entries, 1)?;
         at_least("catalog.max_waiting_commands", self.catalog.max_waiting_commands as u64, 1)?;
         at_least("catalog.max_command_bytes", self.catalog.max_command_bytes as u64, 64 << 10)?;

@@ -1,5 +1,6 @@
 //! The folder a node keeps its state in: `catalog/` (Raft log, snapshots), `warehouse/` (tables, unless they live in
-//! another object store), `spill/` (what queries put aside), `authentication_secret` and `LOCK`.
+//! another object store), `spill/` (what queries put aside), `authentication_secret`, `token_secret`
+//! and `LOCK`.
 //!
 //! Always holds: one process owns the folder at a time. The lock is the operating system's, on the open `LOCK` file,
 //! so it ends with the process however that ends; the process id inside is for people. It does not know what the
@@ -71,7 +72,19 @@ impl DataDirectory {
     /// # Errors
     /// When it can neither be read nor made.
     pub(crate) fn authentication_secret(&self) -> Result<[u8; 32], Failure> {
-        let path = self.root.join("authentication_secret");
+        self.secret("authentication_secret")
+    }
+
+    /// Likewise, what the tokens of HTTP clients are signed with.
+    ///
+    /// # Errors
+    /// When it can neither be read nor made.
+    pub(crate) fn token_secret(&self) -> Result<[u8; 32], Failure> {
+        self.secret("token_secret")
+    }
+
+    fn secret(&self, file: &str) -> Result<[u8; 32], Failure> {
+        let path = self.root.join(file);
         let refuse = |verb, error: &std::io::Error| {
             Failure::from_io(verb, &path, error, "give the user that runs wharf the right to read and write there")
         };

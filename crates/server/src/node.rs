@@ -1,9 +1,9 @@
 //! A node: the layers, wired. The only place that knows them all.
 //!
 //! Always holds:
-//! - The order of a start: the data folder and its lock, the address, TLS, the catalog, the first database and role
-//!   when there are none, the warehouse, the engine, the port. What fails leaves nothing running.
-//! - The port answers only when everything below is up; until then the kernel keeps clients waiting.
+//! - The order of a start: the data folder and its lock, the addresses, TLS, the catalog, the first database and role
+//!   when there are none, the warehouse, the engine, the ports. What fails leaves nothing running.
+//! - The ports answer only when everything below is up; until then the kernel keeps clients waiting.
 //! - The order of a stop is the reverse, and the folder's lock goes last.
 //!
 //! It decides nothing about SQL, storage or the protocol: it translates configuration into each layer's options.
@@ -43,8 +43,16 @@ pub(crate) struct Node {
     engine: Arc<Engine>,
     shutdown: CancellationToken,
     front_end: JoinHandle<std::io::Result<()>>,
+    http: Option<Http>,
     /// Held to the end: dropping it lets another process in.
     data: DataDirectory,
+}
+
+/// The HTTP port.
+struct Http {
+    address: SocketAddr,
+    encrypted: bool,
+    front_end: JoinHandle<std::io::Result<()>>,
 }
 
 /// The runtime that everything runs on.
@@ -76,8 +84,12 @@ impl Node {
     /// The first layer that does not come up, with what to do about it.
     pub(crate) async fn start(config: &Config) -> Result<Node, Failure> {
         let data = DataDirectory::open(&config.server.data_directory)?;
-        let (listener, address) = listen(&config.postgres).await?;
+        let (listener, address) = listen(config.postgres.listen_address()?, "--listen").await?;
         let options = front_end_options(config, address, &data)?;
+        let http = match config.http_address()? {
+            Some(wanted) => Some((listen(wanted, "http.listen").await?, http_options(config, &data)?)),
+            None => None,
+        };
 
         let group = open_catalog(config, &data).await?;
         let generated_password = bootstrap(&group).await?;
@@ -93,13 +105,26 @@ impl Node {
             let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
             async move { wharf_pgwire_server::serve(listener, engine, options, shutdown).await }
         });
+        let http = http.map(|((listener, address), options)| {
+            let encrypted = options.tls.is_some();
+            let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
+            let serve = async move { wharf_iceberg_rest::serve(listener, engine, options, shutdown).await };
+            Http { address, encrypted, front_end: tokio::spawn(serve) }
+        });
         tracing::info!(%address, data = %data.root().display(), "ready");
-        Ok(Node { address, generated_password, group, engine, shutdown, front_end, data })
+        Ok(Node { address, generated_password, group, engine, shutdown, front_end, http, data })
     }
 
     /// Where clients connect; the port is the real one when 0 was configured.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients of the Iceberg REST catalog connect, if they may.
+    pub(crate) fn iceberg_url(&self) -> Option<String> {
+        let http = self.http.as_ref()?;
+        let scheme = if http.encrypted { "https" } else { "http" };
+        Some(format!("{scheme}://{}/iceberg", http.address))
     }
 
     /// The superuser's password, if this start made one up.
@@ -133,12 +158,15 @@ impl Node {
     /// # Errors
     /// A catalog that could not be closed; what was acknowledged is on disk all the same.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        let Node { group, shutdown, front_end, data, .. } = self;
+        let Node { group, shutdown, front_end, http, data, .. } = self;
         shutdown.cancel();
-        match front_end.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the front end ended with an error"),
-            Err(error) => tracing::error!(%error, "the front end ended abnormally"),
+        // Both drain at the same time.
+        for front_end in [Some(front_end), http.map(|http| http.front_end)].into_iter().flatten() {
+            match front_end.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "the front end ended with an error"),
+                Err(error) => tracing::error!(%error, "the front end ended abnormally"),
+            }
         }
         let closed = group.shutdown().await;
         drop(data);
@@ -147,14 +175,14 @@ impl Node {
     }
 }
 
-async fn listen(config: &PostgresConfig) -> Result<(TcpListener, SocketAddr), Failure> {
-    let wanted = config.listen_address()?;
+/// Takes an address, which `setting` has named.
+async fn listen(wanted: SocketAddr, setting: &str) -> Result<(TcpListener, SocketAddr), Failure> {
     let refuse = |error: std::io::Error| {
         let remedy = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "stop what listens there, or choose another port with --listen",
-            _ => "choose an address of this machine and a port this user may use with --listen",
+            std::io::ErrorKind::AddrInUse => "stop what listens there, or choose another port with",
+            _ => "choose an address of this machine and a port this user may use with",
         };
-        Failure::from_error(format_args!("cannot listen on {wanted}"), &error, remedy)
+        Failure::from_error(format_args!("cannot listen on {wanted}"), &error, &format!("{remedy} {setting}"))
     };
     let listener = TcpListener::bind(wanted).await.map_err(refuse)?;
     let address = listener.local_addr().map_err(refuse)?;
@@ -295,7 +323,7 @@ fn front_end_options(config: &Config, address: SocketAddr, data: &DataDirectory)
             Authentication::ScramSha256 => wharf_pgwire_server::Authentication::ScramSha256,
             Authentication::Trust => wharf_pgwire_server::Authentication::Trust,
         },
-        tls: load_tls(postgres)?,
+        tls: with_certificate(postgres, Tls::from_pem)?,
         require_tls: postgres.require_tls || exposed,
         max_connections: postgres.max_connections,
         authentication_timeout: milliseconds(postgres.authentication_timeout_ms),
@@ -308,7 +336,32 @@ fn front_end_options(config: &Config, address: SocketAddr, data: &DataDirectory)
     })
 }
 
-fn load_tls(config: &PostgresConfig) -> Result<Option<Tls>, Failure> {
+fn http_options(config: &Config, data: &DataDirectory) -> Result<wharf_iceberg_rest::Options, Failure> {
+    let http = &config.http;
+    let milliseconds = Duration::from_millis;
+    Ok(wharf_iceberg_rest::Options {
+        authentication: match config.postgres.authentication {
+            Authentication::ScramSha256 => wharf_iceberg_rest::Authentication::Password,
+            Authentication::Trust => wharf_iceberg_rest::Authentication::Trust { role: SUPERUSER.to_owned() },
+        },
+        tls: with_certificate(&config.postgres, wharf_iceberg_rest::Tls::from_pem)?,
+        database: DATABASE.to_owned(),
+        max_connections: http.max_connections,
+        max_requests: http.max_requests,
+        max_body_bytes: http.max_body_bytes,
+        request_timeout: milliseconds(http.request_timeout_ms),
+        idle_timeout: milliseconds(http.idle_timeout_ms),
+        token_lifetime: milliseconds(http.token_lifetime_ms),
+        token_secret: data.token_secret()?,
+        drain_timeout: milliseconds(config.server.shutdown_timeout_ms),
+    })
+}
+
+/// What is made of the configured certificate and key; none without.
+fn with_certificate<T, E: std::error::Error + 'static>(
+    config: &PostgresConfig,
+    make: impl FnOnce(&[u8], &[u8]) -> Result<T, E>,
+) -> Result<Option<T>, Failure> {
     let Some((certificate_file, key_file)) = config.tls_files() else { return Ok(None) };
     let read = |path: &std::path::Path| {
         std::fs::read(path).map_err(|error| {
@@ -316,14 +369,14 @@ fn load_tls(config: &PostgresConfig) -> Result<Option<Tls>, Failure> {
         })
     };
     let (certificate, key) = (read(certificate_file)?, read(key_file)?);
-    let tls = Tls::from_pem(&certificate, &key).map_err(|error| {
+    let made = make(&certificate, &key).map_err(|error| {
         Failure::from_error(
             format_args!("cannot use {} with {}", certificate_file.display(), key_file.display()),
             &error,
             "both files are PEM: the server's certificate first, then its issuers; the key unencrypted",
         )
     })?;
-    Ok(Some(tls))
+    Ok(Some(made))
 }
 
 /// Whoever reads the log shall see that nobody is asked for a password.

@@ -1,9 +1,14 @@
 //! Schemas: making and renaming. Dropping is in `drops`.
 
-use super::Change;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Change, invalid};
 use crate::command::{Effect, ViewText};
 use crate::error::CatalogError;
 use crate::model::{Namespace, Relation};
+
+/// The most that the properties of one schema may take.
+const MAX_PROPERTY_BYTES: usize = 64 * 1024;
 
 impl Change {
     pub(super) fn create_schema(
@@ -27,7 +32,14 @@ impl Change {
             return Ok(Effect::Nothing);
         }
         let oid = self.state.allocate_oid()?;
-        self.state.put_namespace(Namespace { oid, name: name.to_owned(), database, owner, comment: None });
+        self.state.put_namespace(Namespace {
+            oid,
+            name: name.to_owned(),
+            database,
+            owner,
+            comment: None,
+            properties: BTreeMap::new(),
+        });
         Ok(Effect::Created { oid })
     }
 
@@ -50,6 +62,30 @@ impl Change {
         self.rewrite_views(&format!("schema {name}"), relations, views)?;
         let oid = namespace.oid;
         self.state.put_namespace(Namespace { name: new_name.to_owned(), ..namespace.as_ref().clone() });
+        Ok(Effect::Changed { oid })
+    }
+
+    /// Notes and forgets properties of a schema; their number and length are bounded, since every node keeps them in memory.
+    pub(super) fn set_schema_properties(
+        &mut self,
+        database: u32,
+        name: &str,
+        set: &BTreeMap<String, String>,
+        remove: &BTreeSet<String>,
+    ) -> Result<Effect, CatalogError> {
+        let namespace = self.namespace(database, name)?;
+        if namespace.database == 0 {
+            return Err(CatalogError::SystemSchema { action: "change".to_owned(), object: name.to_owned() });
+        }
+        let mut changed = namespace.as_ref().clone();
+        changed.properties.retain(|key, _| !remove.contains(key));
+        changed.properties.extend(set.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let bytes = changed.properties.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        if bytes > MAX_PROPERTY_BYTES {
+            return Err(invalid(format!("properties of a schema of {bytes} bytes")));
+        }
+        let oid = changed.oid;
+        self.state.put_namespace(changed);
         Ok(Effect::Changed { oid })
     }
 }

@@ -218,6 +218,7 @@ impl<'a> Draft<'a> {
 
 /// Refuses tables that this version does not know how to write.
 pub(super) fn check_writable(base: &LakeTable) -> Result<(), LakeError> {
+    base.check_readable()?;
     let metadata = base.metadata();
     let unsupported = |what: &str| {
         let location = base.metadata_location();

@@ -38,6 +38,11 @@ impl Uncommitted {
         self.states.push(location.to_owned());
     }
 
+    /// Takes in a metadata file alone: the manifests behind it are another writer's.
+    pub fn add_metadata(&mut self, location: &str) {
+        self.files.push(location.to_owned());
+    }
+
     /// Takes in what another has.
     pub fn absorb(&mut self, mut other: Uncommitted) {
         self.files.append(&mut other.files);

@@ -130,6 +130,12 @@ impl Store {
         Path::parse(rest).map_err(|_| foreign())
     }
 
+    /// Whether a location is in the directory of the warehouse.
+    pub(crate) fn holds(&self, location: &str) -> bool {
+        // A path that can be parsed has no `..`.
+        self.path(location).is_ok_and(|path| path.prefix_matches(&self.root))
+    }
+
     /// The whole content of a file.
     pub(crate) async fn get(&self, location: &str) -> Result<Bytes, LakeError> {
         let path = self.path(location)?;

@@ -137,6 +137,7 @@ impl TableWriter {
     }
 
     fn check(&self) -> Result<(), LakeError> {
+        self.table.check_readable()?;
         if self.failed {
             let location = self.table.location().to_owned();
             return Err(LakeError::WriterFailed { location });

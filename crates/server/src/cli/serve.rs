@@ -48,6 +48,9 @@ pub(super) fn announce(node: &Node, with_password: bool) {
             password::VARIABLE,
         ));
     }
+    if let Some(url) = node.iceberg_url() {
+        say(format_args!("Iceberg catalog on {url}"));
+    }
     say(format_args!("listening on {}", node.address()));
 }
 

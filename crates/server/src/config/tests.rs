@@ -77,10 +77,10 @@ fn an_unknown_key_is_refused_with_the_nearest_and_its_line() {
         "did you mean postgres.listen? conf/wharf.toml lists every key",
     );
     refused(
-        "max_connections = 5\n",
+        "max_portals = 5\n",
         &[],
-        "/wharf.toml:1: unknown configuration key max_connections",
-        "did you mean postgres.max_connections? conf/wharf.toml lists every key",
+        "/wharf.toml:1: unknown configuration key max_portals",
+        "did you mean postgres.max_portals? conf/wharf.toml lists every key",
     );
     refused(
         "[postgresql]\nlisten = \"127.0.0.1:1\"\n",
