@@ -7,6 +7,7 @@ mod answers;
 mod bad_input;
 mod compare;
 mod crash;
+mod inserts;
 mod peers;
 mod report;
 mod slt;
@@ -34,6 +35,8 @@ enum Command {
     Answers(answers::Arguments),
     /// Kill a server that is being written to, and count what is there afterwards.
     Crash(crash::Arguments),
+    /// Insert rows one by one from many connections, and count them.
+    Inserts(inserts::Arguments),
     /// Mistreat a server: garbage, damaged files, a full disk.
     BadInput(bad_input::Arguments),
 }
@@ -45,6 +48,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Compare(arguments) => compare::run(arguments).await,
         Command::Answers(arguments) => answers::run(arguments).await,
         Command::Crash(arguments) => crash::run(arguments).await,
+        Command::Inserts(arguments) => inserts::run(arguments).await,
         Command::BadInput(arguments) => bad_input::run(arguments).await,
     }
 }

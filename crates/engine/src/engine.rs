@@ -19,7 +19,7 @@ use wharf_values::{SqlError, SqlState};
 use crate::error::{from_catalog, from_consensus, from_datafusion};
 use crate::maintenance::Instants;
 use crate::operators::OperatorPlanner;
-use crate::session::{Session, Startup};
+use crate::session::{Queues, Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
 
 /// The limits of the engine.
@@ -67,6 +67,8 @@ pub struct Engine {
     pub(crate) base: SessionState,
     /// What open statements and transactions look at.
     pub(crate) instants: Instants,
+    /// What is appended to tables at the same time.
+    pub(crate) appends: Queues,
     next_process: AtomicU32,
 }
 
@@ -88,6 +90,7 @@ impl Engine {
             options,
             base,
             instants: Instants::default(),
+            appends: Queues::default(),
             next_process: AtomicU32::new(1),
         }))
     }

@@ -198,3 +198,125 @@ async fn concurrent_updates_are_all_counted() {
     let inserted = CONNECTIONS * ROUNDS - counted;
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (counted.into(), (inserted + 2).into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_rows_of_many_connections_share_snapshots() {
+    const CONNECTIONS: i64 = 16;
+    const ROUNDS: i64 = 12;
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let client = server.connect("").await.unwrap();
+    client.batch_execute("CREATE TABLE t (a bigint, b integer)").await.unwrap();
+    let mut writers = Vec::new();
+    for writer in 0..CONNECTIONS {
+        let client = server.connect("").await.unwrap();
+        writers.push(tokio::spawn(async move {
+            for round in 0..ROUNDS {
+                let sql = format!("INSERT INTO t (a) VALUES ({})", writer * ROUNDS + round);
+                client.batch_execute(&sql).await.unwrap();
+                // What was answered is there.
+                let sql = format!(
+                    "SELECT count(*) FROM t WHERE a BETWEEN {} AND {}",
+                    writer * ROUNDS,
+                    writer * ROUNDS + round
+                );
+                assert_eq!(client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0), round + 1);
+            }
+        }));
+    }
+    // A definition that changes meanwhile loses no row and fails nobody whose rows fit all the same.
+    client.batch_execute("ALTER TABLE t RENAME COLUMN b TO c").await.unwrap();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let rows = CONNECTIONS * ROUNDS;
+    let row = client.query_one("SELECT count(*), count(DISTINCT a) FROM t", &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (rows, rows));
+    let snapshots: i64 = client.query_one("SELECT count(*) FROM \"t$snapshots\"", &[]).await.unwrap().get(0);
+    let heads = files(folder.path()).iter().filter(|file| file.ends_with(".metadata.json")).count();
+    assert!(snapshots > 0 && (heads as i64) < rows, "{heads} heads for {rows} rows");
+}
+
+async fn code(client: &Client, sql: &str) -> String {
+    match client.batch_execute(sql).await {
+        Ok(()) => "ok".to_owned(),
+        Err(error) => error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_that_meet_are_told_apart() {
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let (one, other) = (server.connect("").await.unwrap(), server.connect("").await.unwrap());
+    let numbers = |sql: &'static str| {
+        let rows = other.query(sql, &[]);
+        async move { rows.await.unwrap().iter().map(|row| row.get::<_, i32>(0)).collect::<Vec<_>>() }
+    };
+
+    // A name that was taken meanwhile; what was written for the loser goes.
+    one.batch_execute("BEGIN; CREATE TABLE x (a integer); INSERT INTO x VALUES (1)").await.unwrap();
+    other.batch_execute("CREATE TABLE x (b text)").await.unwrap();
+    assert_eq!(code(&one, "COMMIT").await, "42P07");
+    assert_eq!(code(&one, "SELECT b FROM x").await, "ok");
+    becomes(folder.path(), 1, "a name that was taken");
+
+    // Other definitions are no reason to fail, though the new objects get other oids than they had.
+    one.batch_execute("BEGIN; CREATE TABLE p (a integer); INSERT INTO p VALUES (1); CREATE VIEW v AS SELECT a FROM p")
+        .await
+        .unwrap();
+    other.batch_execute("CREATE TABLE q (a integer); INSERT INTO q VALUES (5)").await.unwrap();
+    one.batch_execute("CREATE VIEW w AS SELECT a + 1 AS a FROM v; COMMIT").await.unwrap();
+    assert_eq!(numbers("SELECT a FROM w").await, [2]);
+    assert_eq!(code(&other, "DROP TABLE p").await, "2BP01");
+    assert_eq!(code(&other, "DROP TABLE q").await, "ok");
+    assert_eq!(code(&other, "DROP TABLE p CASCADE").await, "ok");
+    assert_eq!(code(&other, "SELECT * FROM w").await, "42P01");
+
+    // Another object of the same name.
+    other.batch_execute("CREATE TABLE q (a integer); INSERT INTO q VALUES (6)").await.unwrap();
+    one.batch_execute("BEGIN; DROP TABLE q").await.unwrap();
+    other.batch_execute("DROP TABLE q; CREATE TABLE q (a integer); INSERT INTO q VALUES (7)").await.unwrap();
+    assert_eq!(code(&one, "COMMIT").await, "40001");
+    assert_eq!(numbers("SELECT a FROM q").await, [7]);
+
+    // Rows that others add are kept under the new name of their column.
+    one.batch_execute(
+        "BEGIN; INSERT INTO q VALUES (8); ALTER TABLE q RENAME COLUMN a TO b; INSERT INTO q (b) VALUES (9)",
+    )
+    .await
+    .unwrap();
+    other.batch_execute("INSERT INTO q VALUES (10); DELETE FROM q WHERE a = 7").await.unwrap();
+    assert_eq!(code(&one, "COMMIT").await, "ok");
+    assert_eq!(numbers("SELECT b FROM q ORDER BY b").await, [8, 9, 10]);
+
+    // Both rename it.
+    one.batch_execute("BEGIN; ALTER TABLE q RENAME COLUMN b TO c").await.unwrap();
+    other.batch_execute("ALTER TABLE q RENAME COLUMN b TO d").await.unwrap();
+    assert_ne!(code(&one, "COMMIT").await, "ok");
+    assert_eq!(numbers("SELECT d FROM q ORDER BY d").await, [8, 9, 10]);
+
+    // A table that is gone.
+    one.batch_execute("BEGIN; INSERT INTO q VALUES (11)").await.unwrap();
+    other.batch_execute("DROP TABLE q").await.unwrap();
+    assert_eq!(code(&one, "COMMIT").await, "42P01");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_to_a_savepoint_removes_files() {
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let client = server.connect("").await.unwrap();
+    client.batch_execute("CREATE TABLE t (a integer); BEGIN; INSERT INTO t VALUES (1); SAVEPOINT s").await.unwrap();
+    let before = files(folder.path()).len();
+    client
+        .batch_execute("INSERT INTO t VALUES (2); UPDATE t SET a = 3; CREATE TABLE u AS SELECT a FROM t; DELETE FROM t")
+        .await
+        .unwrap();
+    assert!(files(folder.path()).len() > before + 4);
+    client.batch_execute("ROLLBACK TO s").await.unwrap();
+    becomes(folder.path(), before, "ROLLBACK TO");
+    client.batch_execute("COMMIT").await.unwrap();
+    assert_eq!(count(&client, "t").await, 1);
+    becomes(folder.path(), before, "COMMIT");
+}

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
-use wharf_catalog::{Column, Table};
-use wharf_lake::commit::{Step, Uncommitted};
+use wharf_catalog::Table;
+use wharf_lake::commit::Step;
 use wharf_lake::{LakeTable, RemovedFiles, RowDeletes, TableWriter, WriteOptions, WrittenFile};
 use wharf_values::SqlError;
 
 use super::checks::{Checks, Wording};
 use crate::error::from_lake;
-use crate::session::{Session, Transaction, conflict};
+use crate::session::{Session, append};
 
 /// A table that rows are being written to.
 pub(crate) struct Target {
@@ -102,14 +102,6 @@ impl Target {
     }
 }
 
-/// Are rows of the one rows of the other?
-fn same_shape(one: &Table, other: &Table) -> bool {
-    let alike = |(a, b): (&Column, &Column)| a.field_id == b.field_id && a.ty == b.ty && a.nullable == b.nullable;
-    one.constraints == other.constraints
-        && one.columns.len() == other.columns.len()
-        && one.columns.iter().zip(&other.columns).all(alike)
-}
-
 /// Makes what was written count: at once outside of a transaction, else with it. Gives the number of rows.
 pub(crate) async fn finish(
     session: &mut Session,
@@ -128,21 +120,7 @@ pub(crate) async fn finish(
         Some(transaction) => {
             transaction.step(&engine, table.id, &table.metadata_location, Step::Append(files)).await?;
         }
-        None => {
-            // The head may have moved while the rows were being written; that costs less than losing the race.
-            let mut written = Uncommitted::new(&engine.warehouse);
-            written.add_files(&files);
-            let catalog = engine.catalog().await?;
-            let head = catalog.table_by_id(table.id);
-            if head.is_some_and(|head| !same_shape(head, &table)) {
-                return Err(conflict().with_detail("The table's definition was changed while rows were written to it."));
-            }
-            let location = head.map_or_else(|| table.metadata_location.clone(), |head| head.metadata_location.clone());
-            written.let_go(&files);
-            let mut transaction = Transaction::new(false);
-            transaction.step(&engine, table.id, &location, Step::Append(files)).await?;
-            transaction.commit(&engine).await?;
-        }
+        None => append(&engine, &table, files).await?,
     }
     Ok(rows)
 }

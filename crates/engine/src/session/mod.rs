@@ -43,7 +43,7 @@ pub(crate) use dispatch::{text_columns, text_rows};
 pub(crate) use prepare::{has_placeholders, task_context, with_values};
 pub(crate) use result::columns_of;
 pub(crate) use stream::Limits;
-pub(crate) use transaction::{Reads, Transaction, conflict};
+pub(crate) use transaction::{Queues, Reads, Transaction, append, conflict};
 
 use plan_cache::PlanCache;
 

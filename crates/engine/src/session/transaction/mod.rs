@@ -10,6 +10,7 @@
 
 mod commit;
 mod control;
+mod group;
 mod isolation;
 mod reads;
 mod savepoint;
@@ -24,6 +25,7 @@ use wharf_values::{SqlError, SqlState};
 use crate::engine::{Engine, now_us};
 use crate::error::{from_catalog, from_lake};
 
+pub(crate) use group::{Queues, append};
 pub(crate) use isolation::Isolation;
 pub(crate) use reads::Reads;
 pub(crate) use savepoint::Savepoint;
