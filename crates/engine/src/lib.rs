@@ -42,6 +42,7 @@ mod unique_names;
 
 pub use copy_from::CopyIn;
 pub use engine::{Engine, EngineOptions};
+pub use maintenance::MaintenanceOptions;
 pub use scram::{matches as password_matches, verifier as scram_verifier};
 pub use session::{
     Canceller, CopyOut, Notice, Outcome, Prepared, ResultColumn, RowStream, Session, Startup, TransactionStatus,

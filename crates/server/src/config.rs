@@ -43,6 +43,8 @@ pub(crate) struct Config {
     pub(crate) files: FilesConfig,
     /// The limits of queries.
     pub(crate) engine: EngineConfig,
+    /// What keeps tables small.
+    pub(crate) maintenance: MaintenanceConfig,
     /// What is written to standard error.
     pub(crate) log: LogConfig,
 }
@@ -179,6 +181,18 @@ pub(crate) struct EngineConfig {
     pub(crate) plan_cache_entries: usize,
 }
 
+/// `[maintenance]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MaintenanceConfig {
+    pub(crate) enabled: bool,
+    pub(crate) interval_ms: u64,
+    pub(crate) quiet_ms: u64,
+    pub(crate) min_input_files: usize,
+    pub(crate) orphan_interval_ms: u64,
+    pub(crate) orphan_age_ms: u64,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -298,6 +312,19 @@ impl Default for EngineConfig {
             batch_rows: 8192,
             commit_attempts: 100,
             plan_cache_entries: 256,
+        }
+    }
+}
+
+impl Default for MaintenanceConfig {
+    fn default() -> Self {
+        MaintenanceConfig {
+            enabled: true,
+            interval_ms: 60_000,
+            quiet_ms: 60_000,
+            min_input_files: 20,
+            orphan_interval_ms: 24 * 60 * 60 * 1000,
+            orphan_age_ms: 3 * 24 * 60 * 60 * 1000,
         }
     }
 }

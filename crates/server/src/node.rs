@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::future::OptionFuture;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -20,11 +21,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharf_catalog::{CatalogError, Command, Envelope, State};
 use wharf_consensus::{ConsensusError, Group, GroupOptions};
-use wharf_engine::{Engine, EngineOptions, Session, Startup};
+use wharf_engine::{Engine, EngineOptions, MaintenanceOptions, Session, Startup};
 use wharf_lake::{CacheOptions, StoreOptions, Warehouse, WarehouseOptions};
 use wharf_pgwire_server::{Keepalive, Options, Tls};
 
-use crate::config::{Authentication, Config, PostgresConfig, is_loopback};
+use crate::config::{Authentication, Config, MaintenanceConfig, PostgresConfig, is_loopback};
 use crate::data_directory::DataDirectory;
 use crate::failure::Failure;
 use crate::{machine, password};
@@ -44,6 +45,7 @@ pub(crate) struct Node {
     shutdown: CancellationToken,
     front_end: JoinHandle<std::io::Result<()>>,
     http: Option<Http>,
+    maintenance: Option<JoinHandle<()>>,
     /// Held to the end: dropping it lets another process in.
     data: DataDirectory,
 }
@@ -111,8 +113,10 @@ impl Node {
             let serve = async move { wharf_iceberg_rest::serve(listener, engine, options, shutdown).await };
             Http { address, encrypted, front_end: tokio::spawn(serve) }
         });
+        let maintenance = maintenance_options(&config.maintenance)
+            .map(|options| tokio::spawn(Arc::clone(&engine).maintain(options, shutdown.clone())));
         tracing::info!(%address, data = %data.root().display(), "ready");
-        Ok(Node { address, generated_password, group, engine, shutdown, front_end, http, data })
+        Ok(Node { address, generated_password, group, engine, shutdown, front_end, http, maintenance, data })
     }
 
     /// Where clients connect; the port is the real one when 0 was configured.
@@ -158,7 +162,7 @@ impl Node {
     /// # Errors
     /// A catalog that could not be closed; what was acknowledged is on disk all the same.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        let Node { group, shutdown, front_end, http, data, .. } = self;
+        let Node { group, shutdown, front_end, http, maintenance, data, .. } = self;
         shutdown.cancel();
         // Both drain at the same time.
         for front_end in [Some(front_end), http.map(|http| http.front_end)].into_iter().flatten() {
@@ -168,11 +172,25 @@ impl Node {
                 Err(error) => tracing::error!(%error, "the front end ended abnormally"),
             }
         }
+        if let Some(Err(error)) = OptionFuture::from(maintenance).await {
+            tracing::error!(%error, "maintenance ended abnormally");
+        }
         let closed = group.shutdown().await;
         drop(data);
         tracing::info!("stopped");
         closed.map_err(|error| consensus_failure("cannot close the catalog", &error))
     }
+}
+
+/// None when nothing is looked after.
+fn maintenance_options(config: &MaintenanceConfig) -> Option<MaintenanceOptions> {
+    config.enabled.then(|| MaintenanceOptions {
+        interval: Duration::from_millis(config.interval_ms),
+        quiet: Duration::from_millis(config.quiet_ms),
+        min_input_files: config.min_input_files,
+        orphan_interval: Duration::from_millis(config.orphan_interval_ms),
+        orphan_age: Duration::from_millis(config.orphan_age_ms),
+    })
 }
 
 /// Takes an address, which `setting` has named.

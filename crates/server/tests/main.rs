@@ -3,5 +3,6 @@
 
 mod architecture;
 mod hermitage;
+mod maintenance;
 mod start_up;
 mod transactions;

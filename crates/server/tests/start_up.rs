@@ -65,7 +65,14 @@ impl Server {
     }
 
     pub(crate) fn serve(folder: &Path) -> Server {
-        Server::start(wharf(folder).args(["serve", "--listen", "127.0.0.1:0", "--auth", "trust"]))
+        Server::serve_with(folder, &[])
+    }
+
+    /// With some keys of the configuration, as variables of the environment.
+    pub(crate) fn serve_with(folder: &Path, variables: &[(&str, &str)]) -> Server {
+        let mut command = wharf(folder);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--auth", "trust"]).envs(variables.iter().copied());
+        Server::start(&mut command)
     }
 
     fn signal(&self, name: &str) {

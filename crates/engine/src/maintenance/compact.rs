@@ -57,14 +57,16 @@ pub(crate) async fn compact(
             Err(error) => return Err(error),
         }
     }
-    tracing::info!(
-        table = %id,
-        files = done.rewritten_files,
-        bytes = done.rewritten_bytes,
-        into = done.added_files,
-        failed_groups = done.failed_groups,
-        "data files rewritten"
-    );
+    if done.rewritten_files + done.failed_groups > 0 {
+        tracing::info!(
+            table = %id,
+            files = done.rewritten_files,
+            bytes = done.rewritten_bytes,
+            into = done.added_files,
+            failed_groups = done.failed_groups,
+            "data files rewritten"
+        );
+    }
     Ok(done)
 }
 

@@ -3,11 +3,13 @@
 //! What always holds: a file is removed only after the catalog has taken a state of its table that does not refer to it, and not
 //! while an open statement or transaction may still read it.
 
+mod background;
 mod compact;
 mod expire;
 mod instants;
 mod orphans;
 
+pub use background::MaintenanceOptions;
 pub(crate) use compact::compact;
 pub(crate) use expire::expire;
 pub(crate) use instants::Instants;

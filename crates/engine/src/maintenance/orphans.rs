@@ -21,7 +21,7 @@ pub(crate) async fn remove_orphans(
     let table = head(engine, id).await?;
     let others = readers(engine, id).await?;
     let found = maintain::find_orphans(&table, &others, older_than_ms).await.map_err(|error| from_lake(&error))?;
-    if !dry_run {
+    if !dry_run && !found.locations.is_empty() {
         maintain::remove(&engine.warehouse, &found).await.map_err(|error| from_lake(&error))?;
         tracing::info!(table = %id, files = found.locations.len(), bytes = found.bytes, "orphaned files removed");
     }

@@ -1,0 +1,113 @@
+//! Maintenance by itself: every table is looked after from time to time, one at a time.
+//!
+//! A table that changes now is left alone, since a compaction would only get into the way of its writers, unless it has become
+//! a heap of small files. What fails is logged and tried again in the next round; nobody waits for any of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::execution::session_state::SessionState;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use wharf_catalog::{Relation, Table};
+use wharf_lake::maintain::{CompactionOptions, ExpireOptions};
+use wharf_values::{SqlError, SqlState};
+
+use super::{compact, expire, remove_orphans};
+use crate::engine::{Engine, now_us};
+
+/// A table with so many files is compacted even while it changes.
+const MANY_FILES: u64 = 500;
+
+/// How tables are looked after.
+#[derive(Clone, Debug)]
+pub struct MaintenanceOptions {
+    /// The pause between two rounds.
+    pub interval: Duration,
+    /// How long a table must not have changed before its files are written together.
+    pub quiet: Duration,
+    /// With so many small files in a partition they are written together.
+    pub min_input_files: usize,
+    /// How often orphans of a table are looked for, which lists all its files.
+    pub orphan_interval: Duration,
+    /// How old an orphan has to be.
+    pub orphan_age: Duration,
+}
+
+/// What is remembered of a table between two rounds.
+#[derive(Clone, Copy)]
+struct Seen {
+    version: u64,
+    /// When its orphans were looked for last; at first, when it was first seen.
+    orphans: Instant,
+}
+
+impl Engine {
+    /// Looks after all tables until it is told to stop.
+    pub async fn maintain(self: Arc<Self>, options: MaintenanceOptions, stop: CancellationToken) {
+        let mut seen = HashMap::new();
+        let rounds = async {
+            loop {
+                tokio::time::sleep(options.interval).await;
+                self.round(&options, &mut seen).await;
+            }
+        };
+        stop.run_until_cancelled(rounds).await;
+    }
+
+    async fn round(&self, options: &MaintenanceOptions, seen: &mut HashMap<Uuid, Seen>) {
+        let tables = match self.catalog().await {
+            Ok(catalog) => catalog.relations().filter_map(Relation::as_table).cloned().collect::<Vec<_>>(),
+            Err(error) => {
+                tracing::warn!(%error, "maintenance could not read the catalog");
+                return;
+            }
+        };
+        seen.retain(|id, _| tables.iter().any(|table| table.id == *id));
+        let state = Arc::new(self.base.clone());
+        for table in tables {
+            let known = *seen.entry(table.id).or_insert(Seen { version: u64::MAX, orphans: Instant::now() });
+            let result = self.look_after(&table, known, options, &state).await;
+            match result {
+                // It was dropped meanwhile.
+                Err(error) if error.code == SqlState::UNDEFINED_TABLE => {}
+                Err(error) => tracing::warn!(table = %table.name, %error, "maintenance failed"),
+                Ok(after) => drop(seen.insert(table.id, after)),
+            }
+        }
+    }
+
+    /// Does what is due for a table; gives what to remember of it.
+    async fn look_after(
+        &self,
+        table: &Table,
+        known: Seen,
+        options: &MaintenanceOptions,
+        state: &Arc<SessionState>,
+    ) -> Result<Seen, SqlError> {
+        let mut after = known;
+        let since_change_ms = (now_us() / 1000).saturating_sub(table.changed_ms);
+        let is_quiet = u128::try_from(since_change_ms).is_ok_and(|since| since >= options.quiet.as_millis());
+        if table.version != known.version {
+            let files = super::head(self, table.id).await?.file_count().unwrap_or(u64::MAX);
+            if is_quiet || files >= MANY_FILES {
+                let compaction =
+                    CompactionOptions { min_input_files: options.min_input_files, ..CompactionOptions::default() };
+                compact(self, state, table.id, &compaction).await?;
+                after.version = self.catalog().await?.table_by_id(table.id).map_or(u64::MAX, |table| table.version);
+            }
+        }
+        let expired = expire(self, table.id, &ExpireOptions::default()).await?;
+        if !expired.snapshots.is_empty() || !expired.refs.is_empty() {
+            after.version = after.version.saturating_add(1);
+        }
+        if known.orphans.elapsed() >= options.orphan_interval {
+            let age_ms = i64::try_from(options.orphan_age.as_millis()).unwrap_or(i64::MAX);
+            remove_orphans(self, table.id, (now_us() / 1000).saturating_sub(age_ms), false).await?;
+            after.orphans = Instant::now();
+        }
+        Ok(after)
+    }
+}
