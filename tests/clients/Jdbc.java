@@ -23,6 +23,7 @@ import java.util.Objects;
 import java.util.Properties;
 import java.util.UUID;
 import org.postgresql.PGConnection;
+import org.postgresql.PGResultSetMetaData;
 import org.postgresql.copy.CopyManager;
 import org.postgresql.util.PSQLException;
 
@@ -55,6 +56,7 @@ public final class Jdbc {
         failed += check("a fetch size reads a portal in pieces", Jdbc::fetchSize);
         failed += check("arrays", Jdbc::arrays);
         failed += check("batches", Jdbc::batches);
+        failed += check("generated keys and RETURNING", Jdbc::returning);
         failed += check("COPY in and out", Jdbc::copy);
         failed += check("SQLSTATE of errors", Jdbc::errors);
         failed += check("transactions", Jdbc::transactions);
@@ -279,6 +281,55 @@ public final class Jdbc {
             }
             same(200L, one(connection, "SELECT count(*) FROM batched WHERE name = '" + rewrite + "'"));
         }
+    }
+
+    private static void returning(Connection connection) throws Exception {
+        execute(connection, "CREATE TABLE returned (id integer PRIMARY KEY, name text, n integer DEFAULT 7)");
+        String insert = "INSERT INTO returned (id, name) VALUES (?, ?)";
+        try (PreparedStatement statement = connection.prepareStatement(insert, Statement.RETURN_GENERATED_KEYS)) {
+            for (int id = 1; id <= 8; id++) {
+                statement.setInt(1, id);
+                statement.setString(2, "n" + id);
+                same(1, statement.executeUpdate());
+                try (ResultSet keys = statement.getGeneratedKeys()) {
+                    same(true, keys.next());
+                    same(id, keys.getInt("id"));
+                    same(7, keys.getInt("n"));
+                    same(false, keys.next());
+                }
+            }
+        }
+        try (PreparedStatement statement = connection.prepareStatement(insert, new String[] {"n"})) {
+            statement.setInt(1, 9);
+            statement.setString(2, null);
+            statement.addBatch();
+            statement.setInt(1, 10);
+            statement.setString(2, null);
+            statement.addBatch();
+            same(2, statement.executeBatch().length);
+            try (ResultSet keys = statement.getGeneratedKeys()) {
+                same(true, keys.next());
+                same(1, keys.getMetaData().getColumnCount());
+                same(7, keys.getInt(1));
+                same(true, keys.next());
+            }
+        }
+        try (Statement statement = connection.createStatement();
+                ResultSet rows = statement.executeQuery("DELETE FROM returned WHERE id > 8 RETURNING id, n")) {
+            same("returned", ((PGResultSetMetaData) rows.getMetaData()).getBaseTableName(1));
+            same(true, rows.next());
+            same(true, rows.next());
+            same(false, rows.next());
+        }
+        String merge = "MERGE INTO returned AS r USING (SELECT ?::integer AS k) AS q ON r.id = q.k "
+                + "WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT (id) VALUES (k)";
+        try (PreparedStatement statement = connection.prepareStatement(merge)) {
+            for (int id : new int[] {1, 100, 100}) {
+                statement.setInt(1, id);
+                same(1, statement.executeUpdate());
+            }
+        }
+        same(7L, one(connection, "SELECT count(*) FROM returned"));
     }
 
     private static void copy(Connection connection) throws Exception {

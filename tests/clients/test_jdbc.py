@@ -22,4 +22,4 @@ def test_pgjdbc(server, schema):
         capture_output=True, text=True, timeout=170, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("ok ") == 14
+    assert result.stdout.count("ok ") == 15

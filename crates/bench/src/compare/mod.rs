@@ -5,6 +5,7 @@
 //! the same client; DuckDB and DataFusion run in a Python child and time themselves, without any wire. PostgreSQL syncs its log, and
 //! has the indexes and the memory that its manual advises.
 
+mod dml;
 mod memory;
 mod results;
 mod select_one;
@@ -39,7 +40,7 @@ pub(crate) struct Arguments {
     /// Whom to measure it against.
     #[arg(long, value_delimiter = ',', default_value = "duckdb,datafusion,postgres")]
     peers: Vec<Peer>,
-    /// What to measure.
+    /// What to measure; `dml` is DELETE, UPDATE and MERGE.
     #[arg(long, value_delimiter = ',', default_value = "tpch,select1,copy-in,copy-out")]
     only: Vec<Workload>,
     /// Measured rounds, after the one that is not.
@@ -72,6 +73,7 @@ enum Workload {
     Select1,
     CopyIn,
     CopyOut,
+    Dml,
 }
 
 /// What all measurements share.
@@ -102,8 +104,8 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 
 fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let work = tempfile::Builder::new().prefix("wharf-compare-").tempdir()?;
-    let wants_python =
-        arguments.peers.iter().any(|peer| *peer != Peer::Postgres) && arguments.only.contains(&Workload::Tpch);
+    let wants_python = arguments.peers.iter().any(|peer| *peer != Peer::Postgres)
+        && arguments.only.iter().any(|workload| matches!(workload, Workload::Tpch | Workload::Dml));
     let wants_postgres = arguments.peers.contains(&Peer::Postgres);
     let python = match (wants_python, wants_postgres) {
         (false, false) => None,
@@ -128,7 +130,7 @@ fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let run = Run { arguments, files, servers, python, work };
 
-    if run.wants(Workload::Tpch) || run.wants(Workload::CopyOut) {
+    if run.wants(Workload::Tpch) || run.wants(Workload::CopyOut) || run.wants(Workload::Dml) {
         server::load(&run, &mut results)?;
     }
     if run.wants(Workload::Tpch) {
@@ -142,6 +144,9 @@ fn compare(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     if run.wants(Workload::CopyOut) {
         transfer::measure_out(&run, &mut results)?;
+    }
+    if run.wants(Workload::Dml) {
+        dml::measure(&run, &mut results)?;
     }
     results.judge();
     println!("{results}");

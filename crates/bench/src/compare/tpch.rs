@@ -10,10 +10,10 @@ use crate::workloads::tpch::{QUERIES, table};
 use crate::workloads::wire::Wire;
 
 /// One who answers queries, and how.
-struct Competitor {
-    name: String,
+pub(super) struct Competitor {
+    pub(super) name: String,
     way: Way,
-    watch: Watch,
+    pub(super) watch: Watch,
 }
 
 enum Way {
@@ -23,7 +23,7 @@ enum Way {
 
 impl Competitor {
     /// Milliseconds and rows.
-    fn run(&mut self, sql: &str) -> anyhow::Result<(f64, u64)> {
+    pub(super) fn run(&mut self, sql: &str) -> anyhow::Result<(f64, u64)> {
         match &mut self.way {
             Way::Socket(wire) => {
                 let begun = Instant::now();
@@ -75,15 +75,29 @@ pub(super) fn measure(run: &Run, results: &mut Results) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn competitors(run: &Run, results: &mut Results) -> anyhow::Result<Vec<Competitor>> {
-    let mut competitors = Vec::new();
-    for server in &run.servers {
-        competitors.push(Competitor {
-            name: server.name().to_owned(),
-            way: Way::Socket(server.connect()?),
-            watch: server.watch(),
-        });
+fn servers(run: &Run) -> anyhow::Result<Vec<Competitor>> {
+    let competitor = |server: &server::Server| {
+        Ok(Competitor { name: server.name().to_owned(), way: Way::Socket(server.connect()?), watch: server.watch() })
+    };
+    run.servers.iter().map(competitor).collect()
+}
+
+/// Those whose tables can be changed: the servers, and DuckDB with files of its own.
+pub(super) fn changing_competitors(run: &Run, results: &mut Results) -> anyhow::Result<Vec<Competitor>> {
+    let mut competitors = servers(run)?;
+    if let (Some(python), true) = (&run.python, run.arguments.peers.contains(&Peer::Duckdb)) {
+        let parquet = |name| vec![run.files.parquet(table(name))];
+        let engine = Engine::start(python, "duckdb-native", parquet, run.work.path())?;
+        results.versions.insert("duckdb-native".to_owned(), engine.version().to_owned());
+        let watch = watch_process(engine.pid());
+        let name = "duckdb-native".to_owned();
+        competitors.push(Competitor { name, way: Way::Child(Box::new(engine)), watch });
     }
+    Ok(competitors)
+}
+
+fn competitors(run: &Run, results: &mut Results) -> anyhow::Result<Vec<Competitor>> {
+    let mut competitors = servers(run)?;
     let Some(python) = &run.python else {
         return Ok(competitors);
     };

@@ -44,6 +44,15 @@ impl VisitorMut for Normalizer {
                 "Wharf's reads take no locks; leave FOR UPDATE out.",
             );
         }
+        let changes = |body: &SetExpr| {
+            matches!(body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_))
+        };
+        if query.with.iter().flat_map(|with| &with.cte_tables).any(|cte| changes(&cte.query.body)) {
+            return refuse(
+                "statements that change rows are not supported in WITH",
+                "Run each by itself, with RETURNING, in one transaction.",
+            );
+        }
         if let SetExpr::Values(values) = query.body.as_mut() {
             hide_types(values);
         }

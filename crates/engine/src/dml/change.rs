@@ -123,23 +123,29 @@ impl ChangePlan {
             while let Some(batch) = rows.next().await {
                 pass.take(&batch.map_err(from_datafusion)?).await?;
             }
-            match Mode::of(self.command, self.provider.table()) {
-                Mode::CopyOnWrite => pass.keep_others(&state).await.map(Gone::Files),
-                Mode::MergeOnRead => Ok(Gone::Rows(self.provider.row_deletes(&pass.places))),
-            }
+            let rows = match pass.returning.take() {
+                Some(returning) => Some(returning.finish(&state).await?),
+                None => None,
+            };
+            let gone = match Mode::of(self.command, self.provider.table()) {
+                Mode::CopyOnWrite => Gone::Files(pass.keep_others(&state).await?),
+                Mode::MergeOnRead => Gone::Rows(self.provider.row_deletes(&pass.places)),
+            };
+            Ok((gone, rows))
         }
         .await;
-        let Pass { target, returning, count, .. } = pass;
-        let gone = match written {
-            Ok(gone) => gone,
+        let Pass { target, count, .. } = pass;
+        let (gone, rows) = match written {
+            Ok(written) => written,
             Err(error) => {
                 target.abort().await;
                 return Err(error);
             }
         };
         let (_, files) = target.into_files().await?;
-        Replaced { gone, added: files }.commit(session, &self.table).await?;
-        Ok(Changes { count, rows: returning.map(Running::finish) })
+        let alone = self.keys.as_ref().map(|_| self.provider.table().snapshot_id());
+        Replaced { gone, added: files, alone }.commit(session, &self.table).await?;
+        Ok(Changes { count, rows })
     }
 }
 

@@ -11,10 +11,11 @@ use wharf_values::{SqlError, SqlState};
 
 use super::change::{Changes, stream};
 use super::columns::{cast_to, default_expression, is_default, written_type};
-use super::returning::{Returning, Running};
+use super::returning::Returning;
 use super::scope::{Relation, Scope};
+use super::target::Changed;
 use super::write::{self, Target};
-use super::{Write, columns, target};
+use super::{Write, columns, conflict, target};
 use crate::bind::names::{fold, last_part};
 use crate::bind::normalize::is_constant_source;
 use crate::bind::{BindContext, assign_columns, parameter_number, parameter_type};
@@ -48,15 +49,22 @@ pub(super) async fn plan(
     let table = target::find(name, "insert into", context)?;
     let alias = insert.table_alias.as_ref().map_or_else(|| last_part(name), |alias| fold(&alias.alias));
     let rows = rows(session, insert, &table, parameters, context).await?;
-    match insert.on {
-        Some(_) => Err(SqlError::unsupported("x")),
-        None => {
+    let conflict = match &insert.on {
+        None => None,
+        Some(ast::OnInsert::OnConflict(conflict)) => Some((&conflict.action, conflict::keys(conflict, &table)?)),
+        Some(_) => return Err(super::syntax_error("INSERT")),
+    };
+    match conflict {
+        Some((action, keys)) if !keys.is_empty() => {
+            let target = Changed::open(session, table, alias, context).await?;
+            let clauses = conflict::Clauses { keys, action, with, returning: insert.returning.clone() };
+            conflict::plan(session, target, rows, clauses, parameters, context).await
+        }
+        // Where there is no key there is no conflict.
+        _ => {
             let scope = Scope { relations: vec![Relation::of_table(&table, &alias)] };
-            let returning = match &insert.returning {
-                Some(items) => {
-                    let items = items.clone();
-                    Some(Returning::bind(session, &scope, items, with.cloned(), parameters, context).await?)
-                }
+            let returning = match insert.returning.clone() {
+                Some(items) => Some(Returning::bind(session, &scope, items, with.cloned(), parameters, context).await?),
                 None => None,
             };
             Ok(Write::Insert(InsertPlan { table, plan: rows, returning }))
@@ -221,10 +229,17 @@ impl InsertPlan {
                     running.take(columns.collect(), batch.num_rows())?;
                 }
             }
-            Ok(())
+            match returning {
+                Some(returning) => returning.finish(&state).await.map(Some),
+                None => Ok(None),
+            }
         }
         .await;
+        let (written, rows) = match written {
+            Ok(rows) => (Ok(()), rows),
+            Err(error) => (Err(error), None),
+        };
         let count = write::finish(session, target, written).await?;
-        Ok(Changes { count, rows: returning.map(Running::finish) })
+        Ok(Changes { count, rows })
     }
 }

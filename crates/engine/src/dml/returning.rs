@@ -8,23 +8,30 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{DFSchema, TableReference};
+use datafusion::datasource::{MemTable, provider_as_source};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_expr::PhysicalExpr;
+use futures::StreamExt;
 use sqlparser::ast;
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
+use super::change::stream;
 use super::kept::KeptRows;
 use super::scope::{self, Bound, Scope};
 use crate::bind::BindContext;
 use crate::error::from_datafusion;
-use crate::session::{ResultColumn, Session, columns_of, with_values};
+use crate::session::{ResultColumn, Session, columns_of, with_object_names, with_values};
 
 /// A bound RETURNING clause.
 pub(crate) struct Returning {
     plan: LogicalPlan,
+    /// It has subqueries, which are computed when all rows are known.
+    waits: bool,
     /// The columns of the scope that it reads, by their places.
     pub(super) reads: Vec<usize>,
     /// Their names: relation and column.
@@ -47,12 +54,17 @@ impl Returning {
         context: &mut BindContext,
     ) -> Result<Returning, SqlError> {
         let Bound { plan, origins } = scope.bind(session, items, with, parameters, context).await?;
-        let over_rows = matches!(&plan, LogicalPlan::Projection(projection) if matches!(
-            projection.input.as_ref(), LogicalPlan::Projection(names) if scope::is_rows(&names.input)));
-        if !over_rows {
-            return Err(refused(&plan));
-        }
-        let (reads, _) = scope::reads(&plan, scope)?;
+        let waits = !is_over_rows(&plan)?;
+        let (plan, reads) = match waits {
+            false => {
+                let (reads, _) = scope::reads(&plan, scope)?;
+                (plan, reads)
+            }
+            true => {
+                refuse_sets(&plan)?;
+                (with_object_names(plan).map_err(from_datafusion)?, (0..scope.columns().count()).collect())
+            }
+        };
         let all: Vec<_> = scope.columns().collect();
         let fields = reads.iter().map(|place| {
             let (relation, field) = all[*place];
@@ -60,7 +72,7 @@ impl Returning {
         });
         let fields = fields.collect();
         let columns = columns_of(plan.schema(), &origins);
-        Ok(Returning { plan, reads, fields, columns })
+        Ok(Returning { plan, waits, reads, fields, columns })
     }
 
     /// Makes it ready to run.
@@ -73,7 +85,16 @@ impl Returning {
         values: Vec<Option<ArrayRef>>,
         types: &[SqlType],
     ) -> Result<Running, SqlError> {
-        let LogicalPlan::Projection(projection) = with_values(self.plan.clone(), values, types)? else {
+        let plan = with_values(self.plan.clone(), values, types)?;
+        if self.waits {
+            let fields = self.fields.iter().enumerate().map(|(index, (_, field))| {
+                Field::new(index.to_string(), field.data_type().clone(), true).with_metadata(field.metadata().clone())
+            });
+            let memory = MemoryConsumer::new("RETURNING").register(&state.runtime_env().memory_pool);
+            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            return Ok(Running::Waiting(Waiting { plan, schema, batches: Vec::new(), memory }));
+        }
+        let LogicalPlan::Projection(projection) = plan else {
             return Err(SqlError::internal("RETURNING is no projection"));
         };
         let fields = self.fields.iter().map(|(relation, field)| (Some(relation.clone()), Arc::clone(field)));
@@ -84,13 +105,32 @@ impl Returning {
             let (_, field) = expr.to_field(&input).map_err(from_datafusion)?;
             let expr = with_object_name(expr.unalias(), &field);
             let expr = state.create_physical_expr(expr, &input).map_err(from_datafusion)?;
-            output.push(Field::new(&column.name, expr.data_type(input.as_arrow()).map_err(from_datafusion)?, true));
+            let data_type = expr.data_type(input.as_arrow()).map_err(from_datafusion)?;
+            output.push(Field::new(&column.name, data_type, true));
             exprs.push(expr);
         }
         let output = Arc::new(Schema::new(output));
         let rows = KeptRows::new(state.runtime_env(), Arc::clone(&output));
-        Ok(Running { exprs, input: Arc::clone(input.inner()), output, rows })
+        Ok(Running::Direct(Direct { exprs, input: Arc::clone(input.inner()), output, rows }))
     }
+}
+
+/// Is the plan expressions over the rows and nothing else?
+fn is_over_rows(plan: &LogicalPlan) -> Result<bool, SqlError> {
+    let LogicalPlan::Projection(projection) = plan else { return Ok(false) };
+    if !matches!(projection.input.as_ref(), LogicalPlan::Projection(names) if scope::is_rows(&names.input)) {
+        return Ok(false);
+    }
+    let is_subquery = |expr: &Expr| {
+        Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_)))
+    };
+    let has_subquery = |expr: &Expr| expr.exists(is_subquery).map_err(from_datafusion);
+    for expr in &projection.expr {
+        if has_subquery(expr)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A value that is an oid with a name, such as `regclass`, leaves as the name.
@@ -102,55 +142,103 @@ fn with_object_name(expr: Expr, field: &Field) -> Expr {
     expr
 }
 
-/// What a clause is that is more than expressions over the rows.
-fn refused(plan: &LogicalPlan) -> SqlError {
+/// What makes other rows of the rows is refused.
+fn refuse_sets(plan: &LogicalPlan) -> Result<(), SqlError> {
     match plan {
         LogicalPlan::Aggregate(_) => {
-            SqlError::new(SqlState::GROUPING_ERROR, "aggregate functions are not allowed in RETURNING")
+            Err(SqlError::new(SqlState::GROUPING_ERROR, "aggregate functions are not allowed in RETURNING"))
         }
         LogicalPlan::Window(_) => {
-            SqlError::new(SqlState::WINDOWING_ERROR, "window functions are not allowed in RETURNING")
+            Err(SqlError::new(SqlState::WINDOWING_ERROR, "window functions are not allowed in RETURNING"))
         }
-        LogicalPlan::Unnest(_) => SqlError::unsupported("set-returning functions are not allowed in RETURNING"),
+        LogicalPlan::Unnest(_) => Err(SqlError::unsupported("set-returning functions are not allowed in RETURNING")),
+        // Below a join are subqueries.
         other => match other.inputs()[..] {
-            [input] => refused(input),
-            _ => SqlError::unsupported("subqueries in RETURNING are not supported")
-                .with_hint("Return the columns, and ask the other query after it."),
+            [input] => refuse_sets(input),
+            _ => Ok(()),
         },
     }
 }
 
 /// A RETURNING clause and the rows it has given so far.
-pub(super) struct Running {
+pub(super) enum Running {
+    Direct(Direct),
+    Waiting(Waiting),
+}
+
+/// One whose expressions are computed as rows come.
+pub(super) struct Direct {
     exprs: Vec<Arc<dyn PhysicalExpr>>,
     input: SchemaRef,
     output: SchemaRef,
     rows: KeptRows,
 }
 
+/// One that is a query over all rows. They are kept in memory, within the limit of all queries.
+pub(super) struct Waiting {
+    plan: LogicalPlan,
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+    memory: MemoryReservation,
+}
+
 impl Running {
     /// Takes rows: the columns that it reads, in order.
     ///
     /// # Errors
-    /// Whatever the expressions raise.
+    /// Whatever the expressions raise; `53200` when there are too many rows to keep.
     pub(super) fn take(&mut self, columns: Vec<ArrayRef>, rows: usize) -> Result<(), SqlError> {
         if rows == 0 {
             return Ok(());
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let bug = |error: arrow::error::ArrowError| SqlError::internal(error.to_string());
-        let input = RecordBatch::try_new_with_options(Arc::clone(&self.input), columns, &options).map_err(bug)?;
+        match self {
+            Running::Direct(direct) => direct.take(columns, rows),
+            Running::Waiting(waiting) => {
+                let batch = batch(&waiting.schema, columns, rows)?;
+                waiting.memory.try_grow(batch.get_array_memory_size()).map_err(from_datafusion)?;
+                waiting.batches.push(batch);
+                Ok(())
+            }
+        }
+    }
+
+    /// The rows it gives, now that all are known.
+    ///
+    /// # Errors
+    /// Whatever the expressions raise.
+    pub(super) async fn finish(self, state: &Arc<SessionState>) -> Result<KeptRows, SqlError> {
+        let Waiting { plan, schema, batches, memory } = match self {
+            Running::Direct(direct) => return Ok(direct.rows),
+            Running::Waiting(waiting) => waiting,
+        };
+        let table = MemTable::try_new(schema, vec![batches]).map_err(from_datafusion)?;
+        let scan = LogicalPlanBuilder::scan("rows", provider_as_source(Arc::new(table)), None)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(from_datafusion)?;
+        let mut rows = stream(&scope::put_rows(plan, &scan)?, state).await?;
+        let mut kept = KeptRows::new(state.runtime_env(), rows.schema());
+        while let Some(batch) = rows.next().await {
+            kept.push(batch.map_err(from_datafusion)?)?;
+        }
+        drop(memory);
+        Ok(kept)
+    }
+}
+
+impl Direct {
+    fn take(&mut self, columns: Vec<ArrayRef>, rows: usize) -> Result<(), SqlError> {
+        let input = batch(&self.input, columns, rows)?;
         let values = self.exprs.iter().map(|expr| {
             let value = expr.evaluate(&input).and_then(|value| value.into_array(rows));
             value.map_err(from_datafusion)
         });
         let values = values.collect::<Result<Vec<_>, _>>()?;
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.output), values, &options).map_err(bug)?;
-        self.rows.push(batch)
+        self.rows.push(batch(&self.output, values, rows)?)
     }
+}
 
-    /// The rows it has given.
-    pub(super) fn finish(self) -> KeptRows {
-        self.rows
-    }
+fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, SqlError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options);
+    batch.map_err(|error| SqlError::internal(error.to_string()))
 }

@@ -140,10 +140,25 @@ fn is_of_scope(node: &LogicalPlan) -> bool {
 /// # Errors
 /// None but for a bug.
 pub(super) fn put_rows(plan: LogicalPlan, rows: &LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    put(plan, &rows_name(), rows, |index, _| index.to_string())
+}
+
+/// The plan with the rows of another in the place of the scans of a relation; `name` says what a column is called there, by its
+/// place and its name.
+///
+/// # Errors
+/// None but for a bug.
+pub(super) fn put(
+    plan: LogicalPlan,
+    relation: &TableReference,
+    rows: &LogicalPlan,
+    name: impl Fn(usize, &str) -> String,
+) -> Result<LogicalPlan, SqlError> {
     let replaced = plan.transform_up_with_subqueries(|node| match node {
-        LogicalPlan::TableScan(scan) if scan.table_name.table() == ROWS => {
+        LogicalPlan::TableScan(scan) if scan.table_name == *relation => {
             let columns = rows.schema().iter().enumerate().map(|(index, (qualifier, field))| {
-                Expr::from((qualifier, field)).alias_qualified(Some(rows_name()), index.to_string())
+                let name = name(index, field.name());
+                Expr::from((qualifier, field)).alias_qualified(Some(relation.clone()), name)
             });
             let plan = Projection::try_new(columns.collect(), Arc::new(rows.clone()))?;
             Ok(Transformed::yes(LogicalPlan::Projection(plan)))

@@ -19,6 +19,7 @@ use crate::session::Session;
 const TARGET: &str = "\0target";
 
 /// The table of a statement, and how the statement calls it.
+#[derive(Clone)]
 pub(super) struct Changed {
     pub(super) table: Arc<Table>,
     pub(super) provider: Arc<LakeProvider>,

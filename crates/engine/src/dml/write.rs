@@ -129,6 +129,8 @@ pub(crate) async fn finish(
 pub(super) struct Replaced {
     pub(super) gone: Gone,
     pub(super) added: Vec<WrittenFile>,
+    /// The snapshot that must still be the table's; none: any.
+    pub(super) alone: Option<Option<i64>>,
 }
 
 /// What goes.
@@ -145,12 +147,16 @@ impl Replaced {
     /// # Errors
     /// `40001` when somebody else has rewritten one of the files, or deleted one of the rows.
     pub(super) async fn commit(self, session: &mut Session, table: &Table) -> Result<(), SqlError> {
-        let Replaced { gone, added } = self;
+        let Replaced { gone, added, alone } = self;
         let step = match gone {
             Gone::Files(removed) if !removed.is_empty() => Step::Overwrite { removed, added },
             Gone::Rows(rows) if !rows.is_empty() => Step::Delta { rows, added },
             _ if added.is_empty() => return Ok(()),
             _ => Step::Append(added),
+        };
+        let step = match alone {
+            Some(snapshot) => Step::Alone { snapshot, step: Box::new(step) },
+            None => step,
         };
         session.step(table.id, &table.metadata_location, step).await
     }

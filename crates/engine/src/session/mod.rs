@@ -40,7 +40,7 @@ pub use result::{CopyOut, Notice, Outcome, ResultColumn, TransactionStatus};
 pub use stream::RowStream;
 
 pub(crate) use dispatch::{text_columns, text_rows};
-pub(crate) use prepare::{has_placeholders, task_context, with_values};
+pub(crate) use prepare::{has_placeholders, task_context, with_object_names, with_values};
 pub(crate) use result::columns_of;
 pub(crate) use stream::Limits;
 pub(crate) use transaction::{Queues, Reads, Transaction, append, conflict};

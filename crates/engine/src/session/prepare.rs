@@ -329,7 +329,7 @@ fn reads_session(statement: &Statement) -> bool {
 }
 
 /// Values that are oids with names, such as `regclass`, leave as the names.
-fn with_object_names(plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
+pub(crate) fn with_object_names(plan: LogicalPlan) -> datafusion::error::Result<LogicalPlan> {
     let named = |field: &Field| mapping::sql_type(field).is_named_oid() && *field.data_type() == DataType::UInt32;
     if !plan.schema().fields().iter().any(|field| named(field)) {
         return Ok(plan);

@@ -37,6 +37,13 @@ pub enum Step {
     Replace(Vec<WrittenFile>),
     /// The metadata alone changes.
     Edit(Edit),
+    /// A step that is right only over the rows that it was made over: nobody has written to the table since.
+    Alone {
+        /// The snapshot with those rows.
+        snapshot: Option<i64>,
+        /// The step.
+        step: Box<Step>,
+    },
 }
 
 impl Step {
@@ -48,6 +55,7 @@ impl Step {
             | Step::Delta { added: files, .. }
             | Step::Replace(files) => files,
             Step::Edit(edit) => edit.files(),
+            Step::Alone { step, .. } => step.files(),
         }
     }
 
@@ -141,27 +149,28 @@ pub async fn apply(
 ) -> Result<Option<String>, LakeError> {
     let mut table = Arc::clone(base);
     for step in steps {
-        let new = match step {
-            Step::Append(files) => append(warehouse, &table, files.clone()).await?,
-            Step::Overwrite { removed, added } => match overwrite(warehouse, &table, removed, added.clone()).await? {
-                Some(new) => new,
-                None => return Ok(None),
-            },
-            Step::Delta { rows, added } => {
-                match delta(warehouse, &table, &RemovedFiles::default(), rows, added.clone()).await? {
-                    Some(new) => new,
-                    None => return Ok(None),
-                }
-            }
-            Step::Replace(files) => replace(warehouse, &table, files.clone()).await?,
-            Step::Edit(edit) => edit.apply(warehouse, &table).await?,
-        };
+        let Some(new) = one(warehouse, &table, step).await? else { return Ok(None) };
         if new != table.metadata_location() {
             written.add_state(&new);
             table = warehouse.load(&new).await?;
         }
     }
     Ok(Some(table.metadata_location().to_owned()))
+}
+
+/// Makes one step; none when it is not possible any more.
+async fn one(warehouse: &Arc<Warehouse>, table: &Arc<LakeTable>, step: &Step) -> Result<Option<String>, LakeError> {
+    match step {
+        Step::Append(files) => append(warehouse, table, files.clone()).await.map(Some),
+        Step::Overwrite { removed, added } => overwrite(warehouse, table, removed, added.clone()).await,
+        Step::Delta { rows, added } => delta(warehouse, table, &RemovedFiles::default(), rows, added.clone()).await,
+        Step::Replace(files) => replace(warehouse, table, files.clone()).await.map(Some),
+        Step::Edit(edit) => edit.apply(warehouse, table).await.map(Some),
+        Step::Alone { snapshot, step } if table.snapshot_id() == *snapshot => {
+            Box::pin(one(warehouse, table, step)).await
+        }
+        Step::Alone { .. } => Ok(None),
+    }
 }
 
 /// May files that were written for one state of a table become part of another? Columns may have come, gone or been renamed

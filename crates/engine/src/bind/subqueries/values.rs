@@ -85,6 +85,11 @@ impl Rewriter {
                 .build()?;
             return self.constant(any, subquery);
         }
+        // `EXISTS (SELECT FROM t)` has no column.
+        let plan = match plan.schema().fields().is_empty() {
+            true => LogicalPlanBuilder::from(plan).project(vec![lit(true).alias("there")])?.build()?,
+            false => plan,
+        };
         let (carried, domain, _) = self.carried(rows, plan)?;
         let found = self.mark(rows, &domain, carried, Vec::new(), None)?;
         Ok(found)
