@@ -171,6 +171,8 @@ pub(crate) fn from_lake(error: &LakeError) -> SqlError {
             None => with(SqlState::DATA_CORRUPTED),
         },
         LakeError::NotFound { .. } | LakeError::ForeignLocation { .. } => with(SqlState::UNDEFINED_FILE),
+        LakeError::InvalidLayout(_) => with(SqlState::INVALID_OBJECT_DEFINITION),
+        LakeError::UndefinedField(_) => with(SqlState::UNDEFINED_COLUMN),
         LakeError::InvalidUrl { .. } | LakeError::Invalid(_) => with(SqlState::INVALID_PARAMETER_VALUE),
         LakeError::Store { .. } | LakeError::Failpoint(_) => with(SqlState::IO_ERROR),
         LakeError::Plan(source) => from_shared(source),

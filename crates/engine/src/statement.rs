@@ -6,7 +6,7 @@ use sqlparser::ast;
 use wharf_values::SqlError;
 
 use crate::copy::OptionItem;
-use crate::syntax::{self, Clauses, Own};
+use crate::syntax::{self, Clauses, Own, TableClauses};
 
 /// One statement of a text.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Statement {
     pub(crate) ast: Arc<ast::Statement>,
     /// What it says when the parser has no tree for it; the tree then names its table.
     pub(crate) own: Option<Arc<Own>>,
+    /// What CREATE TABLE says of the layout of its rows.
+    pub(crate) layout: Option<Arc<TableClauses>>,
     /// What the syntax tree does not say.
     pub(crate) clauses: Clauses,
     /// The options of a COPY, for which the syntax tree has no room.
@@ -46,6 +48,7 @@ pub(crate) fn split(sql: &str) -> Result<Vec<Statement>, SqlError> {
         .map(|statement| Statement {
             ast: Arc::new(statement.ast),
             own: statement.own.map(Arc::new),
+            layout: statement.layout.map(Arc::new),
             clauses: statement.clauses,
             copy_options: statement.copy_options.into(),
             text: Arc::clone(&text),

@@ -25,6 +25,7 @@ async fn main() {
         namespace: "example",
         name: "every_type",
         columns: &columns,
+        layout: Default::default(),
         properties: HashMap::new(),
     };
     let location = warehouse.create_table(table).await.unwrap();

@@ -87,6 +87,12 @@ pub enum LakeError {
     /// A table does not have the version that was asked for.
     #[error("{0}")]
     NoVersion(NoVersion),
+    /// A partitioning or an order that the columns of the table do not allow.
+    #[error("{0}")]
+    InvalidLayout(String),
+    /// A column or a partition field that is not there.
+    #[error("{0}")]
+    UndefinedField(String),
     /// New metadata would not be valid Iceberg.
     #[error("could not make Iceberg metadata for \"{location}\": {reason}")]
     Metadata {

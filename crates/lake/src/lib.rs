@@ -26,6 +26,8 @@ mod inspect;
 pub mod maintain;
 mod manifest;
 mod metadata;
+pub mod partition;
+mod properties;
 mod scan;
 pub mod schema;
 mod store;

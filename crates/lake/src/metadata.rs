@@ -8,18 +8,21 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use bytes::Bytes;
 use iceberg::io::FileIO;
 use iceberg::spec::{
-    FormatVersion, MAIN_BRANCH, PartitionSpec, Schema, SnapshotReference, SnapshotRetention, SortOrder, TableMetadata,
+    FormatVersion, MAIN_BRANCH, Schema, SnapshotReference, SnapshotRetention, SortOrder, TableMetadata,
 };
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::error::LakeError;
+use crate::partition::{self, Layout};
 
 /// How many former metadata files a metadata file remembers, and how many snapshots: enough to look back, and a bound on
 /// what every small commit has to write.
 const PREVIOUS_VERSIONS: usize = 50;
 /// How many snapshots a table keeps when its property [`SNAPSHOTS_PROPERTY`] does not say.
 const SNAPSHOTS_KEPT: usize = 50;
+/// The last id of a partition field in a table that has none: the first gets the one after it.
+const NO_PARTITION_FIELD: i32 = 999;
 /// The property that says how many snapshots a table keeps.
 pub(crate) const SNAPSHOTS_PROPERTY: &str = "wharf.snapshots-kept";
 /// The property in which the format version of a table is asked for.
@@ -52,6 +55,7 @@ pub(crate) fn new_table(
     id: Uuid,
     schema: &Schema,
     last_column_id: i32,
+    layout: &Layout,
     mut properties: HashMap<String, String>,
 ) -> Result<TableMetadata, LakeError> {
     let failed = |error: &dyn ToString| LakeError::metadata(location, error.to_string());
@@ -63,8 +67,12 @@ pub(crate) fn new_table(
     properties
         .entry("write.metadata.previous-versions-max".to_owned())
         .or_insert_with(|| PREVIOUS_VERSIONS.to_string());
-    let spec = PartitionSpec::unpartition_spec();
-    let order = SortOrder::unsorted_order();
+    let spec = partition::new_spec(schema, &layout.partition)?;
+    let order = partition::sort_order(schema, &layout.sort)?;
+    let mut orders = vec![SortOrder::unsorted_order()];
+    if !order.is_unsorted() {
+        orders.push(order.clone());
+    }
     let mut metadata = json!({
         "format-version": version as u8,
         "table-uuid": id,
@@ -74,16 +82,16 @@ pub(crate) fn new_table(
         "last-column-id": last_column_id,
         "schemas": [serde_json::to_value(schema).map_err(|error| failed(&error))?],
         "current-schema-id": schema.schema_id(),
-        "partition-specs": [serde_json::to_value(spec).map_err(|error| failed(&error))?],
+        "partition-specs": [serde_json::to_value(&spec).map_err(|error| failed(&error))?],
         "default-spec-id": 0,
-        "last-partition-id": 999,
+        "last-partition-id": spec.highest_field_id().unwrap_or(NO_PARTITION_FIELD),
         "properties": properties,
         "current-snapshot-id": -1,
         "snapshots": [],
         "snapshot-log": [],
         "metadata-log": [],
-        "sort-orders": [serde_json::to_value(order).map_err(|error| failed(&error))?],
-        "default-sort-order-id": 0,
+        "sort-orders": serde_json::to_value(orders).map_err(|error| failed(&error))?,
+        "default-sort-order-id": order.order_id,
         "refs": {},
     });
     if version >= FormatVersion::V3 {
@@ -236,7 +244,7 @@ mod tests {
             default: None,
         });
         let (schema, last_id) = schema::iceberg_schema(&columns, 0, None, 0).unwrap();
-        new_table("file:///lake/t", Uuid::nil(), &schema, last_id, HashMap::new()).unwrap()
+        new_table("file:///lake/t", Uuid::nil(), &schema, last_id, &Layout::default(), HashMap::new()).unwrap()
     }
 
     #[tokio::test]

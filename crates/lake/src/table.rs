@@ -76,6 +76,8 @@ pub(crate) struct FileSet {
 pub(crate) struct LakeFile {
     /// What the manifest says.
     pub(crate) entry: ManifestEntryRef,
+    /// The partition spec under which it was written.
+    pub(crate) spec_id: i32,
     /// What DataFusion may rely on, for the columns of the table.
     pub(crate) statistics: Arc<Statistics>,
     /// The deletes that apply to it.
@@ -381,7 +383,7 @@ impl LakeTable {
         };
         let files = alive(false).map(|(spec_id, entry)| {
             let deletes = index.as_ref().and_then(|index| index.of(spec_id, entry));
-            self.file_with(entry, deletes)
+            self.file_with(spec_id, entry, deletes)
         });
         Ok(Arc::new(FileSet::new(files.collect::<Result<_, _>>()?)))
     }
@@ -408,17 +410,18 @@ impl LakeTable {
         };
         let deletes = FileDeletes::replaced_by(file.deletes.as_deref(), &shared, &file.entry, new);
         deletes.remember(rows);
-        self.file_with(&file.entry, Some(Arc::new(deletes)))
+        self.file_with(file.spec_id, &file.entry, Some(Arc::new(deletes)))
     }
 
     /// A data file to which no deletes apply, as the scan wants it.
-    pub(crate) fn file(&self, entry: &ManifestEntryRef) -> Result<Arc<LakeFile>, LakeError> {
-        self.file_with(entry, None)
+    pub(crate) fn file(&self, spec_id: i32, entry: &ManifestEntryRef) -> Result<Arc<LakeFile>, LakeError> {
+        self.file_with(spec_id, entry, None)
     }
 
     /// A data file as the scan wants it.
     fn file_with(
         &self,
+        spec_id: i32,
         entry: &ManifestEntryRef,
         deletes: Option<Arc<FileDeletes>>,
     ) -> Result<Arc<LakeFile>, LakeError> {
@@ -450,6 +453,7 @@ impl LakeTable {
         Ok(Arc::new(LakeFile {
             parts: parts(whole, file.split_offsets().unwrap_or_default()),
             entry: Arc::clone(entry),
+            spec_id,
             statistics,
             deletes,
         }))

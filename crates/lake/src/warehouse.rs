@@ -11,6 +11,8 @@ use wharf_catalog::Column;
 use crate::cache::WeightedCache;
 use crate::error::LakeError;
 use crate::metadata::{self, Metadata, Refs};
+use crate::partition::Layout;
+use crate::properties;
 use crate::schema;
 use crate::store::{self, CacheOptions, CacheStatistics, Store, StoreOptions};
 use crate::table::{Caches, LakeTable};
@@ -57,6 +59,8 @@ pub struct NewTable<'a> {
     pub name: &'a str,
     /// Its columns, numbered.
     pub columns: &'a [Column],
+    /// How its rows are laid out in files.
+    pub layout: Layout,
     /// The field ids of its primary key.
     pub identifier: Vec<i32>,
     /// More table properties.
@@ -161,6 +165,14 @@ impl Warehouse {
         self.store.holds(location)
     }
 
+    /// Whether a table property can be set by hand, to this value.
+    ///
+    /// # Errors
+    /// [`LakeError::Invalid`], and [`LakeError::Unsupported`] for what Iceberg has and Wharf does not do.
+    pub fn check_property(&self, name: &str, value: &str) -> Result<(), LakeError> {
+        properties::check(name, value, &self.store)
+    }
+
     /// Writes the metadata of a new, empty table; returns its location. It is durable when this returns.
     pub async fn create_table(&self, table: NewTable<'_>) -> Result<String, LakeError> {
         let folder = folder_name(table.namespace);
@@ -170,7 +182,7 @@ impl Warehouse {
         let mut properties = table.properties;
         properties.extend(schema::properties(table.columns));
         properties.insert("wharf.created-as".to_owned(), table.name.to_owned());
-        let metadata = metadata::new_table(&location, table.id, &schema, last_column_id, properties)?;
+        let metadata = metadata::new_table(&location, table.id, &schema, last_column_id, &table.layout, properties)?;
         let file = metadata::next_location(&location, None);
         let content = metadata::encode(&file, &metadata)?;
         let metadata = Metadata { table: metadata, refs: Refs::new(), size_bytes: content.len() };

@@ -8,6 +8,7 @@ mod alter;
 mod comment;
 mod constraints;
 mod drop;
+mod layout;
 mod rename;
 mod role;
 mod schema;
@@ -22,6 +23,7 @@ use wharf_values::{SqlError, SqlState};
 
 use crate::session::{Outcome, Session};
 use crate::statement::Statement;
+use crate::syntax::Own;
 
 /// The command tag of a statement of this chapter; none when it is of another.
 pub(crate) fn tag(statement: &Statement) -> Option<&'static str> {
@@ -59,13 +61,17 @@ pub(crate) fn tag(statement: &Statement) -> Option<&'static str> {
 pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<Outcome, SqlError> {
     let complete = |tag: &str| Ok(Outcome::Complete(tag.to_owned()));
     let ast = &*statement.ast;
+    let clauses = statement.layout.as_deref();
     match ast {
+        Ast::AlterTable(alter) if let Some(Own::Layout(change)) = statement.own.as_deref() => {
+            layout::alter(session, alter, change).await?;
+        }
         Ast::CreateSchema { .. } => schema::create(session, ast).await?,
         Ast::CreateTable(create) if create.query.is_some() => {
-            let rows = table::create_as(session, create, statement.clauses).await?;
+            let rows = table::create_as(session, create, statement.clauses, clauses).await?;
             return Ok(Outcome::Complete(format!("SELECT {rows}")));
         }
-        Ast::CreateTable(create) => table::create(session, create).await?,
+        Ast::CreateTable(create) => table::create(session, create, clauses).await?,
         Ast::CreateView(create) => view::create(session, create).await?,
         Ast::Drop { .. } => drop::run(session, ast).await?,
         Ast::AlterTable(alter) => alter::table(session, alter, statement.clauses).await?,

@@ -23,10 +23,14 @@ use crate::dml::{constants, defaults};
 use crate::error::{from_datafusion, from_lake};
 use crate::names::new_relation_name;
 use crate::session::Session;
-use crate::syntax::{Clauses, NO_TYPE};
+use crate::syntax::{Clauses, NO_TYPE, TableClauses};
 
 /// CREATE TABLE.
-pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> Result<(), SqlError> {
+pub(super) async fn create(
+    session: &mut Session,
+    create: &ast::CreateTable,
+    layout: Option<&TableClauses>,
+) -> Result<(), SqlError> {
     refuse_clauses(create)?;
     let catalog = session.catalog().await?;
     let context = session.bind_context(catalog);
@@ -56,7 +60,7 @@ pub(super) async fn create(session: &mut Session, create: &ast::CreateTable) -> 
     if not_enforced {
         notice_of_keys(session);
     }
-    let (id, metadata_location, written) = new_metadata(session, &name, &columns, &constraints).await?;
+    let (id, metadata_location, written) = new_metadata(session, &name, &columns, &constraints, layout).await?;
     let command = Command::CreateTable {
         database: session.identity.database,
         id,
@@ -130,7 +134,7 @@ fn refuse_clauses(create: &ast::CreateTable) -> Result<(), SqlError> {
         return refuse("OR REPLACE");
     }
     if create.partition_by.is_some() || create.order_by.is_some() || create.cluster_by.is_some() {
-        return refuse("PARTITION BY or CLUSTER BY");
+        return refuse("a second PARTITION BY or ORDER BY");
     }
     if create.inherits.is_some() || create.partition_of.is_some() {
         return refuse("INHERITS or PARTITION OF");
@@ -238,7 +242,9 @@ async fn new_metadata(
     name: &RelationName,
     columns: &[Column],
     constraints: &[Constraint],
+    layout: Option<&TableClauses>,
 ) -> Result<(Uuid, String, Uncommitted), SqlError> {
+    let (layout, properties) = super::layout::of_new_table(session, layout)?;
     let id = Uuid::now_v7();
     let catalog = session.engine.group.local();
     let database = catalog.database(session.identity.database).map_or("", |database| database.name.as_str());
@@ -253,8 +259,9 @@ async fn new_metadata(
         namespace: database,
         name: &name.name,
         columns,
+        layout,
         identifier: key.map(|key| key.columns().to_vec()).unwrap_or_default(),
-        properties: constraints.iter().map(text).collect(),
+        properties: properties.into_iter().chain(constraints.iter().map(text)).collect(),
     };
     let location = session.engine.warehouse.create_table(new).await.map_err(|error| from_lake(&error))?;
     let mut written = Uncommitted::new(&session.engine.warehouse);
@@ -267,6 +274,7 @@ pub(super) async fn create_as(
     session: &mut Session,
     create: &ast::CreateTable,
     clauses: Clauses,
+    layout: Option<&TableClauses>,
 ) -> Result<u64, SqlError> {
     refuse_clauses(create)?;
     let typed = create.columns.iter().find(|column| column.data_type.to_string().trim_matches('"') != NO_TYPE);
@@ -307,7 +315,7 @@ pub(super) async fn create_as(
     number(&mut columns);
     let targets: Vec<&Column> = columns.iter().collect();
     let plan = crate::bind::assign_columns(plan, &targets, true, &context).map_err(from_datafusion)?;
-    let (id, location, mut made) = new_metadata(session, &name, &columns, &[]).await?;
+    let (id, location, mut made) = new_metadata(session, &name, &columns, &[], layout).await?;
     let state = &context.session;
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =

@@ -37,7 +37,9 @@ impl Target {
     pub(crate) fn over(session: &Session, table: &Arc<Table>, lake_table: Arc<LakeTable>, checks: Checks) -> Target {
         let warehouse = Arc::clone(&session.engine.warehouse);
         let schema = lake_table.schema();
-        let make = Box::new(move || TableWriter::new(&warehouse, &lake_table, WriteOptions::default()));
+        let runtime = Arc::clone(session.engine.base.runtime_env());
+        let options = WriteOptions { runtime: Some(runtime), ..WriteOptions::default() };
+        let make = Box::new(move || TableWriter::new(&warehouse, &lake_table, options.clone()));
         Target { table: Arc::clone(table), schema, checks, writer: None, make, rows: 0 }
     }
 

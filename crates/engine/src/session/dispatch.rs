@@ -331,6 +331,7 @@ impl Session {
         let statement = Statement {
             ast: Arc::new(inner.clone()),
             own: None,
+            layout: None,
             clauses: Default::default(),
             copy_options: Arc::from([]),
             from_sql: true,

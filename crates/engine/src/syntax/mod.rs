@@ -7,6 +7,7 @@ mod changes;
 mod deferrable;
 mod escapes;
 mod fetch;
+mod layout;
 mod lexer;
 mod operators;
 mod own;
@@ -26,6 +27,7 @@ use wharf_values::{SqlError, SqlState};
 use crate::copy::{self, OptionItem};
 
 pub(crate) use changes::{CURRENT_OF, DEFAULTS, NOTHING};
+pub(crate) use layout::{LayoutChange, TableClauses};
 pub(crate) use own::Own;
 pub(crate) use patch::{Clauses, NO_TYPE};
 pub(crate) use place::locate;
@@ -40,6 +42,8 @@ pub(crate) struct Parsed {
     pub(crate) ast: ast::Statement,
     /// What it says when the parser has no tree for it.
     pub(crate) own: Option<Own>,
+    /// What CREATE TABLE says of the layout of its rows.
+    pub(crate) layout: Option<TableClauses>,
     pub(crate) clauses: Clauses,
     /// The options of a COPY.
     pub(crate) copy_options: Vec<OptionItem>,
@@ -61,9 +65,10 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>, SqlError> {
         let end = length.map_or(count, |length| start + length);
         if start < end {
             let mut tokens = lexed.tokens[start..end].to_vec();
+            let source = Source { sql, lexed: &lexed, end };
+            let layout = layout::take(&mut tokens, &source)?;
             let clauses = patch::apply(&mut tokens);
             changes::rewrite(&mut tokens);
-            let source = Source { sql, lexed: &lexed, end };
             let versions = versions::take(&mut tokens, &source)?;
             check_strings(&tokens, &source)?;
             check_insert(&tokens, &source)?;
@@ -71,7 +76,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>, SqlError> {
             let (ast, copy_options, own) = statement(tokens, versions, &source)?;
             let notices = lexed.notices.iter().filter(|(token, _)| (start..end).contains(token));
             let notices = notices.map(|(_, notice)| notice.clone()).collect();
-            parsed.push(Parsed { ast, own, clauses, copy_options, notices });
+            parsed.push(Parsed { ast, own, layout, clauses, copy_options, notices });
         }
         start = end + 1;
     }

@@ -9,6 +9,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::layout::{self, LayoutChange};
 use super::versions::Versions;
 use crate::bind::names::fold;
 
@@ -40,6 +41,8 @@ pub(crate) enum Own {
     },
     /// UNDROP TABLE.
     Undrop,
+    /// ALTER TABLE .. PARTITION FIELD, SORT BY, SET, RESET.
+    Layout(LayoutChange),
 }
 
 /// What a name of a snapshot is.
@@ -67,7 +70,7 @@ pub(crate) struct RefRetention {
     pub(crate) max_snapshot_age_ms: Option<i64>,
 }
 
-fn word_is(token: Option<&TokenWithSpan>, word: &str) -> bool {
+pub(super) fn word_is(token: Option<&TokenWithSpan>, word: &str) -> bool {
     matches!(token.map(|token| &token.token), Some(Token::Word(found))
         if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
 }
@@ -82,6 +85,9 @@ pub(super) fn begins(tokens: &[TokenWithSpan]) -> bool {
         return false;
     }
     let mut at = if is(2, "if") { 5 } else { 3 };
+    if is(at - 1, "only") && tokens.get(at).is_some_and(|token| matches!(token.token, Token::Word(_))) {
+        at += 1;
+    }
     while tokens.get(at).is_some_and(|token| token.token == Token::Period) {
         at += 2;
     }
@@ -90,7 +96,8 @@ pub(super) fn begins(tokens: &[TokenWithSpan]) -> bool {
         let name = tokens.get(at).map(|token| &token.token);
         matches!(name, Some(Token::Word(_) | Token::SingleQuotedString(_))) && !is(at, "cascade") && !is(at, "restrict")
     };
-    (is(at, "create") && (is_ref(at + 1) || (is(at + 1, "or") && is_ref(at + 3))))
+    layout::begins(tokens, at)
+        || (is(at, "create") && (is_ref(at + 1) || (is(at + 1, "or") && is_ref(at + 3))))
         || (is(at, "replace") && is_ref(at + 1))
         // Of a column called so, nothing but CASCADE or RESTRICT follows.
         || (is(at, "drop") && is_ref(at + 1) && is_name(at + 2))
@@ -107,7 +114,18 @@ pub(super) fn parse(parser: &mut Parser<'_>, versions: &mut Versions) -> Result<
     }
     parser.expect_keyword(Keyword::TABLE)?;
     let if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+    if word_is(Some(&parser.peek_token()), "only") && matches!(parser.peek_nth_token(1).token, Token::Word(_)) {
+        // A table has no others that inherit from it.
+        parser.next_token();
+    }
+    let at_layout = |parser: &Parser<'_>| {
+        let ahead: Vec<_> = (0..3).map(|ahead| parser.peek_nth_token(ahead)).collect();
+        layout::begins(&ahead, 0)
+    };
     let name = parser.parse_object_name(false)?;
+    if !undrop && at_layout(parser) {
+        return Ok((alter(name, if_exists), Own::Layout(layout::parse(parser)?)));
+    }
     let own = if undrop { Own::Undrop } else { action(parser, versions)? };
     Ok((alter(name, if_exists), own))
 }
@@ -239,7 +257,7 @@ fn positive(parser: &mut Parser<'_>) -> Result<i64, ParserError> {
 }
 
 /// Takes the next token if it is this word.
-fn word(parser: &mut Parser<'_>, word: &str) -> bool {
+pub(super) fn word(parser: &mut Parser<'_>, word: &str) -> bool {
     let is = word_is(Some(&parser.peek_token()), word);
     if is {
         parser.next_token();
@@ -247,7 +265,7 @@ fn word(parser: &mut Parser<'_>, word: &str) -> bool {
     is
 }
 
-fn expect(parser: &mut Parser<'_>, expected: &str) -> Result<(), ParserError> {
+pub(super) fn expect(parser: &mut Parser<'_>, expected: &str) -> Result<(), ParserError> {
     if word(parser, expected) {
         return Ok(());
     }

@@ -12,7 +12,8 @@ use iceberg::spec::{ManifestContentType, ManifestEntryRef, ManifestFile, Operati
 use super::snapshot::{Change, Draft};
 use crate::error::LakeError;
 use crate::manifest::{self, Contents, Entries};
-use crate::table::{FileSet, LakeTable};
+use crate::properties;
+use crate::table::{FileSet, LakeFile, LakeTable};
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
@@ -36,10 +37,8 @@ pub async fn append(
         return Ok(base.metadata_location().to_owned());
     }
     let mut draft = Draft::new(warehouse, base)?;
-    let files: Vec<_> = files.into_iter().map(|file| file.data_file).collect();
-    let change = Change::of(&files);
-    let entries = draft.add(draft.default_spec(), Contents::Added(files)).await?;
-    let files = file_set(base, &entries)?;
+    let change = Change::of(files.iter().map(|file| &file.data_file));
+    let files = file_set(base, draft.add_files(files).await?);
 
     let live = base.manifests().await?.iter().filter(|file| manifest::is_live(file));
     keep(&mut draft, base, live.cloned(), Vec::new()).await?;
@@ -61,10 +60,13 @@ pub(super) async fn keep(
     manifests: impl Iterator<Item = ManifestFile>,
     mut existing: Vec<(Group, ManifestEntryRef)>,
 ) -> Result<(), LakeError> {
+    let small_bytes = properties::number(base.properties(), properties::MANIFEST_BYTES).unwrap_or(MERGE_BYTES);
+    let count = properties::number(base.properties(), properties::MERGE_COUNT).unwrap_or(MERGE_COUNT).max(2);
+    let merging = properties::flag(base.properties(), properties::MERGE_MANIFESTS, true);
     let mut small = BTreeMap::<Group, Vec<ManifestFile>>::new();
     let mut kept = Vec::new();
     for file in manifests {
-        if is_small(&file) {
+        if is_small(&file, small_bytes) {
             small.entry(group_of(&file)).or_default().push(file);
         } else if is_incomplete(&file) {
             let alive = entries(base, std::slice::from_ref(&file)).await?;
@@ -74,7 +76,7 @@ pub(super) async fn keep(
         }
     }
     for (group, files) in small {
-        if files.len() >= MERGE_COUNT || files.iter().any(is_incomplete) {
+        if (merging && files.len() >= count) || files.iter().any(is_incomplete) {
             existing.extend(entries(base, &files).await?.into_iter().map(|entry| (group, entry)));
         } else {
             // Small ones first, since they are the newest.
@@ -86,8 +88,8 @@ pub(super) async fn keep(
     Ok(())
 }
 
-fn is_small(file: &ManifestFile) -> bool {
-    file.manifest_length < MERGE_BYTES && file.key_metadata.is_none()
+fn is_small(file: &ManifestFile, small_bytes: i64) -> bool {
+    file.manifest_length < small_bytes && file.key_metadata.is_none()
 }
 
 /// Whether the manifest list does not say how many files and rows there are, which format version 1 leaves open and later
@@ -107,13 +109,11 @@ pub(super) async fn entries(base: &LakeTable, manifests: &[ManifestFile]) -> Res
 }
 
 /// The files of the new snapshot, if those of the base are in memory. New files go first, as their manifest does.
-fn file_set(base: &LakeTable, added: &Entries) -> Result<Option<FileSet>, LakeError> {
-    let known = match base.loaded_files() {
-        Some(files) => files.files.as_slice(),
-        None if base.snapshot_id().is_none() => &[],
-        None => return Ok(None),
-    };
-    let new = added.iter().map(|entry| base.file(entry));
-    let files = new.chain(known.iter().map(|file| Ok(Arc::clone(file))));
-    Ok(Some(FileSet::new(files.collect::<Result<_, _>>()?)))
+fn file_set(base: &LakeTable, mut added: Vec<Arc<LakeFile>>) -> Option<FileSet> {
+    match base.loaded_files() {
+        Some(files) => added.extend(files.files.iter().cloned()),
+        None if base.snapshot_id().is_none() => {}
+        None => return None,
+    }
+    Some(FileSet::new(added))
 }

@@ -47,18 +47,13 @@ pub async fn delta(
     let written = deletes::write(base.store(), base.location(), draft.version(), &new).await?;
     let locations: HashSet<_> = written.iter().map(|file| file.file_path().to_owned()).collect();
     let result = async {
-        let added: Vec<_> = added.into_iter().map(|file| file.data_file).collect();
-        let plus = Change::of(added.iter().chain(&written));
+        let plus = Change::of(added.iter().map(|file| &file.data_file).chain(&written));
         let minus = Change::of(sorted.gone.iter().map(|(_, entry)| &entry.data_file));
         let operation = match added.is_empty() {
             true => Operation::Delete,
             false => Operation::Overwrite,
         };
-        let mut set = Vec::new();
-        if !added.is_empty() {
-            let entries = draft.add(draft.default_spec(), Contents::Added(added)).await?;
-            set = entries.iter().map(|entry| base.file(entry)).collect::<Result<_, _>>()?;
-        }
+        let mut set = draft.add_files(added).await?;
         let mut by_spec = HashMap::<i32, Vec<_>>::new();
         for (new, file) in new.iter().zip(written) {
             by_spec.entry(new.spec_id).or_default().push(file);

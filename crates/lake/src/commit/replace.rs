@@ -34,17 +34,12 @@ pub async fn replace(
         removed.extend(alive.map(|entry| (group_of(file), entry)));
     }
     let minus = Change::of(removed.iter().map(|(_, entry)| &entry.data_file));
-    let files: Vec<_> = files.into_iter().map(|file| file.data_file).collect();
-    let plus = Change::of(&files);
+    let plus = Change::of(files.iter().map(|file| &file.data_file));
     let operation = match files.is_empty() {
         true => Operation::Delete,
         false => Operation::Overwrite,
     };
-    let mut new_files = Vec::new();
-    if !files.is_empty() {
-        let added = draft.add(draft.default_spec(), Contents::Added(files)).await?;
-        new_files = added.iter().map(|entry| base.file(entry)).collect::<Result<_, _>>()?;
-    }
+    let new_files = draft.add_files(files).await?;
     draft.add_groups(removed, Contents::Deleted).await?;
     draft.write(operation, plus, minus, Some(FileSet::new(new_files))).await
 }

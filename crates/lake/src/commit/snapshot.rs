@@ -17,9 +17,11 @@ use super::append::Group;
 use crate::error::LakeError;
 use crate::manifest::{self, Contents, Entries, NewManifest, NewSnapshot};
 use crate::metadata::{self, Metadata};
+use crate::partition;
 use crate::store::Store;
-use crate::table::{FileSet, LakeTable, total};
+use crate::table::{FileSet, LakeFile, LakeTable, total};
 use crate::warehouse::Warehouse;
+use crate::write::WrittenFile;
 
 /// A snapshot in the making.
 pub(super) struct Draft<'a> {
@@ -86,8 +88,8 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// Tables that this version cannot write.
     pub(super) fn new(warehouse: &'a Arc<Warehouse>, base: &'a Arc<LakeTable>) -> Result<Draft<'a>, LakeError> {
+        base.check_readable()?;
         let metadata = base.metadata();
-        check_writable(base)?;
         Ok(Draft {
             warehouse,
             base,
@@ -110,20 +112,15 @@ impl<'a> Draft<'a> {
         self.snapshot.version
     }
 
-    /// The partition specification of new data files.
-    pub(super) fn default_spec(&self) -> i32 {
-        self.base.metadata().default_partition_spec_id()
-    }
-
     /// Adds a new manifest of files of one partition specification; gives its entries.
     pub(super) async fn add(&mut self, spec_id: i32, contents: Contents) -> Result<Entries, LakeError> {
         let location = format!("{}/metadata/{}-m0.avro", self.base.location(), Uuid::new_v4());
-        let schema = Arc::clone(self.base.iceberg_schema());
         let spec = self.base.metadata().partition_spec_by_id(spec_id);
         let spec = spec.ok_or_else(|| {
             let reason = format!("there is no partition specification {spec_id}");
             LakeError::corrupt(self.base.metadata_location(), reason)
         })?;
+        let schema = Arc::clone(partition::schema_of(self.base.metadata(), self.base.iceberg_schema(), spec));
         let spec = PartitionSpec::clone(spec);
         let mut manifest = manifest::encode(&location, self.snapshot, schema, spec, contents).await?;
         if self.assign_row_ids(&mut manifest.file) {
@@ -132,6 +129,22 @@ impl<'a> Draft<'a> {
         let entries = Arc::clone(&manifest.entries);
         self.added.push(manifest);
         Ok(entries)
+    }
+
+    /// Adds data files; gives them as the scan wants them.
+    pub(super) async fn add_files(&mut self, files: Vec<WrittenFile>) -> Result<Vec<Arc<LakeFile>>, LakeError> {
+        let mut by_spec = BTreeMap::<i32, Vec<_>>::new();
+        for file in files {
+            by_spec.entry(file.spec_id).or_default().push(file.data_file);
+        }
+        let mut new = Vec::new();
+        for (spec_id, files) in by_spec {
+            let entries = self.add(spec_id, Contents::Added(files)).await?;
+            for entry in entries.iter() {
+                new.push(self.base.file(spec_id, entry)?);
+            }
+        }
+        Ok(new)
     }
 
     /// Adds a manifest for each group of entries.
@@ -214,20 +227,6 @@ impl<'a> Draft<'a> {
         table.preload(listed, files);
         Ok(warehouse.remember(table).metadata_location().to_owned())
     }
-}
-
-/// Refuses tables that this version does not know how to write.
-pub(super) fn check_writable(base: &LakeTable) -> Result<(), LakeError> {
-    base.check_readable()?;
-    let metadata = base.metadata();
-    let unsupported = |what: &str| {
-        let location = base.metadata_location();
-        Err(LakeError::Unsupported(format!("writing to table \"{location}\" {what}")))
-    };
-    if !metadata.default_partition_spec().is_unpartitioned() {
-        return unsupported("with partitions");
-    }
-    Ok(())
 }
 
 /// The metadata with one more snapshot, and as few old ones as the table wants to keep.

@@ -4,9 +4,8 @@ use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
-use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Schema};
+use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat};
 use parquet::arrow::ArrowSchemaConverter;
 use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory};
 use parquet::errors::ParquetError;
@@ -14,10 +13,12 @@ use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
-use super::metrics::FileMetrics;
+use super::metrics::{FileMetrics, MetricsModes};
+use super::sequence::Place;
 use crate::checksums::{self, Checksums};
 use crate::error::LakeError;
-use crate::store::{Store, Upload};
+use crate::store::Upload;
+use crate::table::LakeTable;
 
 /// How many encoded bytes are gathered before they are handed to the upload.
 const FLUSH_BYTES: usize = 1024 * 1024;
@@ -32,6 +33,7 @@ pub(super) struct EncodedChunk {
 /// A data file that is being written.
 pub(super) struct FileEncoder {
     location: String,
+    place: Place,
     writer: SerializedFileWriter<Buffer>,
     buffer: Buffer,
     upload: Upload,
@@ -42,12 +44,13 @@ pub(super) struct FileEncoder {
 impl FileEncoder {
     /// Begins a file. The factory makes the encoders of its columns.
     pub(super) fn new(
-        store: &Store,
+        table: &LakeTable,
         location: String,
-        iceberg: &Schema,
-        storage: &SchemaRef,
+        place: Place,
+        modes: &MetricsModes,
         properties: WriterProperties,
     ) -> Result<(FileEncoder, ArrowRowGroupWriterFactory), LakeError> {
+        let storage = table.storage_schema();
         let failed = |error| LakeError::encode(&location, error);
         let schema = ArrowSchemaConverter::new().convert(storage).map_err(failed)?;
         let buffer = Buffer::default();
@@ -55,9 +58,10 @@ impl FileEncoder {
             .map_err(failed)?;
         let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(storage));
         let encoder = FileEncoder {
-            upload: Upload::new(store, &location)?,
-            metrics: FileMetrics::new(iceberg),
+            upload: Upload::new(table.store(), &location)?,
+            metrics: FileMetrics::new(table.iceberg_schema(), modes),
             location,
+            place,
             writer,
             buffer,
             checksums: Checksums::new(),
@@ -96,7 +100,7 @@ impl FileEncoder {
 
     /// Ends the file; it is visible and durable when this returns.
     pub(super) async fn finish(self) -> Result<DataFile, LakeError> {
-        let FileEncoder { location, writer, buffer, mut upload, metrics, checksums } = self;
+        let FileEncoder { location, place, writer, buffer, mut upload, metrics, checksums } = self;
         let (data, tail, metadata) = match ends(writer, &buffer, checksums) {
             Ok(ends) => ends,
             Err(error) => {
@@ -111,7 +115,7 @@ impl FileEncoder {
             }
         }
         let size_bytes = upload.finish().await?;
-        describe(&location, &metadata, size_bytes, metrics)
+        describe(&location, &metadata, size_bytes, place, metrics)
     }
 
     /// Gives the file up.
@@ -151,6 +155,7 @@ fn describe(
     location: &str,
     metadata: &ParquetMetaData,
     size_bytes: u64,
+    place: Place,
     metrics: FileMetrics,
 ) -> Result<DataFile, LakeError> {
     let begin = |column: &parquet::file::metadata::ColumnChunkMetaData| {
@@ -164,7 +169,12 @@ fn describe(
         .file_format(DataFileFormat::Parquet)
         .record_count(metadata.file_metadata().num_rows().max(0) as u64)
         .file_size_in_bytes(size_bytes)
+        .partition_spec_id(place.spec_id)
+        .partition(place.tuple)
         .split_offsets(Some(offsets));
+    if let Some(id) = place.sort_order_id {
+        file.sort_order_id(id);
+    }
     metrics.describe(location, &mut file)?;
     file.build().map_err(|error| LakeError::metadata(location, error))
 }

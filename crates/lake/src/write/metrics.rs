@@ -1,21 +1,50 @@
 //! The metrics of a data file as Iceberg's manifests hold them, collected from the column chunks as they are encoded.
 //!
 //! What always holds: a lower bound is not above any value of the column in the file, an upper bound not below any, NaN left
-//! out of both; texts and bytes are shortened to [`BOUND_LENGTH`], an upper bound upwards, as Iceberg's `truncate(16)` does.
-//! Where no such bound exists there is none. Columns inside lists have sizes only.
+//! out of both; texts and bytes are shortened as the table's metrics mode says, to [`BOUND_LENGTH`] where it says nothing, an
+//! upper bound upwards. Where no such bound exists there is none. Columns inside lists have sizes only.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use iceberg::spec::{DataFileBuilder, Datum, PrimitiveType, Schema, Type};
+use iceberg::spec::{DataFileBuilder, Datum, NestedFieldRef, PrimitiveType, Schema, Type};
 use parquet::data_type::AsBytes;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::Statistics;
 
 use crate::error::LakeError;
+use crate::properties::{self, MetricsMode};
 
 /// How many characters of a text, or bytes of a binary value, a bound keeps.
 const BOUND_LENGTH: usize = 16;
+
+/// What the manifests of a table say of its columns.
+pub(super) struct MetricsModes {
+    by_id: HashMap<i32, MetricsMode>,
+}
+
+impl MetricsModes {
+    /// As the properties say it.
+    pub(super) fn new(table: &HashMap<String, String>, schema: &Schema) -> MetricsModes {
+        let said = |name: &str| table.get(name).and_then(|text| properties::metrics_mode(text));
+        let default = said(properties::METRICS_DEFAULT);
+        let most = properties::number::<usize>(table, properties::METRICS_COLUMNS).unwrap_or(usize::MAX);
+        let of = |(index, field): (usize, &NestedFieldRef)| {
+            let own = said(&format!("{}{}", properties::METRICS_COLUMN, field.name));
+            let otherwise = match default {
+                None if index >= most => MetricsMode::None,
+                None => MetricsMode::Truncate(BOUND_LENGTH),
+                Some(default) => default,
+            };
+            (field.id, own.unwrap_or(otherwise))
+        };
+        MetricsModes { by_id: schema.as_struct().fields().iter().enumerate().map(of).collect() }
+    }
+
+    fn of(&self, field_id: i32) -> MetricsMode {
+        self.by_id.get(&field_id).copied().unwrap_or(MetricsMode::Truncate(BOUND_LENGTH))
+    }
+}
 
 /// The metrics of a file that is being written.
 pub(super) struct FileMetrics {
@@ -25,6 +54,7 @@ pub(super) struct FileMetrics {
 /// The metrics of one column; the types of tables here have one Parquet column each.
 struct ColumnMetrics {
     field_id: i32,
+    mode: MetricsMode,
     /// None for a list, whose elements have no bounds.
     primitive: Option<PrimitiveType>,
     size_bytes: u64,
@@ -54,10 +84,11 @@ enum Bound {
 }
 
 impl FileMetrics {
-    pub(super) fn new(schema: &Schema) -> FileMetrics {
+    pub(super) fn new(schema: &Schema, modes: &MetricsModes) -> FileMetrics {
         let fields = schema.as_struct().fields().iter();
         let columns = fields.map(|field| ColumnMetrics {
             field_id: field.id,
+            mode: modes.of(field.id),
             primitive: match &*field.field_type {
                 Type::Primitive(primitive) => Some(primitive.clone()),
                 _ => None,
@@ -100,6 +131,12 @@ impl FileMetrics {
         let (mut lower_bounds, mut upper_bounds) = (HashMap::new(), HashMap::new());
         for column in self.columns {
             let id = column.field_id;
+            let length = match column.mode {
+                MetricsMode::None => continue,
+                MetricsMode::Counts => None,
+                MetricsMode::Truncate(length) => Some(length),
+                MetricsMode::Full => Some(usize::MAX),
+            };
             sizes.insert(id, column.size_bytes);
             let Some(primitive) = column.primitive else { continue };
             values.insert(id, column.values);
@@ -107,13 +144,13 @@ impl FileMetrics {
             if let PrimitiveType::Float | PrimitiveType::Double = primitive {
                 nans.insert(id, column.nans);
             }
-            let Bounds::Known(lower, upper) = column.bounds else { continue };
+            let (Bounds::Known(lower, upper), Some(length)) = (column.bounds, length) else { continue };
             let datum = |bound: Bound| {
                 let bytes = serialized(&bound, &primitive);
                 Datum::try_from_bytes(&bytes, primitive.clone()).map_err(|error| LakeError::metadata(location, error))
             };
-            lower_bounds.insert(id, datum(shortened_down(lower, &primitive))?);
-            if let Some(upper) = shortened_up(upper, &primitive) {
+            lower_bounds.insert(id, datum(shortened_down(lower, &primitive, length))?);
+            if let Some(upper) = shortened_up(upper, &primitive, length) {
                 upper_bounds.insert(id, datum(upper)?);
             }
         }
@@ -175,16 +212,16 @@ fn serialized(bound: &Bound, primitive: &PrimitiveType) -> Vec<u8> {
     }
 }
 
-fn shortened_down(bound: Bound, primitive: &PrimitiveType) -> Bound {
+fn shortened_down(bound: Bound, primitive: &PrimitiveType, length: usize) -> Bound {
     let Bound::Bytes(mut bytes) = bound else { return bound };
-    bytes.truncate(kept(&bytes, primitive));
+    bytes.truncate(kept(&bytes, primitive, length));
     Bound::Bytes(bytes)
 }
 
 /// The shortest-enough value that is not below the bound; none when there is no such value.
-fn shortened_up(bound: Bound, primitive: &PrimitiveType) -> Option<Bound> {
+fn shortened_up(bound: Bound, primitive: &PrimitiveType, length: usize) -> Option<Bound> {
     let Bound::Bytes(bytes) = bound else { return Some(bound) };
-    let kept = kept(&bytes, primitive);
+    let kept = kept(&bytes, primitive, length);
     if kept == bytes.len() {
         return Some(Bound::Bytes(bytes));
     }
@@ -197,19 +234,19 @@ fn shortened_up(bound: Bound, primitive: &PrimitiveType) -> Option<Bound> {
 }
 
 /// How many bytes of a value a bound keeps.
-fn kept(bytes: &[u8], primitive: &PrimitiveType) -> usize {
+fn kept(bytes: &[u8], primitive: &PrimitiveType, length: usize) -> usize {
     match primitive {
         PrimitiveType::String => {
             let text = String::from_utf8_lossy(bytes);
-            let end = text.char_indices().nth(BOUND_LENGTH).map(|(index, _)| index);
+            let end = text.char_indices().nth(length).map(|(index, _)| index);
             end.unwrap_or(bytes.len())
         }
-        _ => bytes.len().min(BOUND_LENGTH),
+        _ => bytes.len().min(length),
     }
 }
 
 /// A text above every text with this prefix.
-fn next_text(prefix: &str) -> Option<String> {
+pub(crate) fn next_text(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
         let next = match last {
@@ -225,7 +262,7 @@ fn next_text(prefix: &str) -> Option<String> {
 }
 
 /// Bytes above everything with this prefix.
-fn next_bytes(prefix: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn next_bytes(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let mut bytes = prefix[..=last].to_vec();
     bytes[last] += 1;
@@ -246,31 +283,31 @@ mod tests {
     fn texts_are_shortened_by_characters() {
         let string = PrimitiveType::String;
         let short = "sixteen chars ok";
-        assert_eq!(shortened_down(text(short), &string), text(short));
-        assert_eq!(shortened_up(text(short), &string), Some(text(short)));
+        assert_eq!(shortened_down(text(short), &string, BOUND_LENGTH), text(short));
+        assert_eq!(shortened_up(text(short), &string, BOUND_LENGTH), Some(text(short)));
         let long = "äöüäöüäöüäöüäöü!!";
-        assert_eq!(shortened_down(text(long), &string), text("äöüäöüäöüäöüäöü!"));
-        assert_eq!(shortened_up(text(long), &string), Some(text("äöüäöüäöüäöüäöü\"")));
+        assert_eq!(shortened_down(text(long), &string, BOUND_LENGTH), text("äöüäöüäöüäöüäöü!"));
+        assert_eq!(shortened_up(text(long), &string, BOUND_LENGTH), Some(text("äöüäöüäöüäöüäöü\"")));
         let skip = format!("{}\u{D7FF}x", "a".repeat(15));
         let skipped = format!("{}\u{E000}", "a".repeat(15));
-        assert_eq!(shortened_up(text(&skip), &string), Some(text(&skipped)));
+        assert_eq!(shortened_up(text(&skip), &string, BOUND_LENGTH), Some(text(&skipped)));
         let top = format!("a{}", "\u{10FFFF}".repeat(20));
-        assert_eq!(shortened_up(text(&top), &string), Some(text("b")));
-        assert_eq!(shortened_up(text(&"\u{10FFFF}".repeat(20)), &string), None);
+        assert_eq!(shortened_up(text(&top), &string, BOUND_LENGTH), Some(text("b")));
+        assert_eq!(shortened_up(text(&"\u{10FFFF}".repeat(20)), &string, BOUND_LENGTH), None);
     }
 
     #[test]
     fn bytes_are_shortened_too() {
         let binary = PrimitiveType::Binary;
         let long = Bound::Bytes(vec![7; 20]);
-        assert_eq!(shortened_down(long.clone(), &binary), Bound::Bytes(vec![7; 16]));
+        assert_eq!(shortened_down(long.clone(), &binary, BOUND_LENGTH), Bound::Bytes(vec![7; 16]));
         let mut above = vec![7; 16];
         above[15] = 8;
-        assert_eq!(shortened_up(long, &binary), Some(Bound::Bytes(above)));
-        assert_eq!(shortened_up(Bound::Bytes(vec![255; 20]), &binary), None);
+        assert_eq!(shortened_up(long, &binary, BOUND_LENGTH), Some(Bound::Bytes(above)));
+        assert_eq!(shortened_up(Bound::Bytes(vec![255; 20]), &binary, BOUND_LENGTH), None);
         let mut mixed = vec![1];
         mixed.extend(vec![255; 19]);
-        assert_eq!(shortened_up(Bound::Bytes(mixed), &binary), Some(Bound::Bytes(vec![2])));
+        assert_eq!(shortened_up(Bound::Bytes(mixed), &binary, BOUND_LENGTH), Some(Bound::Bytes(vec![2])));
     }
 
     #[test]

@@ -1,47 +1,49 @@
 //! Writing: record batches in, data files out.
 //!
 //! What always holds: a file is on the store, whole and durable, before [`TableWriter::finish`] names it; a writer that was
-//! aborted, has failed or was dropped leaves nothing behind but what a crash may leave. Memory is bounded: at most about
-//! three row groups and the parts of an upload are held, never a file.
+//! aborted, has failed or was dropped leaves nothing behind but what a crash may leave. Memory is bounded: of each file at most about
+//! three row groups and the parts of an upload are held, and of all files of a writer together no more than
+//! [`WriteOptions::open_bytes`]; the largest are finished early when it is more.
+//!
+//! `fanout` divides rows by partition, `sorting` puts them in order, `sequence` makes the files of one partition.
 //!
 //! Values are only stored here. That they fit their SQL types and are not null where they must not be is the work of
 //! the engine (a null in such a column is refused all the same).
 
 mod encoder;
+mod fanout;
 mod metrics;
 mod row_group;
+mod sequence;
 mod settings;
+mod sorting;
 mod stream;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{CastOptions, cast_with_options, concat_batches};
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use iceberg::spec::DataFile;
-use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
-use parquet::file::properties::WriterProperties;
-use uuid::Uuid;
 
 use crate::error::LakeError;
 use crate::store::Store;
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
-use encoder::FileEncoder;
+use fanout::Partitioner;
+use metrics::MetricsModes;
+pub(crate) use metrics::{next_bytes, next_text};
+use sequence::FileSequence;
 pub use settings::{Codec, WriteOptions};
-use stream::FileStream;
-
-/// As long as no more than this was written, it waits in memory and becomes one small file without any task.
-const SMALL_ROWS: usize = 64 * 1024;
-/// See [`SMALL_ROWS`].
-const SMALL_BYTES: usize = 16 * 1024 * 1024;
-/// Batches with fewer rows than this are put together before they are encoded.
-const COALESCED_ROWS: usize = 4 * 1024;
+use sorting::Sorter;
 
 /// A data file that nobody refers to yet.
 #[derive(Clone, Debug)]
 pub struct WrittenFile {
     pub(crate) data_file: DataFile,
+    /// The partition spec under which it was written.
+    pub(crate) spec_id: i32,
 }
 
 impl WrittenFile {
@@ -64,30 +66,32 @@ impl WrittenFile {
 /// Writes rows of a table into new data files.
 pub struct TableWriter {
     table: Arc<LakeTable>,
-    options: WriteOptions,
-    /// Rows in storage types that are not encoded yet.
-    buffered: Vec<RecordBatch>,
-    buffered_rows: usize,
-    buffered_bytes: usize,
-    /// How files are encoded, decided when the first one begins.
-    properties: Option<WriterProperties>,
-    file: Option<FileStream>,
+    options: Arc<WriteOptions>,
+    /// Made when the first rows come.
+    route: Option<Route>,
+    /// The files in work by partition; the key of a table without partitions is empty.
+    open: HashMap<Box<[u8]>, FileSequence>,
     finished: Vec<WrittenFile>,
     rows: u64,
     failed: bool,
 }
 
+/// Where rows go.
+struct Route {
+    modes: Arc<MetricsModes>,
+    partitioner: Partitioner,
+    sorter: Option<Sorter>,
+}
+
 impl TableWriter {
-    /// A writer for a table, whichever of its states this is: files fit every state with the same schema.
+    /// A writer for a table, whichever of its states this is: files fit every state with the same schema. The properties of
+    /// the table go before the options.
     pub fn new(_: &Arc<Warehouse>, table: &Arc<LakeTable>, options: WriteOptions) -> TableWriter {
         TableWriter {
             table: Arc::clone(table),
-            options,
-            buffered: Vec::new(),
-            buffered_rows: 0,
-            buffered_bytes: 0,
-            properties: None,
-            file: None,
+            options: Arc::new(options.for_table(table.properties())),
+            route: None,
+            open: HashMap::new(),
             finished: Vec::new(),
             rows: 0,
             failed: false,
@@ -129,10 +133,10 @@ impl TableWriter {
 
     /// Removes everything that was written.
     pub async fn abort(mut self) {
-        if let Some(file) = self.file.take() {
-            file.abort().await;
+        let mut files = std::mem::take(&mut self.finished);
+        for (_, mut sequence) in self.open.drain() {
+            files.extend(sequence.abort().await);
         }
-        let files = std::mem::take(&mut self.finished);
         discard(self.table.store(), &files).await;
     }
 
@@ -151,85 +155,100 @@ impl TableWriter {
         }
         let batch = self.stored(batch)?;
         self.rows += batch.num_rows() as u64;
-        self.buffered_rows += batch.num_rows();
-        self.buffered_bytes += batch.get_array_memory_size();
-        self.buffered.push(batch);
-        let enough = match self.file {
-            Some(_) => COALESCED_ROWS,
-            None => SMALL_ROWS,
-        };
-        if self.buffered_rows >= enough || self.buffered_bytes >= SMALL_BYTES {
-            self.flush().await?;
+        let sorter = self.route()?.sorter.as_mut();
+        match sorter {
+            Some(sorter) => sorter.write(batch).await,
+            None => self.distribute(batch, false).await,
         }
-        Ok(())
     }
 
-    /// Hands what is buffered to the file that is being written, beginning one where there is none.
-    async fn flush(&mut self) -> Result<(), LakeError> {
-        let batches = std::mem::take(&mut self.buffered);
-        self.buffered_rows = 0;
-        self.buffered_bytes = 0;
-        let batches = coalesced(batches)?;
-        for (index, batch) in batches.iter().enumerate() {
-            let mut offset = 0;
-            while offset < batch.num_rows() {
-                if self.file.is_none() {
-                    let (encoder, factory) = self.begin(&batches[index..])?;
-                    self.file = Some(FileStream::new(encoder, factory, &self.options));
-                }
-                let file = self.file.as_mut().expect("a file was begun above");
-                let rows = file.room().min(batch.num_rows() - offset);
-                file.write(&batch.slice(offset, rows)).await?;
-                offset += rows;
-                if file.is_full()
-                    && let Some(file) = self.file.take()
-                {
-                    self.complete(file.finish().await?)?;
-                }
+    /// Where rows go.
+    fn route(&mut self) -> Result<&mut Route, LakeError> {
+        if self.route.is_none() {
+            let partitioner = Partitioner::new(&self.table)?;
+            self.route = Some(Route {
+                modes: Arc::new(MetricsModes::new(self.table.properties(), self.table.iceberg_schema())),
+                sorter: Sorter::new(&self.table, &partitioner, &self.options)?,
+                partitioner,
+            });
+        }
+        self.route.as_mut().ok_or_else(|| LakeError::Task("a writer has no route".to_owned()))
+    }
+
+    /// Gives each partition its rows. When they come partition by partition, those that came before are finished.
+    async fn distribute(&mut self, batch: RecordBatch, clustered: bool) -> Result<(), LakeError> {
+        let route = self.route()?;
+        let modes = Arc::clone(&route.modes);
+        for part in route.partitioner.split(batch)? {
+            if clustered && !self.open.contains_key(&part.key) {
+                self.finish_open().await?;
+            }
+            let (table, options) = (&self.table, &self.options);
+            let sequence =
+                self.open.entry(part.key).or_insert_with(|| FileSequence::new(table, options, &modes, part.place));
+            sequence.write(part.batch).await?;
+        }
+        self.make_room().await
+    }
+
+    /// Ends the largest files as long as there are too many, or they hold too much memory.
+    async fn make_room(&mut self) -> Result<(), LakeError> {
+        if self.open.len() <= 1 {
+            return Ok(());
+        }
+        let mut sizes: Vec<_> =
+            self.open.iter().map(|(key, sequence)| (sequence.memory_bytes(), key.clone())).collect();
+        let mut held: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
+        let fits = |held: usize, count: usize, options: &WriteOptions| {
+            held <= options.open_bytes && count <= options.open_partitions.max(1)
+        };
+        if fits(held, self.open.len(), &self.options) {
+            return Ok(());
+        }
+        sizes.sort_unstable();
+        while !fits(held, self.open.len(), &self.options)
+            && let Some((bytes, key)) = sizes.pop()
+        {
+            if let Some(mut sequence) = self.open.remove(&key) {
+                let finished = sequence.finish().await;
+                self.keep(&mut sequence, finished)?;
+                held -= bytes;
             }
         }
         Ok(())
     }
 
+    /// Ends all files in work.
+    async fn finish_open(&mut self) -> Result<(), LakeError> {
+        let keys: Vec<_> = self.open.keys().cloned().collect();
+        for key in keys {
+            if let Some(mut sequence) = self.open.remove(&key) {
+                let finished = sequence.finish().await;
+                self.keep(&mut sequence, finished)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what a sequence has finished, also when it has failed, so that it is not forgotten on the store.
+    fn keep(
+        &mut self,
+        sequence: &mut FileSequence,
+        finished: Result<Vec<WrittenFile>, LakeError>,
+    ) -> Result<(), LakeError> {
+        self.finished.extend(sequence.take_finished());
+        self.finished.extend(finished?);
+        Ok(())
+    }
+
     async fn try_finish(&mut self) -> Result<(), LakeError> {
-        if self.file.is_none() && !self.buffered.is_empty() {
-            return self.finish_small().await;
+        let sorter = self.route.as_mut().and_then(|route| route.sorter.take());
+        if let Some(mut sorted) = sorter.map(Sorter::finish) {
+            while let Some(batch) = sorted.next().await? {
+                self.distribute(batch, true).await?;
+            }
         }
-        self.flush().await?;
-        if let Some(file) = self.file.take() {
-            self.complete(file.finish().await?)?;
-        }
-        Ok(())
-    }
-
-    /// A few rows: encoded here and now, and sent with one put.
-    async fn finish_small(&mut self) -> Result<(), LakeError> {
-        let batches = coalesced(std::mem::take(&mut self.buffered))?;
-        let (mut encoder, factory) = self.begin(&batches)?;
-        let failed = |error| LakeError::encode(encoder.location(), error);
-        let writers = factory.create_column_writers(0).map_err(failed)?;
-        let chunks = row_group::encode_now(writers, &batches).map_err(failed)?;
-        if let Err(error) = encoder.append(chunks).await {
-            encoder.abort().await;
-            return Err(error);
-        }
-        self.complete(encoder.finish().await?)
-    }
-
-    /// Begins a file; how it is encoded depends on its first rows.
-    fn begin(&mut self, beginning: &[RecordBatch]) -> Result<(FileEncoder, ArrowRowGroupWriterFactory), LakeError> {
-        let location = format!("{}/data/{}.parquet", self.table.location(), Uuid::now_v7());
-        let storage = self.table.storage_schema();
-        let decide = || settings::properties(&self.options, storage, beginning);
-        let properties = self.properties.get_or_insert_with(decide).clone();
-        let (store, iceberg) = (self.table.store(), self.table.iceberg_schema());
-        FileEncoder::new(store, location, iceberg, storage, properties)
-    }
-
-    fn complete(&mut self, data_file: DataFile) -> Result<(), LakeError> {
-        self.finished.push(WrittenFile { data_file });
-        fail::fail_point!("lake::data_file_written", |_| Err(LakeError::Failpoint("lake::data_file_written")));
-        Ok(())
+        self.finish_open().await
     }
 
     /// The batch in the types of storage.
@@ -257,7 +276,8 @@ impl Drop for TableWriter {
     /// Somebody lost interest, for instance because the query was cancelled. The file in work is given up by its own task
     /// when its channel closes; finished files are removed if there is still a runtime to do it.
     fn drop(&mut self) {
-        let files = std::mem::take(&mut self.finished);
+        let mut files = std::mem::take(&mut self.finished);
+        files.extend(self.open.values_mut().flat_map(FileSequence::take_finished));
         if files.is_empty() {
             return;
         }
@@ -280,18 +300,4 @@ fn stored_array(array: &ArrayRef, data_type: &DataType) -> arrow::error::Result<
     }
     let options = CastOptions { safe: false, ..CastOptions::default() };
     cast_with_options(array, data_type, &options)
-}
-
-/// Small batches put together, since encoding has a price per batch.
-fn coalesced(batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>, LakeError> {
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let Some(first) = batches.first() else {
-        return Ok(batches);
-    };
-    if batches.len() == 1 || rows / batches.len() >= COALESCED_ROWS {
-        return Ok(batches);
-    }
-    let schema = first.schema();
-    let together = concat_batches(&schema, &batches);
-    together.map(|batch| vec![batch]).map_err(|error| LakeError::Batch(error.to_string()))
 }

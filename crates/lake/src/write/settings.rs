@@ -1,13 +1,17 @@
 //! How data files are encoded: for reading fast, not for being small.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef};
-use parquet::basic::{Compression, ZstdLevel};
+use datafusion::execution::runtime_env::RuntimeEnv;
+use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
+
+use crate::properties;
 
 /// How pages are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,8 +24,27 @@ pub enum Codec {
     Lz4,
     /// Snappy.
     Snappy,
-    /// Zstandard at its lightest level, for stores where bytes cost more than time.
+    /// Zstandard, for stores where bytes cost more than time.
     Zstd,
+    /// Gzip.
+    Gzip,
+    /// Brotli.
+    Brotli,
+}
+
+impl Codec {
+    /// The codec of Iceberg's name.
+    fn from_name(name: &str) -> Option<Codec> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "uncompressed" | "none" => Codec::Uncompressed,
+            "lz4" | "lz4_raw" => Codec::Lz4,
+            "snappy" => Codec::Snappy,
+            "zstd" => Codec::Zstd,
+            "gzip" => Codec::Gzip,
+            "brotli" => Codec::Brotli,
+            _ => return None,
+        })
+    }
 }
 
 /// How data files are written.
@@ -35,6 +58,26 @@ pub struct WriteOptions {
     pub row_group_bytes: usize,
     /// How pages are compressed.
     pub codec: Codec,
+    /// How strongly, where the codec has levels; none: as its makers think best for speed.
+    pub level: Option<i32>,
+    /// A page is closed when it has about this many bytes; none: as the encoder thinks best.
+    pub page_bytes: Option<usize>,
+    /// A page is closed when it has this many rows; none: as the encoder thinks best.
+    pub page_rows: Option<usize>,
+    /// A dictionary does not grow past this; none: as the encoder thinks best.
+    pub dictionary_bytes: Option<usize>,
+    /// The columns with bloom filters, and how often each may be wrong.
+    pub bloom_filters: Vec<(String, Option<f64>)>,
+    /// A bloom filter does not grow past this.
+    pub bloom_bytes: usize,
+    /// Rows are brought together by partition before they are written, for fewer files of one write.
+    pub clustered: bool,
+    /// How many partitions are written to at the same time.
+    pub open_partitions: usize,
+    /// About how much memory the files in work of one writer take together when they are of several partitions.
+    pub open_bytes: usize,
+    /// Where sorting takes its memory from and spills to; none: from nobody.
+    pub runtime: Option<Arc<RuntimeEnv>>,
 }
 
 impl Default for WriteOptions {
@@ -44,9 +87,55 @@ impl Default for WriteOptions {
             row_group_rows: 1024 * 1024,
             row_group_bytes: 128 * 1024 * 1024,
             codec: Codec::default(),
+            level: None,
+            page_bytes: None,
+            page_rows: None,
+            dictionary_bytes: None,
+            bloom_filters: Vec::new(),
+            bloom_bytes: 1024 * 1024,
+            clustered: false,
+            open_partitions: 1000,
+            open_bytes: 256 * 1024 * 1024,
+            runtime: None,
         }
     }
 }
+
+impl WriteOptions {
+    /// The options for a table with these properties.
+    pub(super) fn for_table(mut self, table: &HashMap<String, String>) -> WriteOptions {
+        let number = |name| properties::number::<usize>(table, name).filter(|number| *number > 0);
+        if let Some(bytes) = number(properties::TARGET_FILE_BYTES) {
+            self.target_file_bytes = bytes as u64;
+        }
+        if let Some(bytes) = number(properties::ROW_GROUP_BYTES) {
+            self.row_group_bytes = bytes;
+        }
+        self.page_bytes = number(properties::PAGE_BYTES).or(self.page_bytes);
+        self.page_rows = number(properties::PAGE_ROWS).or(self.page_rows);
+        self.dictionary_bytes = number(properties::DICTIONARY_BYTES).or(self.dictionary_bytes);
+        if let Some(codec) = table.get(properties::CODEC).and_then(|name| Codec::from_name(name)) {
+            self.codec = codec;
+        }
+        self.level = properties::number(table, properties::CODEC_LEVEL).or(self.level);
+        let mode = table.get(properties::DISTRIBUTION_MODE).map(|mode| mode.to_ascii_lowercase());
+        self.clustered |= mode.is_some_and(|mode| mode == "hash" || mode == "range");
+        if let Some(bytes) = number(properties::BLOOM_BYTES) {
+            self.bloom_bytes = bytes;
+        }
+        let columns = table.keys().filter_map(|name| name.strip_prefix(properties::BLOOM_COLUMN));
+        let columns =
+            columns.filter(|column| properties::flag(table, &format!("{}{column}", properties::BLOOM_COLUMN), false));
+        self.bloom_filters.extend(columns.map(|column| {
+            let wrong = properties::number(table, &format!("{}{column}", properties::BLOOM_FPP_COLUMN));
+            (column.to_owned(), wrong.filter(|wrong: &f64| *wrong > 0.0 && *wrong < 1.0))
+        }));
+        self
+    }
+}
+
+/// How often a bloom filter is wrong when no property says it: Iceberg's own choice.
+const BLOOM_FPP: f64 = 0.01;
 
 /// How many rows are looked at to decide whether a dictionary pays.
 const SAMPLE_ROWS: usize = 16 * 1024;
@@ -61,8 +150,31 @@ const MIN_DICTIONARY_ROWS: usize = 64;
 pub(super) fn properties(options: &WriteOptions, schema: &SchemaRef, beginning: &[RecordBatch]) -> WriterProperties {
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("wharf ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(compression(options.codec))
+        .set_compression(compression(options.codec, options.level))
         .set_write_batch_size(8 * 1024);
+    if let Some(bytes) = options.page_bytes {
+        properties = properties.set_data_page_size_limit(bytes);
+    }
+    if let Some(rows) = options.page_rows {
+        properties = properties.set_data_page_row_count_limit(rows);
+    }
+    if let Some(bytes) = options.dictionary_bytes {
+        properties = properties.set_dictionary_page_size_limit(bytes);
+    }
+    for (column, wrong) in &options.bloom_filters {
+        // Lists have no column of their own name, and booleans no bloom filter.
+        let field = schema.field_with_name(column);
+        if field.is_ok_and(|field| !field.data_type().is_nested() && *field.data_type() != DataType::Boolean) {
+            let wrong = wrong.unwrap_or(BLOOM_FPP);
+            properties = properties
+                .set_column_bloom_filter_enabled(ColumnPath::from(vec![column.clone()]), true)
+                .set_column_bloom_filter_fpp(ColumnPath::from(vec![column.clone()]), wrong)
+                .set_column_bloom_filter_max_ndv(
+                    ColumnPath::from(vec![column.clone()]),
+                    most_distinct(options.bloom_bytes, wrong).min(options.row_group_rows as u64).max(1),
+                );
+        }
+    }
     for (index, field) in schema.fields().iter().enumerate() {
         let data_type = field.data_type();
         let repetition = repetition(index, data_type, beginning);
@@ -78,12 +190,30 @@ pub(super) fn properties(options: &WriteOptions, schema: &SchemaRef, beginning: 
     properties.build()
 }
 
-fn compression(codec: Codec) -> Compression {
+/// How many distinct values a bloom filter of this size holds: a split-block filter, eight bits for each value.
+fn most_distinct(bytes: usize, wrong: f64) -> u64 {
+    let bits = bytes as f64 * 8.0;
+    (-bits * (1.0 - wrong.powf(0.125)).ln() / 8.0) as u64
+}
+
+/// A level that the codec does not have is brought to the next that it has.
+fn compression(codec: Codec, level: Option<i32>) -> Compression {
     match codec {
         Codec::Uncompressed => Compression::UNCOMPRESSED,
         Codec::Lz4 => Compression::LZ4_RAW,
         Codec::Snappy => Compression::SNAPPY,
-        Codec::Zstd => Compression::ZSTD(ZstdLevel::try_new(1).expect("level 1 exists")),
+        Codec::Zstd => {
+            let level = level.unwrap_or(1).clamp(1, 22);
+            Compression::ZSTD(ZstdLevel::try_new(level).expect("levels 1 to 22 exist"))
+        }
+        Codec::Gzip => {
+            let level = level.unwrap_or(6).clamp(0, 9) as u32;
+            Compression::GZIP(GzipLevel::try_new(level).expect("levels 0 to 9 exist"))
+        }
+        Codec::Brotli => {
+            let level = level.unwrap_or(1).clamp(0, 11) as u32;
+            Compression::BROTLI(BrotliLevel::try_new(level).expect("levels 0 to 11 exist"))
+        }
     }
 }
 

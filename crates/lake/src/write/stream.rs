@@ -72,6 +72,11 @@ impl FileStream {
         self.group.is_none() && self.closed_bytes.load(Ordering::Relaxed) >= self.target_file_bytes
     }
 
+    /// About how much memory the row group in work takes.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.group.as_ref().map_or(0, RowGroup::size_bytes)
+    }
+
     /// Writes rows, no more than there is [`room`](FileStream::room) for.
     pub(super) async fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
         let failed = |error| LakeError::encode(&*self.location, error);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use iceberg::spec::{FormatVersion, ManifestContentType, ManifestList};
 use roaring::RoaringTreemap;
+use wharf_lake::partition::Layout;
 use wharf_lake::{RemovedFiles, RowDeletes, WriteOptions, commit};
 
 use super::foreign::{commit_deletes, equality_deletes, metadata, position_deletes};
@@ -13,7 +14,7 @@ const VERSIONS: [&str; 2] = ["2", "3"];
 
 async fn table_of(lake: &Lake, version: &str) -> Arc<LakeTable> {
     let properties = HashMap::from([("format-version".to_owned(), version.to_owned())]);
-    create_with(&lake.warehouse, &bigint(), properties).await
+    create_with(&lake.warehouse, &bigint(), Layout::default(), properties).await
 }
 
 /// The rows with these values: their files, by number, and their positions.

@@ -22,6 +22,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use uuid::Uuid;
 use wharf_catalog::{Column, SqlType};
+use wharf_lake::partition::Layout;
 use wharf_lake::{
     LakeError, LakeTable, NewTable, TableWriter, Warehouse, WarehouseOptions, WriteOptions, WrittenFile, commit,
 };
@@ -101,16 +102,17 @@ fn open(directory: &Path) -> Arc<Warehouse> {
 }
 
 async fn create(warehouse: &Arc<Warehouse>, columns: &[Column]) -> Arc<LakeTable> {
-    create_with(warehouse, columns, HashMap::new()).await
+    create_with(warehouse, columns, Layout::default(), HashMap::new()).await
 }
 
 async fn create_with(
     warehouse: &Arc<Warehouse>,
     columns: &[Column],
+    layout: Layout,
     properties: HashMap<String, String>,
 ) -> Arc<LakeTable> {
     let identifier = Vec::new();
-    let table = NewTable { id: Uuid::new_v4(), namespace: "wharf", name: "t", columns, identifier, properties };
+    let table = NewTable { id: Uuid::new_v4(), namespace: "wharf", name: "t", columns, layout, identifier, properties };
     let location = warehouse.create_table(table).await.unwrap();
     warehouse.load(&location).await.unwrap()
 }

@@ -11,7 +11,7 @@ use iceberg::spec::{FormatVersion, PrimitiveType, Schema, TableMetadataBuilder, 
 use wharf_catalog::Column;
 
 use super::super::replace;
-use super::super::snapshot::{check_writable, write_state};
+use super::super::snapshot::write_state;
 use crate::error::LakeError;
 use crate::schema::{self, CONSTRAINT_PROPERTY, DEFAULT_PROPERTY, TYPE_PROPERTY};
 use crate::table::LakeTable;
@@ -67,7 +67,7 @@ pub async fn set_columns(
     base: &Arc<LakeTable>,
     change: &SchemaChange,
 ) -> Result<String, LakeError> {
-    check_writable(base)?;
+    base.check_readable()?;
     check(base, change)?;
     let location = base.metadata_location();
     let failed = |error: iceberg::Error| LakeError::metadata(location, error);

@@ -4,12 +4,15 @@
 //! was faster, as every [`Step`](super::Step) is.
 
 mod columns;
+mod layout;
+mod properties;
 
 use std::sync::Arc;
 
 use wharf_catalog::Column;
 
 use crate::error::LakeError;
+use crate::partition::{PartitionChange, SortTerm};
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
@@ -23,6 +26,17 @@ pub enum Edit {
     Columns(Vec<Column>),
     /// The table has another schema, and with it perhaps other files.
     Schema(Box<SchemaChange>),
+    /// Rows that are written from now on are partitioned otherwise.
+    Partition(PartitionChange),
+    /// Rows that are written from now on are in this order; none: in any.
+    Sort(Vec<SortTerm>),
+    /// Table properties come and go.
+    Properties {
+        /// Names and their new values.
+        set: Vec<(String, String)>,
+        /// Names of those that go.
+        removed: Vec<String>,
+    },
 }
 
 impl Edit {
@@ -30,6 +44,7 @@ impl Edit {
     pub fn columns(&self) -> Option<&[Column]> {
         match self {
             Edit::Columns(columns) => Some(columns),
+            Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } => None,
             Edit::Schema(change) => Some(&change.columns),
         }
     }
@@ -37,7 +52,7 @@ impl Edit {
     /// Was it made of the rows that the table had, so that it cannot be made again over others?
     pub fn depends_on_rows(&self) -> bool {
         match self {
-            Edit::Columns(_) => false,
+            Edit::Columns(_) | Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } => false,
             Edit::Schema(change) => change.checked,
         }
     }
@@ -45,7 +60,7 @@ impl Edit {
     /// The data files that it brings.
     pub fn files(&self) -> &[WrittenFile] {
         match self {
-            Edit::Columns(_) => &[],
+            Edit::Columns(_) | Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } => &[],
             Edit::Schema(change) => change.rewritten.as_deref().unwrap_or_default(),
         }
     }
@@ -55,6 +70,9 @@ impl Edit {
         match self {
             Edit::Columns(columns) => set_columns(warehouse, base, &SchemaChange::of(base, columns)).await,
             Edit::Schema(change) => change.apply(warehouse, base).await,
+            Edit::Partition(change) => layout::change_partition(warehouse, base, change).await,
+            Edit::Sort(terms) => layout::set_order(warehouse, base, terms).await,
+            Edit::Properties { set, removed } => properties::change(warehouse, base, set, removed).await,
         }
     }
 }
