@@ -47,6 +47,15 @@ def wharf_only(server):
 
 
 @pytest.fixture
+def catalog(server, wharf_only):
+    """pyiceberg over the Iceberg REST catalog."""
+    from pyiceberg.catalog import load_catalog
+
+    uri = os.environ["WHARF_TEST_ICEBERG"]
+    return load_catalog("wharf", type="rest", uri=uri, warehouse=server.database, credential=f"{server.user}:any")
+
+
+@pytest.fixture
 def schema(server):
     """A schema with a name of its own, dropped with all that is in it afterwards."""
     name = f"clients_{uuid.uuid4().hex[:12]}"

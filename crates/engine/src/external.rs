@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use uuid::Uuid;
-use wharf_catalog::{CatalogError, Column, Command, RelationName, State, Table, TableChange};
+use wharf_catalog::{CatalogError, Column, Command, RelationName, Rule, State, Table, TableChange};
 use wharf_lake::LakeTable;
 use wharf_lake::commit::{self, RequestError, Requested, StagedTable, Uncommitted};
 use wharf_values::{SqlError, SqlState};
@@ -227,6 +227,7 @@ impl Attempt {
         let table = commit::requested(warehouse, &base, request).await?;
         if !Arc::ptr_eq(&base, &table) {
             self.written.add_metadata(table.metadata_location());
+            check_uses(state, known, &table)?;
             self.changes.push(TableChange {
                 id: known.id,
                 expected: known.metadata_location.clone(),
@@ -249,6 +250,29 @@ impl Attempt {
             _ => Some(Command::Batch(commands)),
         }
     }
+}
+
+/// Refuses to take columns away from under what SQL has made of them: a constraint, or a view, whose text names them.
+fn check_uses(state: &State, known: &Table, table: &LakeTable) -> Result<(), ExternalError> {
+    let new = |old: &Column| table.columns().iter().find(|column| column.field_id == old.field_id);
+    let same = |old: &Column| new(old).is_some_and(|column| column.name == old.name && column.ty == old.ty);
+    for old in known.columns.iter().filter(|old| !same(old)) {
+        let gone = new(old).is_none();
+        let own = known.constraints.iter().find(|constraint| match &constraint.rule {
+            Rule::Check { columns, .. } => columns.contains(&old.field_id),
+            Rule::Key { columns, .. } | Rule::Reference { columns, .. } => gone && columns.contains(&old.field_id),
+        });
+        let view = || state.dependents(known.oid).find_map(|oid| state.relation_by_oid(oid)?.as_view());
+        let user = match own {
+            Some(constraint) => Some(format!("constraint \"{}\"", constraint.name)),
+            None => view().map(|view| format!("view \"{}\", which reads the table,", view.name)),
+        };
+        if let Some(user) = user {
+            let message = format!("column \"{}\" cannot be changed because of {user}: change it in SQL", old.name);
+            return Err(ExternalError::Invalid(message));
+        }
+    }
+    Ok(())
 }
 
 /// The columns of the new state, if they are others. Comments that only the catalog knows stay.

@@ -44,6 +44,31 @@ async fn a_schema_change_is_seen_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn columns_that_sql_has_made_something_of_stay() {
+    let catalog = Catalog::open().await;
+    catalog.sql("CREATE TABLE t (id bigint, name text, n integer CHECK (n > 0))").await.unwrap();
+    let before = catalog.get(&format!("{TABLES}/t")).await.ok()["metadata"]["schemas"][0].clone();
+    let change = async |edit: &dyn Fn(&mut Vec<Value>)| {
+        let mut schema = before.clone();
+        edit(schema["fields"].as_array_mut().unwrap());
+        let updates =
+            json!([{"action": "add-schema", "schema": schema}, {"action": "set-current-schema", "schema-id": -1}]);
+        commit(&catalog, "t", json!([]), updates).await
+    };
+    let message = change(&|fields| drop(fields.pop())).await.refused(400, "BadRequestException");
+    assert_eq!(message, "column \"n\" cannot be changed because of constraint \"t_n_check\": change it in SQL");
+    change(&|fields| fields[2]["name"] = json!("m")).await.refused(400, "BadRequestException");
+    change(&|fields| fields[1]["name"] = json!("label")).await.ok();
+    catalog.sql("CREATE VIEW v AS SELECT label FROM t").await.unwrap();
+    let message = change(&|_| ()).await.refused(400, "BadRequestException");
+    assert!(message.contains("because of view \"v\""), "{message}");
+    catalog.sql("DROP VIEW v").await.unwrap();
+    change(&|fields| drop(fields.remove(1))).await.ok();
+    assert_eq!(catalog.sql("INSERT INTO t VALUES (1, 2); SELECT * FROM t").await.unwrap(), ["1|2"]);
+    catalog.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_requirement_that_does_not_hold_is_a_conflict() {
     let catalog = Catalog::open().await;
     let uuid = catalog.table("t").await["metadata"]["table-uuid"].clone();

@@ -4,6 +4,7 @@
 mod authentication;
 mod commits;
 mod namespaces;
+mod port;
 mod support;
 mod tables;
 mod views;
