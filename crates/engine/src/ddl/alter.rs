@@ -6,6 +6,7 @@ use wharf_catalog::{Command, Relation, RelationKind, RelationName, State};
 use wharf_lake::commit::{Edit, Step};
 use wharf_values::{SqlError, SqlState};
 
+use super::alter_table;
 use super::rename::{self, Renamed};
 use super::{propose, propose_change};
 use crate::bind::names::{fold, last_part};
@@ -17,6 +18,13 @@ pub(super) async fn table(session: &mut Session, alter: &ast::AlterTable, clause
     let catalog = session.catalog().await?;
     let context = session.bind_context(catalog);
     let name = existing_relation_name(&alter.name, &context)?;
+    let is_view = matches!(find_relation(&alter.name, &context), Ok(Relation::View(_)));
+    let of_table = |operation: &AlterTableOperation| {
+        alter_table::is_change(operation) && !(is_view && matches!(operation, AlterTableOperation::RenameColumn { .. }))
+    };
+    if !alter.operations.is_empty() && alter.operations.iter().all(of_table) && !(clauses.alter_view && is_view) {
+        return alter_table::run(session, alter).await;
+    }
     let [operation] = alter.operations.as_slice() else {
         return Err(SqlError::unsupported("several changes in one ALTER TABLE are not supported"));
     };
@@ -32,6 +40,9 @@ pub(super) async fn table(session: &mut Session, alter: &ast::AlterTable, clause
             table_name: RenameTableNameKind::To(new) | RenameTableNameKind::As(new),
         } => {
             let new_name = last_part(new);
+            if clauses.set_schema {
+                return move_to(session, found.as_ref(), kind, name, new_name, alter.if_exists).await;
+            }
             let views = match &found {
                 Some(relation) => {
                     let renamed = Renamed::Relation { old: name.clone(), new: new_name.clone() };
@@ -62,7 +73,28 @@ pub(super) async fn table(session: &mut Session, alter: &ast::AlterTable, clause
     }
 }
 
-/// The owner it has already is accepted; Wharf's owners do not change yet.
+/// SET SCHEMA.
+async fn move_to(
+    session: &mut Session,
+    relation: Option<&Relation>,
+    kind: RelationKind,
+    name: RelationName,
+    schema: String,
+    if_exists: bool,
+) -> Result<(), SqlError> {
+    let catalog = session.catalog().await?;
+    let views = match relation {
+        Some(relation) => {
+            let renamed = Renamed::Moved { old: name.clone(), schema: schema.clone() };
+            rename::views(&catalog, [relation.oid()], &renamed)?
+        }
+        None => Vec::new(),
+    };
+    let command = Command::MoveRelation { database: session.identity.database, kind, name, schema, if_exists, views };
+    propose(session, command).await.map(drop)
+}
+
+/// OWNER TO.
 async fn owner(
     session: &mut Session,
     relation: Option<&Relation>,
@@ -80,8 +112,8 @@ async fn owner(
     if new == relation.owner() {
         return Ok(());
     }
-    Err(SqlError::unsupported("ALTER TABLE .. OWNER TO another role is not supported yet")
-        .with_hint("Every role may read and write every table."))
+    let command = Command::ChangeOwner { database: session.identity.database, name: name.clone(), owner: new };
+    propose(session, command).await.map(drop)
 }
 
 /// RENAME COLUMN: the schema in the Iceberg metadata and the catalog's row change in one step. Data files stay as they

@@ -5,6 +5,7 @@
 //! in the end are removed.
 
 mod alter;
+mod alter_table;
 mod comment;
 mod constraints;
 mod drop;

@@ -10,7 +10,7 @@ use sqlparser::ast::{
     Expr, ObjectName, ObjectNamePart, Select, SelectItem, SelectItemQualifiedWildcardKind, Statement, TableAlias,
     TableAliasColumnDef, TableFactor, VisitMut, VisitorMut,
 };
-use wharf_catalog::{Column, RelationName, State, ViewText};
+use wharf_catalog::{Column, RelationName, State, View, ViewText};
 use wharf_lake::Inspection;
 use wharf_values::SqlError;
 
@@ -32,6 +32,16 @@ pub(super) enum Renamed<'a> {
         of: RelationName,
         columns: &'a [Column],
     },
+    /// Nothing does: a relation gets more columns, and stays one with these.
+    Fixed {
+        of: RelationName,
+        columns: &'a [Column],
+    },
+    /// A relation goes to another schema.
+    Moved {
+        old: RelationName,
+        schema: String,
+    },
 }
 
 /// The new texts of the views that read one of the relations.
@@ -46,14 +56,22 @@ pub(super) fn views(
     let readers: BTreeSet<u32> = relations.into_iter().flat_map(|oid| state.dependents(oid)).collect();
     let mut texts = Vec::new();
     for view in readers.into_iter().filter_map(|oid| state.relation_by_oid(oid)?.as_view()) {
-        let Some(Statement::Query(mut query)) = crate::statement::parse(&view.definition)?.pop() else {
-            return Err(SqlError::internal(format!("view \"{}\" is not a query", view.name)));
-        };
-        let _ = VisitMut::visit(&mut query, &mut Writer { renamed });
         let expected = view.definition.clone();
-        texts.push(ViewText { oid: view.oid, expected, definition: super::view::printed(*query) });
+        texts.push(ViewText { oid: view.oid, expected, definition: text(view, renamed)? });
     }
     Ok(texts)
+}
+
+/// The new text of a view.
+///
+/// # Errors
+/// `XX000` when its text cannot be read.
+pub(super) fn text(view: &View, renamed: &Renamed<'_>) -> Result<String, SqlError> {
+    let Some(Statement::Query(mut query)) = crate::statement::parse(&view.definition)?.pop() else {
+        return Err(SqlError::internal(format!("view \"{}\" is not a query", view.name)));
+    };
+    let _ = VisitMut::visit(&mut query, &mut Writer { renamed });
+    Ok(super::view::printed(*query))
 }
 
 struct Writer<'a> {
@@ -61,7 +79,7 @@ struct Writer<'a> {
 }
 
 /// The last two parts of a name: schema and relation.
-fn schema_and_name(name: &ObjectName) -> Option<(String, String)> {
+pub(super) fn schema_and_name(name: &ObjectName) -> Option<(String, String)> {
     let mut parts = name.0.iter().rev().filter_map(|part| part.as_ident()).map(fold);
     let relation = parts.next()?;
     Some((parts.next()?, relation))
@@ -71,9 +89,10 @@ impl Writer<'_> {
     fn concerns(&self, schema: &str, relation: &str) -> bool {
         match self.renamed {
             Renamed::Schema { old, .. } => old == schema,
-            Renamed::Relation { old: name, .. } | Renamed::Column { of: name, .. } => {
-                name.schema == schema && name.name == relation
-            }
+            Renamed::Relation { old: name, .. }
+            | Renamed::Column { of: name, .. }
+            | Renamed::Fixed { of: name, .. }
+            | Renamed::Moved { old: name, .. } => name.schema == schema && name.name == relation,
         }
     }
 }
@@ -95,6 +114,10 @@ impl VisitorMut for Writer<'_> {
         if !self.concerns(&schema, &base) || (own_columns && matches!(self.renamed, Renamed::Column { .. })) {
             return ControlFlow::Continue(());
         }
+        if let Renamed::Fixed { .. } = self.renamed {
+            // Afterwards, since what takes its place names it again.
+            return ControlFlow::Continue(());
+        }
         let alias = alias.get_or_insert_with(|| TableAlias {
             explicit: true,
             name: quoted(&relation),
@@ -104,6 +127,8 @@ impl VisitorMut for Writer<'_> {
         let (schema, relation) = match self.renamed {
             Renamed::Schema { new, .. } => (new.clone(), relation),
             Renamed::Relation { new, .. } => (schema, format!("{new}{suffix}")),
+            Renamed::Moved { schema: new, .. } => (new.clone(), relation),
+            Renamed::Fixed { .. } => (schema, relation),
             Renamed::Column { columns, .. } => {
                 let missing = columns.iter().skip(alias.columns.len());
                 let missing = missing.map(|column| TableAliasColumnDef { name: quoted(&column.name), data_type: None });
@@ -115,6 +140,27 @@ impl VisitorMut for Writer<'_> {
             ObjectNamePart::Identifier(quoted(&schema)),
             ObjectNamePart::Identifier(quoted(&relation)),
         ]);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        let Renamed::Fixed { of, columns } = self.renamed else { return ControlFlow::Continue(()) };
+        let TableFactor::Table { name, alias, .. } = &*factor else { return ControlFlow::Continue(()) };
+        let found = schema_and_name(name);
+        let Some((schema, relation)) = found.filter(|(schema, name)| *schema == of.schema && *name == of.name) else {
+            return ControlFlow::Continue(());
+        };
+        let names = columns.iter().map(|column| quoted(&column.name).to_string()).collect::<Vec<_>>().join(", ");
+        let text = format!("SELECT {names} FROM {}.{}", quoted(&schema), quoted(&relation));
+        if let Ok(Some(Statement::Query(subquery))) = crate::statement::parse(&text).map(|mut parsed| parsed.pop()) {
+            let alias = alias.clone().unwrap_or_else(|| TableAlias {
+                explicit: true,
+                name: quoted(&relation),
+                columns: Vec::new(),
+                at: None,
+            });
+            *factor = TableFactor::Derived { lateral: false, subquery, alias: Some(alias), sample: None };
+        }
         ControlFlow::Continue(())
     }
 

@@ -194,7 +194,7 @@ fn check_names(columns: &[Column]) -> Result<(), SqlError> {
     }
 }
 
-fn check_storable(column: &Column) -> Result<(), SqlError> {
+pub(super) fn check_storable(column: &Column) -> Result<(), SqlError> {
     wharf_lake::schema::check_storable(&column.ty).map_err(|_| {
         SqlError::unsupported(format!("column \"{}\" cannot be of type {}", column.name, column.ty))
             .with_hint("Iceberg tables cannot store this type; use it in expressions, and store text or numbers.")

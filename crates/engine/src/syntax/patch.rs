@@ -10,6 +10,8 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 pub(crate) struct Clauses {
     /// ALTER VIEW, as against ALTER TABLE.
     pub(crate) alter_view: bool,
+    /// ALTER .. SET SCHEMA, said as RENAME TO.
+    pub(crate) set_schema: bool,
     /// CREATE TABLE .. AS .. WITH NO DATA.
     pub(crate) no_data: bool,
     /// MOVE, as against FETCH.
@@ -40,6 +42,9 @@ pub(super) fn apply(tokens: &mut Vec<TokenWithSpan>) -> Clauses {
         (Keyword::CALL, _) => argument_names(tokens),
         (Keyword::CREATE, Keyword::TABLE) => clauses.no_data = create_table_as(tokens),
         _ => {}
+    }
+    if keyword(tokens.first()) == Keyword::ALTER && keyword(tokens.get(1)) == Keyword::TABLE {
+        clauses.set_schema = set_schema(tokens);
     }
     clauses.only_move = super::fetch::rewrite(tokens);
     clauses.deferrable = super::deferrable::take(tokens);
@@ -75,6 +80,17 @@ fn argument_names(tokens: &mut [TokenWithSpan]) {
             tokens[at - 1].token = Token::make_word(&name, Some('"'));
         }
     }
+}
+
+/// `ALTER TABLE t SET SCHEMA s` becomes `ALTER TABLE t RENAME TO s`.
+fn set_schema(tokens: &mut [TokenWithSpan]) -> bool {
+    let Some(at) = tokens.len().checked_sub(3) else { return false };
+    let found = keyword(tokens.get(at)) == Keyword::SET && keyword(tokens.get(at + 1)) == Keyword::SCHEMA;
+    if found {
+        replace(tokens, at, "RENAME");
+        replace(tokens, at + 1, "TO");
+    }
+    found
 }
 
 fn replace(tokens: &mut [TokenWithSpan], at: usize, word: &str) {

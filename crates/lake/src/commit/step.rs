@@ -59,6 +59,15 @@ impl Step {
         }
     }
 
+    /// Does it leave the snapshot as it is?
+    fn is_metadata_alone(&self) -> bool {
+        match self {
+            Step::Edit(edit) => edit.files().is_empty(),
+            Step::Alone { step, .. } => step.is_metadata_alone(),
+            _ => false,
+        }
+    }
+
     /// This and the next as one; both again where they cannot be.
     fn then(self, next: Step) -> Result<Step, (Step, Step)> {
         Ok(match (self, next) {
@@ -151,7 +160,11 @@ pub async fn apply(
     for step in steps {
         let Some(new) = one(warehouse, &table, step).await? else { return Ok(None) };
         if new != table.metadata_location() {
-            written.add_state(&new);
+            match step.is_metadata_alone() {
+                // Its snapshot is the one that was there before.
+                true => written.add_metadata(&new),
+                false => written.add_state(&new),
+            }
             table = warehouse.load(&new).await?;
         }
     }
@@ -165,7 +178,7 @@ async fn one(warehouse: &Arc<Warehouse>, table: &Arc<LakeTable>, step: &Step) ->
         Step::Overwrite { removed, added } => overwrite(warehouse, table, removed, added.clone()).await,
         Step::Delta { rows, added } => delta(warehouse, table, &RemovedFiles::default(), rows, added.clone()).await,
         Step::Replace(files) => replace(warehouse, table, files.clone()).await.map(Some),
-        Step::Edit(edit) => edit.apply(warehouse, table).await.map(Some),
+        Step::Edit(edit) => edit.apply(warehouse, table).await,
         Step::Alone { snapshot, step } if table.snapshot_id() == *snapshot => {
             Box::pin(one(warehouse, table, step)).await
         }

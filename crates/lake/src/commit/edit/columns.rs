@@ -19,7 +19,7 @@ use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
 /// What a table's schema becomes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct SchemaChange {
     /// Its columns. A column keeps its values if it keeps its field id; a new one needs an id above
     /// [`LakeTable::last_column_id`].
@@ -35,6 +35,8 @@ pub struct SchemaChange {
     pub checked: bool,
     /// The rows under the new schema, in the place of all there are.
     pub rewritten: Option<Vec<WrittenFile>>,
+    /// The state of the table that this was made of.
+    pub made_of: Option<Arc<LakeTable>>,
 }
 
 impl SchemaChange {
@@ -43,16 +45,28 @@ impl SchemaChange {
         SchemaChange { columns: columns.to_vec(), constraints: base.constraints(), ..SchemaChange::default() }
     }
 
-    /// Gives a table this schema, and its rows; returns the location of the new metadata file.
-    pub(super) async fn apply(&self, warehouse: &Arc<Warehouse>, base: &Arc<LakeTable>) -> Result<String, LakeError> {
+    /// Gives a table this schema, and its rows; returns the location of the new metadata file. None when the table is not
+    /// what this was made of any more.
+    pub(super) async fn apply(
+        &self,
+        warehouse: &Arc<Warehouse>,
+        base: &Arc<LakeTable>,
+    ) -> Result<Option<String>, LakeError> {
+        if let Some(before) = &self.made_of {
+            let same_rows = before.metadata_location() == base.metadata_location();
+            let same_shape = before.columns() == base.columns() && before.constraints() == base.constraints();
+            if !same_shape || (self.checked && !same_rows) {
+                return Ok(None);
+            }
+        }
         let location = set_columns(warehouse, base, self).await?;
-        let Some(files) = &self.rewritten else { return Ok(location) };
+        let Some(files) = &self.rewritten else { return Ok(Some(location)) };
         let between = warehouse.load(&location).await?;
         let replaced = replace(warehouse, &between, files.clone()).await;
         if replaced.is_err() {
             base.store().discard([location]).await;
         }
-        replaced
+        replaced.map(Some)
     }
 }
 

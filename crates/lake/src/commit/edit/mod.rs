@@ -20,7 +20,7 @@ use crate::write::WrittenFile;
 pub use columns::{SchemaChange, set_columns};
 
 /// A change of a table's metadata alone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub enum Edit {
     /// The table has these columns; see [`set_columns`].
     Columns(Vec<Column>),
@@ -65,10 +65,14 @@ impl Edit {
         }
     }
 
-    /// Makes the edit; returns the location of the new metadata file.
-    pub(super) async fn apply(&self, warehouse: &Arc<Warehouse>, base: &Arc<LakeTable>) -> Result<String, LakeError> {
+    /// Makes the edit; returns the location of the new metadata file, none when somebody else was faster.
+    pub(super) async fn apply(
+        &self,
+        warehouse: &Arc<Warehouse>,
+        base: &Arc<LakeTable>,
+    ) -> Result<Option<String>, LakeError> {
         match self {
-            Edit::Columns(columns) => set_columns(warehouse, base, &SchemaChange::of(base, columns)).await,
+            Edit::Columns(columns) => set_columns(warehouse, base, &SchemaChange::of(base, columns)).await.map(Some),
             Edit::Schema(change) => change.apply(warehouse, base).await,
             Edit::Partition(change) => layout::change_partition(warehouse, base, change).await,
             Edit::Sort(terms) => layout::set_order(warehouse, base, terms).await,
