@@ -1,8 +1,9 @@
 //! What all sessions share: the catalog's group, the warehouse, DataFusion's functions and memory.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -11,6 +12,9 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::ExprPlanner;
 use datafusion::prelude::SessionConfig;
+use parking_lot::Mutex;
+use tokio::sync::OwnedMutexGuard;
+use uuid::Uuid;
 use wharf_catalog::{Answer, Command, Envelope, State};
 use wharf_consensus::Group;
 use wharf_lake::Warehouse;
@@ -70,6 +74,8 @@ pub struct Engine {
     /// What is appended to tables at the same time.
     pub(crate) appends: Queues,
     next_process: AtomicU32,
+    /// By table, the turn of those who write to it again.
+    turns: Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
 }
 
 impl Engine {
@@ -92,6 +98,7 @@ impl Engine {
             instants: Instants::default(),
             appends: Queues::default(),
             next_process: AtomicU32::new(1),
+            turns: Mutex::default(),
         }))
     }
 
@@ -157,6 +164,19 @@ impl Engine {
     ) -> Result<Result<Answer, wharf_catalog::CatalogError>, SqlError> {
         let envelope = Envelope { request_id: uuid::Uuid::new_v4(), now_ms: now_us() / 1000, command };
         self.group.propose(envelope).await.map_err(|error| from_consensus(&error))
+    }
+
+    /// Waits for the turn to write to a table, of those who have lost a race for it or are bound to: one at a time tries, so
+    /// that they do not take the race from one another.
+    pub(crate) async fn turn(&self, table: Uuid) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock();
+            turns.retain(|_, turn| turn.strong_count() > 0);
+            let turn = turns.get(&table).and_then(Weak::upgrade).unwrap_or_default();
+            turns.insert(table, Arc::downgrade(&turn));
+            turn
+        };
+        turn.lock_owned().await
     }
 
     /// The catalog as of now, linearizable.

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
+use uuid::Uuid;
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState};
 
@@ -158,6 +159,19 @@ impl Write {
     /// Can it be made anew when it lost a race? What only adds rows cannot lose one.
     pub(crate) fn can_lose(&self) -> bool {
         matches!(self, Write::Change(_))
+    }
+
+    /// Must it be the only one that writes to its table?
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self, Write::Change(plan) if plan.keys.is_some())
+    }
+
+    /// The table that it changes.
+    pub(crate) fn table(&self) -> Uuid {
+        match self {
+            Write::Insert(plan) => plan.table.id,
+            Write::Change(plan) => plan.table.id,
+        }
     }
 
     /// Runs the statement.

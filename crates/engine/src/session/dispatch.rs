@@ -114,10 +114,18 @@ impl Session {
         let mut prepared = Arc::clone(prepared);
         let mut attempts = self.engine.options.commit_attempts.max(1);
         let limits = self.limits();
+        let mut turn = None;
         loop {
             let Kind::Write(write) = &prepared.kind else {
                 return Err(SqlError::internal("not a statement that changes rows"));
             };
+            let has_lost = attempts < self.engine.options.commit_attempts.max(1);
+            if turn.is_none() && self.transaction.is_none() && (has_lost || write.is_alone()) {
+                let (engine, table) = (Arc::clone(&self.engine), write.table());
+                turn = Some(limits.within(async { Ok(engine.turn(table).await) }).await?);
+                prepared = self.refresh(&prepared, &parameters).await?;
+                continue;
+            }
             let run = write.run(self, parameters.clone(), prepared.parameters());
             let result = limits.within(run).await;
             attempts -= 1;
