@@ -4,6 +4,7 @@ Wharf reads position and equality deletes that were written with pyarrow and pyi
 import os
 import uuid
 
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -108,6 +109,28 @@ def test_position_deletes_become_vectors_when_the_table_is_upgraded(connection, 
     table = catalog.load_table(f"{schema}.t")
     assert [file.file_format for file in delete_files(table)] == [FileFormat.PUFFIN]
     assert rows_of(table) == sql_rows(connection) == [(n, f"n{n}") for n in range(10, 91)]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_transactions_that_change_other_rows_of_a_file_both_count(server, connection, catalog, schema, version):
+    make_table(connection, catalog, schema, version)
+    connection.execute("INSERT INTO t SELECT g, 'n' || g FROM generate_series(1, 10) AS g(g)")
+    with server.connect(autocommit=False) as other:
+        other.execute(f"SET search_path TO {schema}")
+        other.execute("DELETE FROM t WHERE id = 1")
+        other.execute("UPDATE t SET name = 'theirs' WHERE id = 2")
+        connection.execute("DELETE FROM t WHERE id = 3")
+        connection.execute("UPDATE t SET name = 'ours' WHERE id = 4")
+        other.commit()
+    expected = [(2, "theirs"), (4, "ours"), *((n, f"n{n}") for n in range(5, 11))]
+    assert sql_rows(connection) == expected == rows_of(catalog.load_table(f"{schema}.t"))
+    with server.connect(autocommit=False) as other:
+        other.execute(f"SET search_path TO {schema}")
+        other.execute("UPDATE t SET name = 'lost' WHERE id IN (5, 6)")
+        connection.execute("UPDATE t SET name = 'won' WHERE id = 6")
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            other.commit()
+    assert sql_rows(connection) == sorted([*(row for row in expected if row[0] != 6), (6, "won")])
 
 
 class DeleteManifestWriter(ManifestWriterV2):
