@@ -435,7 +435,7 @@ impl LakeTable {
         }
         let statistics = Arc::new(scan::file_statistics(file, self.iceberg_schema(), &self.schema));
         let meta = ObjectMeta {
-            location: self.store.path(file.file_path())?,
+            location: self.store.data_path(file.file_path(), self.location())?,
             // Files never change, and caches compare this: it has to be the same for ever.
             last_modified: chrono::DateTime::UNIX_EPOCH,
             size: file.file_size_in_bytes(),

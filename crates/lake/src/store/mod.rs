@@ -32,6 +32,9 @@ pub use open::StoreOptions;
 pub use reason::{store_error, store_reason};
 pub(crate) use upload::Upload;
 
+/// What all locations of a local file system begin with.
+const LOCAL: &str = "file:///";
+
 /// An object store and where in it the warehouse is.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -115,7 +118,7 @@ impl Store {
         let rest = match location.strip_prefix(&self.prefix) {
             Some(rest) => rest,
             // Other engines write local locations as `file:/a` or `/a`, and S3 as `s3a://` or `s3n://`.
-            None if self.prefix == "file:///" => {
+            None if self.prefix == LOCAL => {
                 location.strip_prefix("file:").unwrap_or(location).strip_prefix('/').ok_or_else(foreign)?
             }
             None => {
@@ -134,6 +137,18 @@ impl Store {
     pub(crate) fn holds(&self, location: &str) -> bool {
         // A path that can be parsed has no `..`.
         self.path(location).is_ok_and(|path| path.prefix_matches(&self.root))
+    }
+
+    /// The path of a data file that a table in this directory names. Of a local file system it is in the warehouse or the
+    /// table's own directory: whoever writes manifests shall not have the server read any file of the machine.
+    pub(crate) fn data_path(&self, location: &str, table_location: &str) -> Result<Path, LakeError> {
+        let path = self.path(location)?;
+        let own = || self.path(table_location).is_ok_and(|table| path.prefix_matches(&table));
+        if self.prefix == LOCAL && !path.prefix_matches(&self.root) && !own() {
+            let store = self.root();
+            return Err(LakeError::ForeignLocation { location: location.to_owned(), store });
+        }
+        Ok(path)
     }
 
     /// The whole content of a file.
@@ -240,6 +255,22 @@ mod tests {
         let hadoop = location.replacen("file://", "file:", 1);
         assert_eq!(store.path(&hadoop).unwrap(), path);
         assert!(matches!(store.path("s3://bucket/a"), Err(LakeError::ForeignLocation { .. })));
+    }
+
+    #[test]
+    fn data_files_are_in_the_warehouse_or_in_their_table() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(&format!("file://{}/lake", directory.path().display()));
+        let table = format!("file://{}/registered/t", directory.path().display());
+        for (file, allowed) in [
+            (format!("{}/other/data/a.parquet", store.root()), true),
+            (format!("{table}/data/a.parquet"), true),
+            (format!("{table}2/data/a.parquet"), false),
+            ("file:///etc/passwd".to_owned(), false),
+            ("/etc/passwd".to_owned(), false),
+        ] {
+            assert_eq!(store.data_path(&file, &table).is_ok(), allowed, "{file}");
+        }
     }
 
     #[test]
