@@ -69,5 +69,5 @@ fn deletes(file: &LakeFile) -> HashSet<DeleteKey> {
 fn may_match(files: &[Arc<LakeFile>], schema: &SchemaRef, condition: &Arc<dyn PhysicalExpr>) -> bool {
     let predicate = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).build(Arc::clone(condition));
     let Some(predicate) = predicate else { return true };
-    predicate.prune(&Files { files, schema }).map_or(true, |keep| keep.contains(&true))
+    predicate.prune(&Files { table: None, files, schema }).map_or(true, |keep| keep.contains(&true))
 }

@@ -6,6 +6,7 @@
 
 mod changed;
 mod field_ids;
+mod partitions;
 mod places;
 mod provider;
 mod prune;

@@ -167,7 +167,7 @@ impl LakeProvider {
         let chosen = match limit {
             // Without a filter, files that together have enough rows suffice.
             Some(limit) if filters.is_empty() => enough(all, limit as u64),
-            _ => prune::matching(all, self.schema.file_schema(), filters, session),
+            _ => prune::matching(&self.table, all, self.schema.file_schema(), filters, session),
         };
         match chosen {
             None => (all.clone(), self.statistics_of_all()),
@@ -252,7 +252,12 @@ impl TableProvider for LakeProvider {
         if let Some(hint) = session.config_options().execution.parquet.metadata_size_hint {
             parquet = parquet.with_metadata_size_hint(hint);
         }
-        let source = LakeSource::new(Arc::new(parquet), &self.table);
+        let size = |files: &[Arc<LakeFile>]| -> u64 {
+            files.iter().map(|file| file.entry.data_file.file_size_in_bytes()).sum()
+        };
+        let all = &self.files.files;
+        let read = format!("read={} of {} files, {} of {} bytes", files.len(), all.len(), size(&files), size(all));
+        let source = LakeSource::new(Arc::new(parquet), &self.table, read);
         let config = FileScanConfigBuilder::new(store.url().clone(), Arc::new(source))
             .with_file_groups(balanced_groups(parts, groups))
             .with_statistics(statistics)

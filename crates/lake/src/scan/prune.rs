@@ -1,4 +1,4 @@
-//! Which files of a table can have rows that a filter wants, by the bounds in the manifests.
+//! Which files of a table can have rows that a filter wants, by their partitions and by the bounds in the manifests.
 //!
 //! Pruning may keep too many files, never too few: what cannot be decided is kept.
 
@@ -16,10 +16,12 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion_pruning::PruningPredicateBuilder;
 
-use crate::table::LakeFile;
+use super::partitions::PartitionedColumn;
+use crate::table::{LakeFile, LakeTable};
 
 /// The files that may have rows for which all filters are true; none when that is every file.
 pub(super) fn matching(
+    table: &LakeTable,
     files: &[Arc<LakeFile>],
     schema: &SchemaRef,
     filters: &[Expr],
@@ -30,7 +32,7 @@ pub(super) fn matching(
     }
     let filter = conjunction(filters.iter().cloned())?;
     // A filter that cannot be evaluated here will be evaluated, and fail if it must, over the rows.
-    let keep = evaluate(files, schema, filter, session).unwrap_or_else(|error| {
+    let keep = evaluate(table, files, schema, filter, session).unwrap_or_else(|error| {
         tracing::debug!(%error, "files are not pruned");
         None
     })?;
@@ -40,6 +42,7 @@ pub(super) fn matching(
 }
 
 fn evaluate(
+    table: &LakeTable,
     files: &[Arc<LakeFile>],
     schema: &SchemaRef,
     filter: Expr,
@@ -52,13 +55,15 @@ fn evaluate(
         .with_max_in_list_size(session.config_options().execution.parquet.max_in_list_size)
         .build(filter);
     match predicate {
-        Some(predicate) => predicate.prune(&Files { files, schema }).map(Some),
+        Some(predicate) => predicate.prune(&Files { table: Some(table), files, schema }).map(Some),
         None => Ok(None),
     }
 }
 
 /// The statistics of files, column by column. Bounds that are not exact are true bounds, so they serve.
 pub(super) struct Files<'a> {
+    /// Whose partition specs the files have; none: nothing is to be concluded from partitions.
+    pub(super) table: Option<&'a LakeTable>,
     pub(super) files: &'a [Arc<LakeFile>],
     pub(super) schema: &'a SchemaRef,
 }
@@ -68,24 +73,33 @@ impl Files<'_> {
         &self,
         column: &Column,
         value: impl Fn(&ColumnStatistics) -> &Precision<ScalarValue>,
+        of_partition: impl Fn(&PartitionedColumn, &LakeFile) -> Option<ScalarValue>,
     ) -> Option<ArrayRef> {
         let index = self.schema.index_of(column.name()).ok()?;
+        let partitioned = self.partitioned(index);
         let unknown = ScalarValue::try_from(self.schema.field(index).data_type()).ok()?;
         let values = self.files.iter().map(|file| {
             let known = value(&file.statistics.column_statistics[index]).get_value();
-            known.cloned().unwrap_or_else(|| unknown.clone())
+            let known = known.cloned().or_else(|| of_partition(partitioned.as_ref()?, file));
+            known.unwrap_or_else(|| unknown.clone())
         });
         ScalarValue::iter_to_array(values).ok()
     }
 }
 
+impl Files<'_> {
+    fn partitioned(&self, index: usize) -> Option<PartitionedColumn> {
+        PartitionedColumn::new(self.table?, index)
+    }
+}
+
 impl PruningStatistics for Files<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.values(column, |statistics| &statistics.min_value)
+        self.values(column, |statistics| &statistics.min_value, PartitionedColumn::lower)
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.values(column, |statistics| &statistics.max_value)
+        self.values(column, |statistics| &statistics.max_value, PartitionedColumn::upper)
     }
 
     fn num_containers(&self) -> usize {
@@ -94,9 +108,14 @@ impl PruningStatistics for Files<'_> {
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
         let index = self.schema.index_of(column.name()).ok()?;
+        let partitioned = self.partitioned(index);
         let counts = self.files.iter().map(|file| {
             let nulls = file.statistics.column_statistics[index].null_count.get_value();
-            nulls.map(|nulls| *nulls as u64)
+            let of_partition = || match partitioned.as_ref()?.is_null(file)? {
+                true => Some(file.entry.record_count()),
+                false => Some(0),
+            };
+            nulls.map(|nulls| *nulls as u64).or_else(of_partition)
         });
         Some(Arc::new(counts.collect::<UInt64Array>()))
     }
@@ -106,7 +125,10 @@ impl PruningStatistics for Files<'_> {
         Some(Arc::new(counts.map(Some).collect::<UInt64Array>()))
     }
 
-    fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        None
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        let partitioned = self.partitioned(self.schema.index_of(column.name()).ok()?)?;
+        let wanted = partitioned.wanted(values)?;
+        let answer = |file: &Arc<LakeFile>| (!partitioned.may_have(file, &wanted)).then_some(false);
+        Some(self.files.iter().map(answer).collect())
     }
 }

@@ -41,15 +41,17 @@ pub(super) struct LakeSource {
     store: Arc<Store>,
     /// See [`LakeTable::reading`](crate::LakeTable).
     reading: Arc<()>,
+    /// How much of the table is read, for EXPLAIN.
+    read: Arc<str>,
 }
 
 impl LakeSource {
-    pub(super) fn new(inner: Arc<dyn FileSource>, table: &LakeTable) -> LakeSource {
-        LakeSource { inner, store: Arc::clone(table.store()), reading: table.reading() }
+    pub(super) fn new(inner: Arc<dyn FileSource>, table: &LakeTable, read: String) -> LakeSource {
+        LakeSource { inner, store: Arc::clone(table.store()), reading: table.reading(), read: read.into() }
     }
 
     fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(LakeSource { inner, store: Arc::clone(&self.store), reading: Arc::clone(&self.reading) })
+        Arc::new(LakeSource { inner, ..self.clone() })
     }
 }
 
@@ -104,7 +106,11 @@ impl FileSource for LakeSource {
     }
 
     fn fmt_extra(&self, t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt_extra(t, f)
+        self.inner.fmt_extra(t, f)?;
+        match t {
+            DisplayFormatType::Default | DisplayFormatType::Verbose => write!(f, ", {}", self.read),
+            DisplayFormatType::TreeRender => Ok(()),
+        }
     }
 
     fn supports_repartitioning(&self) -> bool {

@@ -7,6 +7,7 @@ mod damage;
 mod deletes;
 mod delta;
 mod foreign;
+mod partitions;
 mod pruning;
 mod types;
 mod values;

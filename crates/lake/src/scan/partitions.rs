@@ -1,0 +1,98 @@
+//! What partition tuples say of the values of a column, whichever partition spec a file was written under.
+
+use std::collections::{HashMap, HashSet};
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use iceberg::spec::{Literal, PrimitiveLiteral, PrimitiveType, Transform, Type};
+
+use super::statistics::scalar;
+use crate::partition::{SourceRange, bucket_of, source_range};
+use crate::table::{LakeFile, LakeTable};
+
+/// One column of a table in its partition specs.
+pub(super) struct PartitionedColumn {
+    source: PrimitiveType,
+    stored: DataType,
+    seen: DataType,
+    /// By partition spec, where in the tuple and under which transform the column is.
+    places: HashMap<i32, Vec<(usize, Transform)>>,
+}
+
+impl PartitionedColumn {
+    /// None for a column that no spec is made of.
+    pub(super) fn new(table: &LakeTable, index: usize) -> Option<PartitionedColumn> {
+        let field = table.iceberg_schema().as_struct().fields().get(index)?;
+        let Type::Primitive(source) = &*field.field_type else { return None };
+        let mut places: HashMap<i32, Vec<_>> = HashMap::new();
+        for spec in table.metadata().partition_specs_iter() {
+            for (at, part) in spec.fields().iter().enumerate() {
+                let says = !matches!(part.transform, Transform::Void | Transform::Unknown);
+                if part.source_id == field.id && says {
+                    places.entry(spec.spec_id()).or_default().push((at, part.transform));
+                }
+            }
+        }
+        (!places.is_empty()).then(|| PartitionedColumn {
+            source: source.clone(),
+            stored: table.storage_schema().field(index).data_type().clone(),
+            seen: table.schema().field(index).data_type().clone(),
+            places,
+        })
+    }
+
+    /// The partition values that are made of the column.
+    fn values<'a>(
+        &'a self,
+        file: &'a LakeFile,
+    ) -> impl Iterator<Item = (Transform, Option<&'a PrimitiveLiteral>)> + 'a {
+        let tuple = file.entry.data_file.partition().fields();
+        let places = self.places.get(&file.spec_id).into_iter().flatten();
+        places.filter_map(move |(at, transform)| match tuple.get(*at)? {
+            Some(Literal::Primitive(value)) => Some((*transform, Some(value))),
+            Some(_) => None,
+            None => Some((*transform, None)),
+        })
+    }
+
+    /// A lower bound, when the partition gives one.
+    pub(super) fn lower(&self, file: &LakeFile) -> Option<ScalarValue> {
+        self.bound(file, |range| range.lower)
+    }
+
+    /// An upper bound, likewise.
+    pub(super) fn upper(&self, file: &LakeFile) -> Option<ScalarValue> {
+        self.bound(file, |range| range.upper)
+    }
+
+    fn bound(&self, file: &LakeFile, pick: impl Fn(SourceRange) -> Option<PrimitiveLiteral>) -> Option<ScalarValue> {
+        self.values(file).find_map(|(transform, value)| {
+            let bound = pick(source_range(transform, &self.source, value, value))?;
+            scalar(&bound, &self.source, &self.seen)
+        })
+    }
+
+    /// Whether all values of the column are NULL, or none is.
+    pub(super) fn is_null(&self, file: &LakeFile) -> Option<bool> {
+        self.values(file).next().map(|(_, value)| value.is_none())
+    }
+
+    /// The values as they are stored, ready to be looked for; none when that is not certain.
+    pub(super) fn wanted(&self, values: &HashSet<ScalarValue>) -> Option<Vec<ScalarValue>> {
+        let stored = |value: &ScalarValue| {
+            (value.data_type() == self.seen && !value.is_null()).then(|| value.cast_to(&self.stored).ok())?
+        };
+        values.iter().map(stored).collect()
+    }
+
+    /// False when the file cannot have any of these values.
+    pub(super) fn may_have(&self, file: &LakeFile, wanted: &[ScalarValue]) -> bool {
+        self.values(file).all(|(transform, value)| match (transform, value) {
+            (_, None) => false,
+            (Transform::Bucket(count), Some(PrimitiveLiteral::Int(bucket))) => {
+                wanted.iter().any(|value| bucket_of(count, value).is_none_or(|found| found == *bucket))
+            }
+            _ => true,
+        })
+    }
+}
