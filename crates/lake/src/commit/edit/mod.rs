@@ -74,9 +74,9 @@ impl Edit {
         match self {
             Edit::Columns(columns) => set_columns(warehouse, base, &SchemaChange::of(base, columns)).await.map(Some),
             Edit::Schema(change) => change.apply(warehouse, base).await,
-            Edit::Partition(change) => layout::change_partition(warehouse, base, change).await,
-            Edit::Sort(terms) => layout::set_order(warehouse, base, terms).await,
-            Edit::Properties { set, removed } => properties::change(warehouse, base, set, removed).await,
+            Edit::Partition(change) => layout::change_partition(warehouse, base, change).await.map(Some),
+            Edit::Sort(terms) => layout::set_order(warehouse, base, terms).await.map(Some),
+            Edit::Properties { set, removed } => properties::change(warehouse, base, set, removed).await.map(Some),
         }
     }
 }
