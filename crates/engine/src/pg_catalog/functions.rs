@@ -142,7 +142,7 @@ static DEFINITIONS: &[Definition] = &[
     define("shobj_description", Kind::Text, |_| Ok(Value::Null)),
     define("pg_get_expr", Kind::Text, |row| Ok(row.texts[0].clone().map_or(Value::Null, Value::Text))),
     define("pg_get_viewdef", Kind::Text, view_definition),
-    define("pg_get_constraintdef", Kind::Text, |_| Ok(Value::Null)),
+    define("pg_get_constraintdef", Kind::Text, constraint_definition),
     define("pg_get_indexdef", Kind::Text, |_| Ok(Value::Null)),
     define("pg_get_partkeydef", Kind::Text, |_| Ok(Value::Null)),
     define("pg_get_statisticsobjdef_columns", Kind::Text, |_| Ok(Value::Null)),
@@ -188,6 +188,18 @@ static DEFINITIONS: &[Definition] = &[
     define("to_regnamespace", Kind::Oid(SqlType::Regnamespace), |row| oid_or_null(row, &SqlType::Regnamespace)),
     define("to_regrole", Kind::Oid(SqlType::Regrole), |row| oid_or_null(row, &SqlType::Regrole)),
 ];
+
+/// The SQL of a constraint.
+fn constraint_definition(row: &Row<'_>) -> Result<Value, SqlError> {
+    let Some(oid) = number(row, 0) else { return Ok(Value::Null) };
+    let state = &row.context.catalog;
+    for table in state.relations().filter_map(wharf_catalog::Relation::as_table) {
+        if let Some(constraint) = table.constraints.iter().find(|constraint| constraint.oid == oid) {
+            return text(crate::constraint_text::definition(constraint, table, state));
+        }
+    }
+    Ok(Value::Null)
+}
 
 /// What is not known, or does not exist.
 fn unknown(_row: &Row<'_>) -> Result<Value, SqlError> {

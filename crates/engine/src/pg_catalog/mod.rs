@@ -3,6 +3,7 @@
 //! What always holds: a system table is made from the one snapshot of the catalog the statement reads, when the statement
 //! names it; nothing is stored. Columns have PostgreSQL's names and types.
 
+mod constraints;
 mod context;
 mod functions;
 mod information_schema;

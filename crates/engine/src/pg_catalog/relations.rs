@@ -1,6 +1,6 @@
 //! `pg_class`, `pg_attribute`, `pg_attrdef` and the views over them.
 
-use wharf_catalog::{Relation, SqlType};
+use wharf_catalog::{Constraint, Relation, Rule, SqlType, Table};
 
 use super::rows::{Cell, Rows};
 use super::system;
@@ -24,6 +24,23 @@ fn kind(relation: &Relation) -> &'static str {
         Relation::Table(_) => "r",
         Relation::View(_) => "v",
     }
+}
+
+/// The number of checks of a table.
+fn checks(relation: &Relation) -> i64 {
+    let is_check = |constraint: &&Constraint| matches!(constraint.rule, Rule::Check { .. });
+    relation.as_table().map_or(0, |table| table.constraints.iter().filter(is_check).count() as i64)
+}
+
+/// What clients expect behind a key: an index, which is not there.
+fn index_row(table: &Table, key: &Constraint, oid: u32) -> Vec<Cell> {
+    let mut row = vec![oid.into(), key.name.as_str().into(), table.namespace.into(), 0u32.into(), 0u32.into()];
+    row.extend([table.owner.into(), 403u32.into(), oid.into(), 0u32.into(), 0i32.into(), Cell::Float(0.0)]);
+    row.extend([0i32.into(), 0u32.into(), false.into(), false.into(), "p".into(), "i".into()]);
+    row.push(Cell::Int(key.columns().len() as i64));
+    row.extend([0i32.into(), false.into(), false.into(), false.into(), false.into()]);
+    row.extend([false.into(), true.into(), "n".into(), false.into(), 0u32.into()]);
+    row
 }
 
 fn classes(source: &Source<'_>) -> Rows {
@@ -75,12 +92,12 @@ fn classes(source: &Source<'_>) -> Rows {
             Cell::Float(-1.0),
             0i32.into(),
             0u32.into(),
-            false.into(),
+            relation.as_table().is_some_and(|table| table.constraints.iter().any(Constraint::is_key)).into(),
             false.into(),
             "p".into(),
             kind(&relation).into(),
             Cell::Int(relation.columns().len() as i64),
-            0i32.into(),
+            Cell::Int(checks(&relation)),
             view.into(),
             false.into(),
             false.into(),
@@ -91,6 +108,14 @@ fn classes(source: &Source<'_>) -> Rows {
             false.into(),
             0u32.into(),
         ]);
+    }
+    for (_, relation) in source.relations() {
+        let Some(table) = relation.as_table() else { continue };
+        for key in &table.constraints {
+            if let Some(oid) = key.index() {
+                rows.push(index_row(table, key, oid));
+            }
+        }
     }
     for relation in system::all() {
         let schema = source.state.namespace_by_name(source.database, relation.schema).map_or(11, |schema| schema.oid);

@@ -6,7 +6,7 @@ use datafusion::catalog::TableProvider;
 use wharf_catalog::{Relation, State};
 
 use super::rows::Rows;
-use super::{SystemContext, information_schema, objects, relations, session, system, types, wharf};
+use super::{SystemContext, constraints, information_schema, objects, relations, session, system, types, wharf};
 
 /// What a system table is made from.
 pub(super) struct Source<'a> {
@@ -46,8 +46,11 @@ const WITH_ROWS: &[&str] = &[
     "pg_authid",
     "pg_class",
     "pg_collation",
+    "pg_constraint",
     "pg_database",
     "pg_description",
+    "pg_index",
+    "pg_indexes",
     "pg_namespace",
     "pg_prepared_statements",
     "pg_roles",
@@ -78,9 +81,10 @@ pub(super) fn table(
     let made = match schema {
         "pg_catalog" => relations::table(name, &source)
             .or_else(|| objects::table(name, &source))
+            .or_else(|| constraints::table(name, &source))
             .or_else(|| session::table(name, &source))
             .or_else(|| types::table(name)),
-        "information_schema" => information_schema::table(name, &source),
+        "information_schema" => information_schema::table(name, &source).or_else(|| constraints::view(name, &source)),
         "wharf" => wharf::table(name, &source),
         _ => return None,
     };
