@@ -162,7 +162,8 @@ mod tests {
         };
         let (schema, last_id) = schema::iceberg_schema(&[column], 0, None, 0).unwrap();
         let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let table = metadata::new_table("file:///t", Uuid::nil(), &schema, last_id, properties).unwrap();
+        let layout = crate::partition::Layout::default();
+        let table = metadata::new_table("file:///t", Uuid::nil(), &schema, last_id, &layout, properties).unwrap();
         let mut value = serde_json::to_value(&table).unwrap();
         let snapshot = |(id, parent, age): &(i64, Option<i64>, i64)| {
             json!({
