@@ -156,11 +156,6 @@ impl Write {
         returning.as_ref().map(|returning| &returning.columns)
     }
 
-    /// Can it be made anew when it lost a race? What only adds rows cannot lose one.
-    pub(crate) fn can_lose(&self) -> bool {
-        matches!(self, Write::Change(_))
-    }
-
     /// Must it be the only one that writes to its table?
     pub(crate) fn is_alone(&self) -> bool {
         matches!(self, Write::Change(plan) if plan.keys.is_some())

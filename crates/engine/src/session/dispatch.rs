@@ -131,10 +131,7 @@ impl Session {
             attempts -= 1;
             match result {
                 Err(error)
-                    if error.code == SqlState::SERIALIZATION_FAILURE
-                        && write.can_lose()
-                        && self.transaction.is_none()
-                        && attempts > 0 =>
+                    if error.code == SqlState::SERIALIZATION_FAILURE && self.transaction.is_none() && attempts > 0 =>
                 {
                     prepared = self.refresh(&prepared, &parameters).await?;
                 }
