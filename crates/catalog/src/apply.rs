@@ -11,6 +11,7 @@ mod drops;
 mod relations;
 mod roles;
 mod schemas;
+mod undrop;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,9 +74,7 @@ impl Change {
             }
             Command::CreateTable { .. } => self.create_table(command),
             Command::CreateView { .. } => self.create_view(command),
-            Command::DropRelations { database, kind, names, if_exists, cascade, search_path } => {
-                self.drop_relations(*database, *kind, names, *if_exists, *cascade, search_path)
-            }
+            Command::DropRelations { .. } => self.drop_relations(command),
             Command::RenameRelation { .. } => self.rename_relation(command),
             Command::RenameColumn { .. } => self.rename_column(command),
             Command::Comment { database, on, text } => self.comment(*database, on, text.as_deref()),
@@ -94,6 +93,9 @@ impl Change {
             Command::SetSchemaProperties { database, name, set, remove } => {
                 self.set_schema_properties(*database, name, set, remove)
             }
+            Command::UndropTable { database, name, owner } => self.undrop_table(*database, name, *owner),
+            Command::ForgetDropped { ids } => self.forget_dropped(ids),
+            Command::CloneTable { .. } => self.clone_table(command),
             Command::Batch(_) if nesting == Nesting::InBatch => Err(invalid("a batch inside a batch")),
             Command::Batch(commands) => {
                 let effects = commands.iter().map(|command| self.run(command, Nesting::InBatch));
@@ -334,6 +336,7 @@ mod tests {
             if_exists: false,
             cascade: true,
             search_path: vec!["public".to_owned()],
+            purge: false,
         };
         let (state, answer) = apply(&state, &envelope(99_999, command));
         let detail = answer.unwrap().notices[0].detail.clone().unwrap();

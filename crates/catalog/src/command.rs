@@ -204,6 +204,9 @@ pub enum Command {
         cascade: bool,
         /// The session's schemas: messages name what is found through them without its schema.
         search_path: Vec<String>,
+        /// Tables cannot come back.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        purge: bool,
     },
     /// ALTER TABLE .. RENAME TO (which PostgreSQL also does for views), ALTER VIEW .. RENAME TO
     RenameRelation {
@@ -284,6 +287,29 @@ pub enum Command {
     },
     /// Several commands as one: the first that fails undoes all. A batch has no batch inside.
     Batch(Vec<Command>),
+    /// UNDROP TABLE: the one of this name that was dropped last.
+    UndropTable {
+        /// In this database.
+        database: u32,
+        /// The name it had.
+        name: RelationName,
+        /// Its owner, if the one it had is gone.
+        owner: u32,
+    },
+    /// Dropped tables can no longer come back, and their files may be removed. Those that are not there are passed over.
+    ForgetDropped {
+        /// Their ids.
+        ids: Vec<Uuid>,
+    },
+    /// CREATE TABLE .. CLONE
+    CloneTable {
+        /// The CREATE TABLE of the clone.
+        create: Box<Command>,
+        /// The table it was made from.
+        source: Uuid,
+        /// The head that the source must still have.
+        source_head: String,
+    },
     /// Changes nothing, and fails unless this holds: the first of a batch whose other commands were made for it.
     Expect {
         /// What [`State::definitions`](crate::State::definitions) must be; none: anything.
@@ -389,6 +415,8 @@ impl Command {
             | Command::RenameRelation { views, .. }
             | Command::RenameColumn { views, .. }
             | Command::MoveRelation { views, .. } => views.iter_mut().for_each(|view| number(&mut view.oid)),
+            Command::UndropTable { owner, .. } => number(owner),
+            Command::CloneTable { create, .. } => create.renumber(oids),
             Command::Batch(commands) => commands.iter_mut().for_each(|command| command.renumber(oids)),
             Command::Bootstrap { .. }
             | Command::DropSchemas { .. }
@@ -399,6 +427,7 @@ impl Command {
             | Command::DropRoles { .. }
             | Command::CommitTables { .. }
             | Command::Expect { .. }
+            | Command::ForgetDropped { .. }
             | Command::SetSchemaProperties { .. } => {}
         }
     }

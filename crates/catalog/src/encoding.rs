@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::command::{Answer, Envelope};
 use crate::error::CatalogError;
-use crate::model::{Database, Namespace, Relation, Role, Table, View};
+use crate::model::{Database, DroppedTable, Namespace, Relation, Role, Table, View};
 use crate::state::State;
 
 /// The format of envelopes that is written.
@@ -73,6 +73,7 @@ pub fn encode_state(state: &State) -> Vec<u8> {
             namespaces: state.namespaces.values().map(AsRef::as_ref).collect(),
             tables: tables.collect(),
             views: views.collect(),
+            dropped: state.dropped.values().map(AsRef::as_ref).collect(),
             next_request: state.next_request,
             requests: requests.collect(),
         },
@@ -93,6 +94,7 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, EncodingError> {
     read.namespaces.into_iter().for_each(|namespace| state.put_namespace(namespace));
     read.tables.into_iter().for_each(|table| state.put_relation(Relation::Table(Arc::new(table))));
     read.views.into_iter().for_each(|view| state.put_relation(Relation::View(Arc::new(view))));
+    read.dropped.into_iter().for_each(|dropped| state.put_dropped(dropped));
     read.requests.into_iter().for_each(|(id, answer)| state.remember(id, Arc::new(answer)));
     state.check().map_err(damaged)?;
     Ok(state)
@@ -109,6 +111,8 @@ struct WrittenState<'a> {
     namespaces: Vec<&'a Namespace>,
     tables: Vec<&'a Table>,
     views: Vec<&'a View>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    dropped: Vec<&'a DroppedTable>,
     next_request: u64,
     requests: Vec<(Uuid, &'a Result<Answer, CatalogError>)>,
 }
@@ -126,6 +130,8 @@ struct ReadState {
     namespaces: Vec<Namespace>,
     tables: Vec<Table>,
     views: Vec<View>,
+    #[serde(default)]
+    dropped: Vec<DroppedTable>,
     next_request: u64,
     requests: Vec<(Uuid, Result<Answer, CatalogError>)>,
 }

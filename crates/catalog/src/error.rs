@@ -93,6 +93,20 @@ pub enum CatalogError {
         /// The name.
         name: String,
     },
+    /// UNDROP of a name that no dropped table has.
+    #[error("there is no dropped table \"{name}\"")]
+    NotDropped {
+        /// The name.
+        name: String,
+    },
+    /// A dropped table whose files another needs.
+    #[error("cannot forget dropped table \"{name}\" because table \"{clone}\" is a clone of it")]
+    StillCloned {
+        /// The dropped table.
+        name: String,
+        /// One of its clones.
+        clone: String,
+    },
     /// No relation with this oid, which a view's query reads.
     #[error("relation with OID {oid} does not exist")]
     UndefinedRelationOid {
@@ -287,10 +301,12 @@ impl CatalogError {
             | CatalogError::RequiredRole { .. }
             | CatalogError::DependentObjectsStillExist { .. }
             | CatalogError::RoleOwnsObjects { .. } => "2BP01",
+            CatalogError::StillCloned { .. } => "55006",
             CatalogError::DuplicateRelation { .. } | CatalogError::RelationInSchema { .. } => "42P07",
             CatalogError::UndefinedRelation { .. }
             | CatalogError::UndefinedTable { .. }
             | CatalogError::UndefinedRelationOid { .. }
+            | CatalogError::NotDropped { .. }
             | CatalogError::TableDropped { .. } => "42P01",
             CatalogError::WrongObjectType { .. } => "42809",
             CatalogError::RecursiveView { .. } => "42P17",

@@ -4,7 +4,7 @@
 //! a serde default, and a change of meaning needs a new format version (see `encoding`). Nothing here refers to another
 //! object by name: references are oids, so that a rename touches one row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -135,6 +135,23 @@ pub struct Table {
     /// Its constraints, in the order they were added. NOT NULL is with the columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<Constraint>,
+    /// The tables whose files this one may refer to, since it was cloned: those must stay as long as this does. A compaction
+    /// can make it independent, but nothing here notices that.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub borrows: BTreeSet<Uuid>,
+}
+
+/// A table that was dropped and can come back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedTable {
+    /// Its row as it was.
+    pub table: Table,
+    /// The oid of its database.
+    pub database: u32,
+    /// The name its schema had.
+    pub schema: String,
+    /// When it was dropped, milliseconds since 1970, by the proposer's clock.
+    pub dropped_ms: i64,
 }
 
 /// A view: the text of its query.

@@ -7,6 +7,7 @@
 //! Only `apply` changes a state, through the `pub(crate)` methods here, which keep the maps in step and check nothing
 //! else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -15,7 +16,7 @@ use uuid::Uuid;
 use crate::command::Answer;
 use crate::constraint::Rule;
 use crate::error::CatalogError;
-use crate::model::{Database, Namespace, Relation, Role, Table, oids};
+use crate::model::{Database, DroppedTable, Namespace, Relation, Role, Table, oids};
 
 /// How many request ids are remembered: far more than a proposer has in flight or retries over.
 pub(crate) const REMEMBERED_REQUESTS: usize = 4096;
@@ -36,6 +37,8 @@ pub struct State {
     pub(crate) roles: OrdMap<u32, Arc<Role>>,
     pub(crate) namespaces: OrdMap<u32, Arc<Namespace>>,
     pub(crate) relations: OrdMap<u32, Relation>,
+    /// Dropped tables by their id.
+    pub(crate) dropped: OrdMap<Uuid, Arc<DroppedTable>>,
 
     // Indexes, which can be derived from the above.
     database_names: OrdMap<String, u32>,
@@ -69,6 +72,7 @@ impl Default for State {
             roles: OrdMap::new(),
             namespaces: OrdMap::new(),
             relations: OrdMap::new(),
+            dropped: OrdMap::new(),
             database_names: OrdMap::new(),
             role_names: OrdMap::new(),
             namespace_names: OrdMap::new(),
@@ -178,6 +182,37 @@ impl State {
     /// All tables and views of all databases, by oid.
     pub fn relations(&self) -> impl Iterator<Item = &Relation> {
         self.relations.values()
+    }
+
+    /// The tables that were dropped and can come back, by id.
+    pub fn dropped(&self) -> impl Iterator<Item = &Arc<DroppedTable>> {
+        self.dropped.values()
+    }
+
+    /// A dropped table by its id.
+    pub fn dropped_by_id(&self, id: Uuid) -> Option<&Arc<DroppedTable>> {
+        self.dropped.get(&id)
+    }
+
+    /// The tables that may refer to files of a table: its clones, their clones, also dropped ones. As long as there is any, a
+    /// file under the table's location may be removed only if none of these refers to it. Asked after the table's own commit
+    /// that gave the file up, since a clone is made from a head that is still the head.
+    pub fn borrowers(&self, id: Uuid) -> impl Iterator<Item = &Table> {
+        let live = self.relations.values().filter_map(|relation| relation.as_table().map(AsRef::as_ref));
+        let dropped = self.dropped.values().map(|dropped| &dropped.table);
+        live.chain(dropped).filter(move |table| table.borrows.contains(&id))
+    }
+
+    /// The tables that may refer to files that a table refers to, itself excepted: its clones, what it is a clone of, and other
+    /// clones of that; also dropped ones.
+    pub fn relatives(&self, id: Uuid) -> impl Iterator<Item = &Table> {
+        let own = self.table_by_id(id).map(AsRef::as_ref).or_else(|| Some(&self.dropped_by_id(id)?.table));
+        let mut owners: BTreeSet<Uuid> = own.map(|table| table.borrows.clone()).unwrap_or_default();
+        owners.insert(id);
+        let live = self.relations.values().filter_map(|relation| relation.as_table().map(AsRef::as_ref));
+        let dropped = self.dropped.values().map(|dropped| &dropped.table);
+        live.chain(dropped)
+            .filter(move |table| table.id != id && (owners.contains(&table.id) || !owners.is_disjoint(&table.borrows)))
     }
 
     /// The oids of the views that read a relation directly, in order.
@@ -313,6 +348,16 @@ impl State {
         }
     }
 
+    /// Keeps a table that is dropped.
+    pub(crate) fn put_dropped(&mut self, dropped: DroppedTable) {
+        self.dropped.insert(dropped.table.id, Arc::new(dropped));
+    }
+
+    /// Forgets a dropped table, or that one was.
+    pub(crate) fn remove_dropped(&mut self, id: Uuid) {
+        self.dropped.remove(&id);
+    }
+
     /// What the request was answered, if it is among the latest.
     pub(crate) fn remembered(&self, request: Uuid) -> Option<&Remembered> {
         self.requests.get(&request)
@@ -382,6 +427,11 @@ impl State {
                     }
                 }
             }
+        }
+        for dropped in self.dropped.values() {
+            let oid = dropped.table.oid;
+            ensure(self.table_by_id(dropped.table.id).is_none(), "dropped table is there", oid)?;
+            ensure(oid < self.next_oid, "oid of a dropped table not allocated", oid)?;
         }
         let names = |map: &OrdMap<u32, OrdMap<String, u32>>| map.values().map(OrdMap::len).sum::<usize>();
         let tables = self.relations.values().filter(|relation| relation.as_table().is_some()).count();

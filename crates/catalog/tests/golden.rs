@@ -176,8 +176,10 @@ impl Runner {
         let owner = owner.map_or(oids::BOOTSTRAP_SUPERUSER, |name| {
             name.parse().unwrap_or_else(|_| self.state.role_by_name(name).unwrap().oid)
         });
-        let flags = ["if-exists", "if-not-exists", "cascade", "or-replace", "login", "superuser", "with-views"];
-        let named = |word: &str| ["owner=", "id=", "reads=", "definitions="].iter().any(|name| word.starts_with(name));
+        let flags =
+            ["if-exists", "if-not-exists", "cascade", "or-replace", "login", "superuser", "with-views", "purge"];
+        let named =
+            |word: &str| ["owner=", "id=", "reads=", "definitions=", "head="].iter().any(|name| word.starts_with(name));
         let plain = words[1..].iter().filter(|word| !flags.contains(word) && !named(word)).collect::<Vec<_>>();
         let strings = |skip: usize| plain.iter().skip(skip).map(|word| (**word).to_owned()).collect::<Vec<_>>();
         let (database, search_path) = (self.database, self.search_path.clone());
@@ -228,7 +230,32 @@ impl Runner {
                 if_exists,
                 cascade,
                 search_path,
+                purge: flag("purge"),
             },
+            "undrop" => Command::UndropTable { database, name: relation_name(plain[0]), owner },
+            "forget" => {
+                Command::ForgetDropped { ids: plain.iter().map(|id| Uuid::from_u128(id.parse().unwrap())).collect() }
+            }
+            "clone" => {
+                let source = self.find(plain[0]).unwrap();
+                let source = source.as_table().unwrap();
+                let head = words.iter().find_map(|word| word.strip_prefix("head="));
+                let create = Command::CreateTable {
+                    database,
+                    id: Uuid::from_u128(1000 + self.requests),
+                    name: relation_name(plain[1]),
+                    columns: source.columns.clone(),
+                    metadata_location: format!("memory://{}/0.json", plain[1]),
+                    owner,
+                    if_not_exists,
+                    constraints: Vec::new(),
+                };
+                Command::CloneTable {
+                    create: Box::new(create),
+                    source: source.id,
+                    source_head: head.unwrap_or(&source.metadata_location).to_owned(),
+                }
+            }
             "rename" => Command::RenameRelation {
                 database,
                 kind: kind(plain[0]),
@@ -326,7 +353,9 @@ impl Runner {
                     let _ = write!(out, "    {kind} {} {name} owner {owner}", relation.oid());
                     let _ = match relation {
                         Relation::Table(table) => {
-                            write!(out, " version {} head {}", table.version, table.metadata_location)
+                            let borrows = table.borrows.iter().map(|id| format!(" borrows {}", id.as_u128()));
+                            let borrows = borrows.collect::<String>();
+                            write!(out, " version {} head {}{borrows}", table.version, table.metadata_location)
                         }
                         Relation::View(view) => {
                             write!(out, " reads {:?} as {}", view.depends_on, view.definition)
@@ -339,6 +368,14 @@ impl Runner {
                     }
                 }
             }
+        }
+        for dropped in self.state.dropped() {
+            let (number, table) = (dropped.table.id.as_u128(), &dropped.table);
+            let _ = writeln!(
+                out,
+                "dropped {number} {} {}.{} at {} head {}",
+                table.oid, dropped.schema, table.name, dropped.dropped_ms, table.metadata_location
+            );
         }
         for role in self.state.roles() {
             let rights = (role.superuser, role.login, role.password.as_deref());

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -43,6 +44,8 @@ pub struct EngineOptions {
     pub commit_attempts: usize,
     /// How many statements a session keeps the plans of.
     pub plan_cache_entries: usize,
+    /// How long a dropped table can come back; zero: not at all.
+    pub dropped_retention: Duration,
     /// What the locations of files that statements name begin with, separated by commas; `*` is everything.
     pub allowed_locations: String,
 }
@@ -57,6 +60,7 @@ impl Default for EngineOptions {
             batch_rows: 8192,
             commit_attempts: 100,
             plan_cache_entries: 256,
+            dropped_retention: Duration::from_secs(7 * 24 * 60 * 60),
             allowed_locations: "*".to_owned(),
         }
     }

@@ -5,6 +5,7 @@
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use wharf_catalog::CatalogError;
+use wharf_lake::commit::RefError;
 use wharf_lake::{LakeError, store_error, store_reason};
 use wharf_values::{SqlError, SqlState};
 
@@ -13,6 +14,26 @@ use crate::bind::names::{DUPLICATE_MARK, display_name};
 /// Carries an [`SqlError`] through DataFusion, to be taken out again by [`from_datafusion`].
 pub(crate) fn to_datafusion(error: SqlError) -> DataFusionError {
     DataFusionError::External(Box::new(error))
+}
+
+/// What the client is told of a branch or tag that cannot be changed so.
+pub(crate) fn from_ref(error: &RefError) -> SqlError {
+    let code = match error {
+        RefError::Exists { .. } => SqlState::DUPLICATE_OBJECT,
+        RefError::Missing { .. } => SqlState::UNDEFINED_OBJECT,
+        RefError::WrongKind { .. } => SqlState::WRONG_OBJECT_TYPE,
+        RefError::NoSnapshot | RefError::Main | RefError::NotAhead { .. } | RefError::NotAncestor { .. } => {
+            SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+        }
+    };
+    let sql = SqlError::new(code, error.to_string());
+    match error {
+        RefError::NoSnapshot => sql.with_hint("Write to the table first."),
+        RefError::NotAncestor { .. } => {
+            sql.with_hint("ALTER TABLE .. SET CURRENT VERSION makes any snapshot the current one.")
+        }
+        _ => sql,
+    }
 }
 
 /// What the client is told of a failed plan or execution.
@@ -177,6 +198,7 @@ pub(crate) fn from_lake(error: &LakeError) -> SqlError {
         LakeError::Store { .. } | LakeError::Failpoint(_) => with(SqlState::IO_ERROR),
         LakeError::Plan(source) => from_shared(source),
         LakeError::Unsupported(_) => SqlError::unsupported(error.to_string()),
+        LakeError::Ref(error) => from_ref(error),
         LakeError::NoVersion(_) => SqlError::new(SqlState::UNDEFINED_OBJECT, error.to_string()),
         LakeError::Encode { .. }
         | LakeError::Batch(_)

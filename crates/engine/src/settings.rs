@@ -106,6 +106,7 @@ static KNOWN: &[Known] = &[
     known("transaction_deferrable", "off", Kind::Boolean, false),
     known("transaction_isolation", "read committed", Kind::Isolation, false),
     known("transaction_read_only", "off", Kind::Boolean, false),
+    known("wharf.write_branch", "", Kind::Text, false),
     known("work_mem", "4MB", Kind::Text, false),
     known("xmloption", "content", Kind::Text, false),
 ];

@@ -197,6 +197,7 @@ pub(crate) async fn drop(
         if_exists: false,
         cascade: false,
         search_path: Vec::new(),
+        purge: false,
     };
     application.engine.propose(command).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -9,6 +9,7 @@ use std::io;
 use datafusion::error::DataFusionError;
 use parquet::errors::ParquetError;
 
+use crate::commit::RefError;
 use crate::store::store_reason;
 use crate::travel::NoVersion;
 
@@ -93,6 +94,9 @@ pub enum LakeError {
     /// A column or a partition field that is not there.
     #[error("{0}")]
     UndefinedField(String),
+    /// Branches and tags cannot be changed so.
+    #[error("{0}")]
+    Ref(RefError),
     /// New metadata would not be valid Iceberg.
     #[error("could not make Iceberg metadata for \"{location}\": {reason}")]
     Metadata {
@@ -142,6 +146,12 @@ impl LakeError {
     /// Metadata that could not be made.
     pub(crate) fn metadata(location: impl Into<String>, reason: impl ToString) -> LakeError {
         LakeError::Metadata { location: location.into(), reason: reason.to_string() }
+    }
+}
+
+impl From<RefError> for LakeError {
+    fn from(error: RefError) -> LakeError {
+        LakeError::Ref(error)
     }
 }
 

@@ -35,6 +35,7 @@ mod table;
 mod travel;
 mod warehouse;
 mod write;
+mod zero_copy;
 
 pub use deletes::{RemovedFiles, RowDeletes};
 pub use error::LakeError;
@@ -45,6 +46,7 @@ pub use table::LakeTable;
 pub use travel::{NoVersion, Version};
 pub use warehouse::{NewTable, Warehouse, WarehouseOptions};
 pub use write::{Codec, TableWriter, WriteOptions, WrittenFile};
+pub use zero_copy::NewClone;
 
 /// The places on the way of a commit where a test can make the process fail, in the order in which they are passed.
 /// The manifest, the manifest list and the metadata file are written at the same time, so the order of the last four is that

@@ -161,6 +161,11 @@ impl LakeTable {
         self.metadata.table.snapshot_by_id(self.position.snapshot_id?)
     }
 
+    /// The branch whose head this is, which a commit over it moves; none for an old version.
+    pub fn branch(&self) -> Option<&str> {
+        self.position.branch.as_deref()
+    }
+
     /// Which of the states that the metadata knows this is.
     pub(crate) fn position(&self) -> &Position {
         &self.position

@@ -8,6 +8,7 @@ use std::fmt;
 
 use iceberg::spec::{MAIN_BRANCH, TableMetadata};
 
+use crate::commit::RefKind;
 use crate::error::LakeError;
 use crate::table::LakeTable;
 
@@ -101,6 +102,12 @@ impl LakeTable {
                 None => name.parse().ok().and_then(|id| self.of_snapshot(id)).ok_or_else(missing),
             },
         }
+    }
+
+    /// What a name is; none when there is neither a branch nor a tag of the name.
+    pub fn reference(&self, name: &str) -> Option<RefKind> {
+        let found = self.refs().get(name)?;
+        Some(if found.is_branch() { RefKind::Branch } else { RefKind::Tag })
     }
 
     /// A snapshot and those it was made from, as far as they are known; the youngest first.

@@ -175,8 +175,7 @@ impl Warehouse {
 
     /// Writes the metadata of a new, empty table; returns its location. It is durable when this returns.
     pub async fn create_table(&self, table: NewTable<'_>) -> Result<String, LakeError> {
-        let folder = folder_name(table.namespace);
-        let location = format!("{}/{folder}/{}", self.store.root(), table.id);
+        let location = self.table_location(table.namespace, table.id);
         let (schema, last_column_id) = schema::iceberg_schema(table.columns, 0, None, 0)?;
         let schema = schema::with_identifier(schema, &table.identifier)?;
         let mut properties = table.properties;
@@ -190,6 +189,11 @@ impl Warehouse {
         self.store.put(&file, content).await?;
         self.remember(table);
         Ok(file)
+    }
+
+    /// Where the files of a new table go.
+    pub(crate) fn table_location(&self, namespace: &str, id: Uuid) -> String {
+        format!("{}/{}/{id}", self.store.root(), folder_name(namespace))
     }
 
     /// The table that a metadata file describes, from memory if it is there.
@@ -222,6 +226,7 @@ impl Warehouse {
             return Ok(table);
         }
         let table = Arc::new(head.at(position)?);
+        self.note(&table);
         self.tables.insert(&key, Arc::clone(&table), table.own_weight());
         Ok(table)
     }

@@ -179,6 +179,7 @@ pub(crate) struct EngineConfig {
     pub(crate) batch_rows: usize,
     pub(crate) commit_attempts: usize,
     pub(crate) plan_cache_entries: usize,
+    pub(crate) dropped_retention_hours: u64,
 }
 
 /// `[maintenance]`
@@ -312,6 +313,7 @@ impl Default for EngineConfig {
             batch_rows: 8192,
             commit_attempts: 100,
             plan_cache_entries: 256,
+            dropped_retention_hours: 168,
         }
     }
 }

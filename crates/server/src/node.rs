@@ -323,6 +323,7 @@ fn engine_options(config: &Config, spill_directory: PathBuf) -> EngineOptions {
         batch_rows: config.engine.batch_rows,
         commit_attempts: config.engine.commit_attempts,
         plan_cache_entries: config.engine.plan_cache_entries,
+        dropped_retention: Duration::from_secs(config.engine.dropped_retention_hours.saturating_mul(60 * 60)),
         allowed_locations: config.files.allowed_locations.clone(),
     }
 }

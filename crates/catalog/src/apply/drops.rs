@@ -5,10 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Change, is_missing};
-use crate::command::{DroppedRelation, Effect, RelationName};
+use super::{Change, invalid, is_missing};
+use crate::command::{Command, DroppedRelation, Effect, RelationName};
 use crate::error::{CatalogError, listing};
-use crate::model::{Relation, RelationKind};
+use crate::model::Relation;
 use crate::state::State;
 
 /// A schema or a relation, by oid: the two share one space of oids.
@@ -22,15 +22,11 @@ pub(super) struct Target {
 }
 
 impl Change {
-    pub(super) fn drop_relations(
-        &mut self,
-        database: u32,
-        kind: RelationKind,
-        names: &[RelationName],
-        if_exists: bool,
-        cascade: bool,
-        search_path: &[String],
-    ) -> Result<Effect, CatalogError> {
+    pub(super) fn drop_relations(&mut self, command: &Command) -> Result<Effect, CatalogError> {
+        let Command::DropRelations { database, kind, names, if_exists, cascade, search_path, purge } = command else {
+            return Err(invalid("not DROP"));
+        };
+        let (database, kind, if_exists, cascade) = (*database, *kind, *if_exists, *cascade);
         let mut originals = Vec::new();
         for name in names {
             let relation = self.relation(database, name).map_err(|error| match error {
@@ -46,7 +42,16 @@ impl Change {
                 Ok(relation) => originals.push(relation.oid()),
             }
         }
-        self.drop_objects(&originals, database, cascade, search_path)
+        let effect = self.drop_objects(&originals, database, cascade, search_path)?;
+        if let (Effect::Dropped { relations }, true) = (&effect, *purge) {
+            for (id, _) in relations.iter().filter_map(|relation| relation.table.as_ref()) {
+                // With a clone its files have to stay, and somebody has to remember them.
+                if self.state.borrowers(*id).next().is_none() {
+                    self.state.remove_dropped(*id);
+                }
+            }
+        }
+        Ok(effect)
     }
 
     pub(super) fn drop_schemas(
@@ -136,6 +141,9 @@ impl Change {
         for target in targets {
             if let Some(relation) = self.state.relation_by_oid(target.oid).cloned() {
                 relations.push(self.dropped(&relation));
+                if let Relation::Table(table) = &relation {
+                    self.keep_dropped(table);
+                }
                 self.state.remove_relation(target.oid);
             } else {
                 self.state.remove_namespace(target.oid);

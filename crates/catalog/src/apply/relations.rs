@@ -76,7 +76,10 @@ impl Change {
             comment: None,
             created_ms: self.now_ms,
             changed_ms: self.now_ms,
+            borrows: BTreeSet::new(),
         })));
+        // One that was dropped, and is there again by its metadata.
+        self.state.remove_dropped(*id);
         Ok(Effect::Created { oid })
     }
 

@@ -10,10 +10,11 @@ use crate::names::existing_relation_name;
 use crate::session::Session;
 
 pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), SqlError> {
-    let Ast::Drop { object_type, if_exists, names, cascade, .. } = statement else {
+    let Ast::Drop { object_type, if_exists, names, cascade, purge, .. } = statement else {
         return Err(SqlError::internal("not DROP"));
     };
     let (if_exists, cascade) = (*if_exists, *cascade);
+    let purge = *purge || session.engine.options.dropped_retention.is_zero();
     let catalog = session.catalog().await?;
     let context = session.bind_context(catalog);
     let database = session.identity.database;
@@ -29,7 +30,7 @@ pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), Sq
                     return Err(SqlError::new(SqlState::INSUFFICIENT_PRIVILEGE, message));
                 }
             }
-            Command::DropRelations { database, kind, names, if_exists, cascade, search_path }
+            Command::DropRelations { database, kind, names, if_exists, cascade, search_path, purge }
         }
         ObjectType::Schema => Command::DropSchemas {
             database,

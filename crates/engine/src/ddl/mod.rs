@@ -10,10 +10,12 @@ mod comment;
 mod constraints;
 mod drop;
 mod layout;
+mod refs;
 mod rename;
 mod role;
 mod schema;
 mod table;
+mod undrop;
 mod view;
 
 use sqlparser::ast::Statement as Ast;
@@ -29,6 +31,9 @@ use crate::syntax::Own;
 /// The command tag of a statement of this chapter; none when it is of another.
 pub(crate) fn tag(statement: &Statement) -> Option<&'static str> {
     use sqlparser::ast::ObjectType;
+    if matches!(statement.own.as_deref(), Some(Own::Undrop)) {
+        return Some("UNDROP TABLE");
+    }
     Some(match &*statement.ast {
         Ast::CreateSchema { .. } => "CREATE SCHEMA",
         Ast::CreateTable(create) if create.query.is_some() => "CREATE TABLE AS",
@@ -64,18 +69,21 @@ pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<
     let ast = &*statement.ast;
     let clauses = statement.layout.as_deref();
     match ast {
-        Ast::AlterTable(alter) if let Some(Own::Layout(change)) = statement.own.as_deref() => {
-            layout::alter(session, alter, change).await?;
-        }
         Ast::CreateSchema { .. } => schema::create(session, ast).await?,
         Ast::CreateTable(create) if create.query.is_some() => {
             let rows = table::create_as(session, create, statement.clauses, clauses).await?;
             return Ok(Outcome::Complete(format!("SELECT {rows}")));
         }
+        Ast::CreateTable(create) if create.clone.is_some() => undrop::clone(session, create).await?,
         Ast::CreateTable(create) => table::create(session, create, clauses).await?,
         Ast::CreateView(create) => view::create(session, create).await?,
         Ast::Drop { .. } => drop::run(session, ast).await?,
-        Ast::AlterTable(alter) => alter::table(session, alter, statement.clauses).await?,
+        Ast::AlterTable(alter) => match statement.own.as_deref() {
+            None => alter::table(session, alter, statement.clauses).await?,
+            Some(Own::Undrop) => undrop::undrop(session, alter).await?,
+            Some(Own::Layout(change)) => layout::alter(session, alter, change).await?,
+            Some(own) => refs::run(session, alter, own).await?,
+        },
         Ast::AlterSchema(alter) => alter::schema(session, alter).await?,
         Ast::AlterRole { .. } | Ast::CreateRole(_) | Ast::CreateUser(_) | Ast::AlterUser(_) => {
             role::run(session, ast).await?;

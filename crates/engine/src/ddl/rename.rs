@@ -145,7 +145,10 @@ impl VisitorMut for Writer<'_> {
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         let Renamed::Fixed { of, columns } = self.renamed else { return ControlFlow::Continue(()) };
-        let TableFactor::Table { name, alias, .. } = &*factor else { return ControlFlow::Continue(()) };
+        // A version has the columns it had.
+        let TableFactor::Table { name, alias, version: None, .. } = &*factor else {
+            return ControlFlow::Continue(());
+        };
         let found = schema_and_name(name);
         let Some((schema, relation)) = found.filter(|(schema, name)| *schema == of.schema && *name == of.name) else {
             return ControlFlow::Continue(());

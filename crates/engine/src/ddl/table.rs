@@ -102,7 +102,7 @@ pub(super) fn notice_of_keys(session: &mut Session) {
 }
 
 /// Looks before files are written; the catalog checks again.
-fn exists(
+pub(super) fn exists(
     name: &RelationName,
     if_not_exists: bool,
     session: &mut Session,
@@ -233,6 +233,7 @@ fn described(id: Uuid, name: &RelationName, columns: &[Column], constraints: &[C
         created_ms: 0,
         changed_ms: 0,
         constraints: constraints.to_vec(),
+        borrows: Default::default(),
     }
 }
 

@@ -58,7 +58,7 @@ impl Changed {
         alias: String,
         context: &mut BindContext,
     ) -> Result<Changed, SqlError> {
-        let opened = session.reader().open(&table).await.map_err(|error| from_lake(&error))?;
+        let opened = session.open_to_write(&table).await?;
         let provider = Arc::new(opened.addressable().await.map_err(|error| from_lake(&error))?);
         let source = provider_as_source(Arc::clone(&provider) as _);
         context.locals.insert(TARGET.to_owned(), Local { source, oid: Some(table.oid) });

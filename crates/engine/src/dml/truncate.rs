@@ -28,7 +28,8 @@ pub(crate) async fn run(session: &mut Session, truncate: &ast::Truncate) -> Resu
             Err(error) => return Err(error),
         }
     }
-    let nothing = || Step::Replace(Vec::new());
+    let nothing = session.on_write_branch(Step::Replace(Vec::new()));
+    let nothing = || nothing.clone();
     let engine = Arc::clone(&session.engine);
     match &mut session.transaction {
         Some(transaction) => {

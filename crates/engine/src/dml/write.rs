@@ -28,7 +28,7 @@ pub(crate) struct Target {
 impl Target {
     /// Opens a table for writing, as the session's transaction sees it.
     pub(crate) async fn open(session: &Session, table: &Arc<Table>) -> Result<Target, SqlError> {
-        let lake_table = session.reader().open(table).await.map_err(|error| from_lake(&error))?;
+        let lake_table = session.open_to_write(table).await?;
         let checks = Checks::new(session, table, &table.constraints, Wording::Row).await?;
         Ok(Target::over(session, table, lake_table, checks))
     }
@@ -117,12 +117,11 @@ pub(crate) async fn finish(
     let Target { table, writer, rows, .. } = target;
     let Some(writer) = writer else { return Ok(0) };
     let files = writer.finish().await.map_err(|error| from_lake(&error))?;
-    let engine = Arc::clone(&session.engine);
-    match &mut session.transaction {
-        Some(transaction) => {
-            transaction.step(&engine, table.id, &table.metadata_location, Step::Append(files)).await?;
-        }
-        None => append(&engine, &table, files).await?,
+    if session.transaction.is_none() && !session.writes_to_branch() {
+        append(&session.engine, &table, files).await?;
+    } else {
+        let step = session.on_write_branch(Step::Append(files));
+        session.step(table.id, &table.metadata_location, step).await?;
     }
     Ok(rows)
 }
@@ -160,6 +159,7 @@ impl Replaced {
             Some(snapshot) => Step::Alone { snapshot, step: Box::new(step) },
             None => step,
         };
+        let step = session.on_write_branch(step);
         session.step(table.id, &table.metadata_location, step).await
     }
 }

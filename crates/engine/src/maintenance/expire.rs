@@ -5,7 +5,7 @@ use wharf_catalog::{CatalogError, Command, TableChange};
 use wharf_lake::maintain::{self, ExpireOptions};
 use wharf_values::SqlError;
 
-use super::{head, lasting_readers};
+use super::{head, lasting_readers, relatives};
 use crate::engine::{Engine, now_us};
 use crate::error::{from_catalog, from_lake};
 
@@ -42,6 +42,7 @@ pub(crate) async fn expire(engine: &Engine, id: Uuid, options: &ExpireOptions) -
         }
         let mut needed = lasting_readers(engine, id).await?;
         needed.push(head(engine, id).await?);
+        needed.extend(relatives(engine, id).await?);
         let files = maintain::files_only_of(&base, &expiry.snapshots, &needed).await;
         let files = files.map_err(|error| from_lake(&error))?;
         maintain::remove(&engine.warehouse, &files).await.map_err(|error| from_lake(&error))?;

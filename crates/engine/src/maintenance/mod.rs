@@ -56,6 +56,20 @@ async fn lasting_readers(engine: &Engine, id: Uuid) -> Result<Vec<Arc<LakeTable>
     }
 }
 
+/// The states of other tables that may refer to the same files: of clones, of what this is a clone of, and of what has been
+/// dropped and can come back. To be asked after the commit that gave files up: no clone is made of a former head.
+async fn relatives(engine: &Engine, id: Uuid) -> Result<Vec<Arc<LakeTable>>, SqlError> {
+    let catalog = engine.catalog().await?;
+    let heads: Vec<_> = catalog.relatives(id).map(|table| (table.id, table.metadata_location.clone())).collect();
+    drop(catalog);
+    let mut states = Vec::new();
+    for (relative, location) in heads {
+        states.push(engine.warehouse.load(&location).await.map_err(|error| from_lake(&error))?);
+        states.extend(readers(engine, relative).await?);
+    }
+    Ok(states)
+}
+
 /// The states of a table, besides its head, whose files are needed: those that statements read now, and those that open
 /// transactions may still read.
 async fn readers(engine: &Engine, id: Uuid) -> Result<Vec<Arc<LakeTable>>, SqlError> {

@@ -4,7 +4,7 @@ use uuid::Uuid;
 use wharf_lake::maintain::{self, Removed};
 use wharf_values::SqlError;
 
-use super::{head, readers};
+use super::{head, readers, relatives};
 use crate::engine::Engine;
 use crate::error::from_lake;
 
@@ -19,7 +19,8 @@ pub(crate) async fn remove_orphans(
     dry_run: bool,
 ) -> Result<Removed, SqlError> {
     let table = head(engine, id).await?;
-    let others = readers(engine, id).await?;
+    let mut others = readers(engine, id).await?;
+    others.extend(relatives(engine, id).await?);
     let found = maintain::find_orphans(&table, &others, older_than_ms).await.map_err(|error| from_lake(&error))?;
     if !dry_run && !found.locations.is_empty() {
         maintain::remove(&engine.warehouse, &found).await.map_err(|error| from_lake(&error))?;

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::common::{Result, config_err};
@@ -38,6 +39,8 @@ pub(crate) struct SystemContext {
     pub(crate) statements: Arc<Mutex<BTreeMap<String, PreparedInfo>>>,
     /// For what it did to its object store.
     pub(crate) warehouse: Arc<Warehouse>,
+    /// How long dropped tables can come back.
+    pub(crate) dropped_retention: Duration,
 }
 
 impl std::fmt::Debug for SystemContext {

@@ -6,15 +6,45 @@ use super::rows::{Cell, Rows};
 use super::tables::Source;
 
 /// The tables of schema `wharf`.
-pub(super) const NAMES: &[&str] = &["cache", "tables"];
+pub(super) const NAMES: &[&str] = &["cache", "dropped_tables", "tables"];
 
 /// A table of schema `wharf`.
 pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
     match name {
         "tables" => Some(tables(source)),
         "cache" => Some(cache(source)),
+        "dropped_tables" => Some(dropped_tables(source)),
         _ => None,
     }
+}
+
+/// The tables that UNDROP TABLE can bring back, and until when at least.
+fn dropped_tables(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("schema_name", SqlType::Name),
+        ("table_name", SqlType::Name),
+        ("table_oid", SqlType::Oid),
+        ("table_id", SqlType::Uuid),
+        ("metadata_location", SqlType::Text),
+        ("dropped_at", SqlType::TimestampTz),
+        ("kept_until", SqlType::TimestampTz),
+    ]);
+    let retention_us = source.session.map_or(0, |session| session.dropped_retention.as_micros());
+    let retention_us = i64::try_from(retention_us).unwrap_or(i64::MAX);
+    for dropped in source.state.dropped().filter(|dropped| dropped.database == source.database) {
+        let table = &dropped.table;
+        let dropped_us = dropped.dropped_ms.saturating_mul(1000);
+        rows.push(vec![
+            dropped.schema.as_str().into(),
+            table.name.as_str().into(),
+            table.oid.into(),
+            table.id.to_string().into(),
+            table.metadata_location.as_str().into(),
+            dropped_us.into(),
+            dropped_us.saturating_add(retention_us).into(),
+        ]);
+    }
+    rows
 }
 
 /// What is asked of a remote warehouse, and of the cache before it, since the start; no row for a local one.

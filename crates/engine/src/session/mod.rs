@@ -12,6 +12,7 @@ mod result;
 mod set;
 mod stream;
 mod transaction;
+mod write_branch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -408,6 +409,7 @@ impl Session {
             changes: Arc::clone(&self.setting_changes),
             statements: Arc::clone(&self.statement_list),
             warehouse: Arc::clone(&self.engine.warehouse),
+            dropped_retention: self.engine.options.dropped_retention,
         });
         if let Some(reads) = self.transaction.as_ref().and_then(Transaction::reads) {
             state.config_mut().set_extension(Arc::clone(reads));

@@ -8,6 +8,7 @@ use sqlparser::ast::{self, Ident, ObjectName, TableVersion};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
+use wharf_lake::commit::{RefKind, RefRetention};
 
 use super::layout::{self, LayoutChange};
 use super::versions::Versions;
@@ -43,31 +44,6 @@ pub(crate) enum Own {
     Undrop,
     /// ALTER TABLE .. PARTITION FIELD, SORT BY, SET, RESET.
     Layout(LayoutChange),
-}
-
-/// What a name of a snapshot is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RefKind {
-    Branch,
-    Tag,
-}
-
-impl RefKind {
-    /// The word in messages.
-    pub(crate) fn noun(self) -> &'static str {
-        match self {
-            RefKind::Branch => "branch",
-            RefKind::Tag => "tag",
-        }
-    }
-}
-
-/// How long a branch or tag is kept, and what of a branch; what is not given is up to the table's properties.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct RefRetention {
-    pub(crate) max_ref_age_ms: Option<i64>,
-    pub(crate) min_snapshots_to_keep: Option<i32>,
-    pub(crate) max_snapshot_age_ms: Option<i64>,
 }
 
 pub(super) fn word_is(token: Option<&TokenWithSpan>, word: &str) -> bool {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::append::Group;
 use crate::error::LakeError;
 use crate::manifest::{self, Contents, Entries, NewManifest, NewSnapshot};
-use crate::metadata::{self, Metadata};
+use crate::metadata::{self, Metadata, Refs};
 use crate::partition;
 use crate::store::Store;
 use crate::table::{FileSet, LakeFile, LakeTable, total};
@@ -212,7 +212,10 @@ impl<'a> Draft<'a> {
             FormatVersion::V1 | FormatVersion::V2 => snapshot.build(),
             FormatVersion::V3 => snapshot.with_row_range(first_row_id, next_row_id - first_row_id).build(),
         };
-        let table = successor(base, version, snapshot)?;
+        let branch = base.branch().ok_or_else(|| {
+            LakeError::Unsupported(format!("writing to an old version of table \"{}\"", base.metadata_location()))
+        })?;
+        let table = successor(base, version, snapshot, branch)?;
         let mut table = new_state(warehouse, base, table)?;
         let content = metadata::encode(table.metadata_location(), table.metadata())?;
 
@@ -224,13 +227,20 @@ impl<'a> Draft<'a> {
         for new in &manifests {
             table.remember(&new.file, &new.entries);
         }
-        table.preload(listed, files);
+        if branch == MAIN_BRANCH {
+            table.preload(listed, files);
+        }
         Ok(warehouse.remember(table).metadata_location().to_owned())
     }
 }
 
 /// The metadata with one more snapshot, and as few old ones as the table wants to keep.
-fn successor(base: &LakeTable, version: FormatVersion, snapshot: Snapshot) -> Result<TableMetadata, LakeError> {
+fn successor(
+    base: &LakeTable,
+    version: FormatVersion,
+    snapshot: Snapshot,
+    branch: &str,
+) -> Result<TableMetadata, LakeError> {
     let failed = |error: iceberg::Error| LakeError::metadata(base.metadata_location(), error);
     let metadata = base.metadata();
     let mut known: Vec<_> = metadata.snapshots().map(|old| (old.sequence_number(), old.snapshot_id())).collect();
@@ -246,7 +256,7 @@ fn successor(base: &LakeTable, version: FormatVersion, snapshot: Snapshot) -> Re
         .into_builder(Some(base.metadata_location().to_owned()))
         .upgrade_format_version(version)
         .map_err(failed)?
-        .set_branch_snapshot(snapshot, MAIN_BRANCH)
+        .set_branch_snapshot(snapshot, branch)
         .map_err(failed)?
         .remove_snapshots(&expired)
         .build()
@@ -256,9 +266,19 @@ fn successor(base: &LakeTable, version: FormatVersion, snapshot: Snapshot) -> Re
 
 /// A table in memory for metadata that is not written yet.
 pub(super) fn new_state(warehouse: &Warehouse, base: &LakeTable, table: TableMetadata) -> Result<LakeTable, LakeError> {
+    let refs = metadata::refs_after(base.refs(), &table);
+    new_state_with(warehouse, base, table, refs)
+}
+
+/// The same where branches or tags have come or gone.
+pub(super) fn new_state_with(
+    warehouse: &Warehouse,
+    base: &LakeTable,
+    table: TableMetadata,
+    refs: Refs,
+) -> Result<LakeTable, LakeError> {
     let location = metadata::next_location(base.location(), Some(base.metadata_location()));
     let size_bytes = 1024 * (table.snapshots().len() + 4);
-    let refs = metadata::refs_after(base.refs(), &table);
     let metadata = Metadata { table, refs, size_bytes };
     warehouse.table(location, metadata)
 }

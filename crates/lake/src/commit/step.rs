@@ -11,6 +11,7 @@ use crate::deletes::{RemovedFiles, RowDeletes};
 use crate::error::LakeError;
 use crate::schema::CONSTRAINT_PROPERTY;
 use crate::table::LakeTable;
+use crate::travel::Version;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
@@ -44,6 +45,8 @@ pub enum Step {
         /// The step.
         step: Box<Step>,
     },
+    /// Something of the above, but for an edit, on a branch other than `main`.
+    OnBranch(String, Box<Step>),
 }
 
 impl Step {
@@ -55,7 +58,15 @@ impl Step {
             | Step::Delta { added: files, .. }
             | Step::Replace(files) => files,
             Step::Edit(edit) => edit.files(),
-            Step::Alone { step, .. } => step.files(),
+            Step::Alone { step, .. } | Step::OnBranch(_, step) => step.files(),
+        }
+    }
+
+    /// What is done, on whichever branch.
+    pub fn on_any_branch(&self) -> &Step {
+        match self {
+            Step::OnBranch(_, step) => step,
+            step => step,
         }
     }
 
@@ -183,6 +194,10 @@ async fn one(warehouse: &Arc<Warehouse>, table: &Arc<LakeTable>, step: &Step) ->
             Box::pin(one(warehouse, table, step)).await
         }
         Step::Alone { .. } => Ok(None),
+        Step::OnBranch(branch, step) => {
+            let over = warehouse.load_at(table.metadata_location(), &Version::Ref(branch.clone())).await?;
+            Box::pin(one(warehouse, &over, step)).await
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use iceberg::spec::ManifestStatus;
 
 use crate::error::LakeError;
 use crate::manifest;
+use crate::travel::Version;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
@@ -75,7 +76,8 @@ impl Drop for Uncommitted {
 }
 
 async fn remove(warehouse: &Arc<Warehouse>, files: Vec<String>, states: Vec<String>) {
-    for state in states {
+    // The youngest first: what is before a state says what it has brought.
+    for state in states.into_iter().rev() {
         match written_for(warehouse, &state).await {
             Ok(locations) => warehouse.store().discard(locations).await,
             Err(error) => tracing::warn!(location = %state, %error, "could not remove the files of a given-up commit"),
@@ -84,23 +86,29 @@ async fn remove(warehouse: &Arc<Warehouse>, files: Vec<String>, states: Vec<Stri
     warehouse.store().discard(files).await;
 }
 
-/// The metadata file of a state, and the manifests and delete files that its snapshot added.
+/// The metadata file of a state, and the manifests and delete files of the snapshots that it has and the state before it has not. A
+/// state without one before it has brought none: the snapshot of a clone is that of its source.
 async fn written_for(warehouse: &Arc<Warehouse>, location: &str) -> Result<Vec<String>, LakeError> {
     let table = warehouse.load(location).await?;
     let mut locations = Vec::new();
-    if let Some(snapshot) = table.metadata().current_snapshot() {
-        let manifests = table.manifests().await?.iter();
-        let own = manifests.filter(|manifest| manifest.added_snapshot_id == snapshot.snapshot_id());
-        for file in own {
-            if manifest::has_deletes(file) {
-                // Delete files are written by the commit itself; several vectors are in one file.
-                let entries = table.entries(file).await?;
-                let added = entries.iter().filter(|entry| entry.status == ManifestStatus::Added);
-                locations.extend(added.map(|entry| entry.file_path().to_owned()).collect::<HashSet<_>>());
+    if let Some(before) = table.metadata().metadata_log().last() {
+        let before = warehouse.load(&before.metadata_file).await?;
+        let is_new = |id: i64| before.metadata().snapshot_by_id(id).is_none();
+        for snapshot in table.metadata().snapshots().filter(|snapshot| is_new(snapshot.snapshot_id())) {
+            let state = warehouse.load_at(location, &Version::Snapshot(snapshot.snapshot_id())).await?;
+            let manifests = state.manifests().await?.iter();
+            let own = manifests.filter(|manifest| manifest.added_snapshot_id == snapshot.snapshot_id());
+            for file in own {
+                if manifest::has_deletes(file) {
+                    // Delete files are written by the commit itself; several vectors are in one file.
+                    let entries = table.entries(file).await?;
+                    let added = entries.iter().filter(|entry| entry.status == ManifestStatus::Added);
+                    locations.extend(added.map(|entry| entry.file_path().to_owned()).collect::<HashSet<_>>());
+                }
+                locations.push(file.manifest_path.clone());
             }
-            locations.push(file.manifest_path.clone());
+            locations.push(snapshot.manifest_list().to_owned());
         }
-        locations.push(snapshot.manifest_list().to_owned());
     }
     // The last, since it leads to the others.
     locations.push(location.to_owned());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 use wharf_catalog::{CatalogError, Command, DroppedRelation, Effect, State, TableChange};
-use wharf_lake::commit::{self as lake, Step, Uncommitted};
+use wharf_lake::commit::{self as lake, Edit, Step, Uncommitted};
 use wharf_values::SqlError;
 
 use super::{Entry, Operation, Transaction, apply, change_for, conflict, dropped, make, moved};
@@ -90,8 +90,12 @@ impl Transaction {
     /// Does everything again on the catalog as it is now.
     async fn rebase(&mut self, engine: &Engine, fresh: Arc<State>) -> Result<(), SqlError> {
         let entries = std::mem::take(&mut self.entries);
-        // TRUNCATE by itself empties whatever there is.
-        let truncates = |step: &Step| matches!(step, Step::Replace(files) if files.is_empty());
+        // TRUNCATE by itself empties whatever there is, and a rollback goes back from wherever.
+        let truncates = |step: &Step| match step.on_any_branch() {
+            Step::Replace(files) => files.is_empty(),
+            Step::Edit(Edit::Refs(edit)) => edit.moves_main(),
+            _ => false,
+        };
         let blind = !self.explicit
             && entries.iter().all(|entry| match &entry.operation {
                 Operation::Steps { steps, .. } => steps.iter().all(truncates),
@@ -204,7 +208,11 @@ impl Replay<'_> {
         }
         let steps = lake::squash(steps);
         let edits = steps.iter().any(|step| matches!(step, Step::Edit(_)));
-        let replaces = steps.iter().any(|step| matches!(step, Step::Replace(_)));
+        let replaces = steps.iter().any(|step| match step.on_any_branch() {
+            Step::Replace(_) => true,
+            Step::Edit(Edit::Refs(edit)) => edit.moves_main(),
+            _ => false,
+        });
         let stale = (replaces && !self.blind) || (edits && before.columns() != now.columns());
         if stale || !lake::still_fits(&before, &now) {
             return Err(conflict());

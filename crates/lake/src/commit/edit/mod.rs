@@ -6,6 +6,7 @@
 mod columns;
 mod layout;
 mod properties;
+mod refs;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
 pub use columns::{SchemaChange, set_columns};
+pub use refs::{IfTaken, RefEdit, RefError, RefKind, RefRetention};
 
 /// A change of a table's metadata alone.
 #[derive(Clone)]
@@ -37,6 +39,8 @@ pub enum Edit {
         /// Names of those that go.
         removed: Vec<String>,
     },
+    /// Branches and tags, and where they are.
+    Refs(RefEdit),
 }
 
 impl Edit {
@@ -46,13 +50,14 @@ impl Edit {
             Edit::Columns(columns) => Some(columns),
             Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } => None,
             Edit::Schema(change) => Some(&change.columns),
+            Edit::Refs(_) => None,
         }
     }
 
     /// Was it made of the rows that the table had, so that it cannot be made again over others?
     pub fn depends_on_rows(&self) -> bool {
         match self {
-            Edit::Columns(_) | Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } => false,
+            Edit::Columns(_) | Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } | Edit::Refs(_) => false,
             Edit::Schema(change) => change.checked,
         }
     }
@@ -60,7 +65,7 @@ impl Edit {
     /// The data files that it brings.
     pub fn files(&self) -> &[WrittenFile] {
         match self {
-            Edit::Columns(_) | Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } => &[],
+            Edit::Columns(_) | Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } | Edit::Refs(_) => &[],
             Edit::Schema(change) => change.rewritten.as_deref().unwrap_or_default(),
         }
     }
@@ -77,6 +82,7 @@ impl Edit {
             Edit::Partition(change) => layout::change_partition(warehouse, base, change).await.map(Some),
             Edit::Sort(terms) => layout::set_order(warehouse, base, terms).await.map(Some),
             Edit::Properties { set, removed } => properties::change(warehouse, base, set, removed).await.map(Some),
+            Edit::Refs(edit) => edit.apply(warehouse, base).await.map(Some),
         }
     }
 }

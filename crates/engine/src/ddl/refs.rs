@@ -1,0 +1,115 @@
+//! Branches, tags and rollback: ALTER TABLE .. CREATE BRANCH and its kin.
+//!
+//! What always holds: which snapshot a version means is decided when the statement runs, in the state of the table that it sees.
+
+use std::sync::Arc;
+
+use sqlparser::ast::{self, TableVersion};
+use wharf_catalog::{Relation, Table};
+use wharf_lake::LakeTable;
+use wharf_lake::commit::{Edit, IfTaken, RefEdit, RefError, Step};
+use wharf_values::{SqlError, SqlState};
+
+use crate::bind::{BindContext, versions};
+use crate::error::{from_lake, from_ref};
+use crate::names::find_relation;
+use crate::session::Session;
+use crate::syntax::Own;
+
+/// Runs a statement of this chapter.
+///
+/// # Errors
+/// `42P01`, `42809` for a view, and what the lake says of branches, tags and snapshots.
+pub(super) async fn run(session: &mut Session, alter: &ast::AlterTable, own: &Own) -> Result<(), SqlError> {
+    let catalog = session.catalog().await?;
+    let context = session.bind_context(catalog);
+    let table = match find_relation(&alter.name, &context) {
+        Ok(Relation::Table(table)) => table,
+        Ok(Relation::View(view)) => {
+            return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", view.name)));
+        }
+        Err(error) if alter.if_exists => {
+            let message = format!("{}, skipping", error.message);
+            session.notice("NOTICE", SqlError::new(SqlState::SUCCESSFUL_COMPLETION, message));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let opened = session.reader().open(&table).await.map_err(|error| from_lake(&error))?;
+    if let Some(notice) = nothing_to_do(own, &opened) {
+        session.notice("NOTICE", SqlError::new(SqlState::SUCCESSFUL_COMPLETION, notice));
+        return Ok(());
+    }
+    let edit = edit(session, own, &table, &opened, &context).await?;
+    session.step(table.id, &table.metadata_location, Step::Edit(Edit::Refs(edit))).await
+}
+
+/// The notice of IF EXISTS and IF NOT EXISTS.
+fn nothing_to_do(own: &Own, table: &LakeTable) -> Option<String> {
+    match own {
+        Own::CreateRef { name, if_not_exists: true, .. } => {
+            let kind = table.reference(name)?.noun();
+            Some(format!("{kind} \"{name}\" already exists, skipping"))
+        }
+        Own::DropRef { kind, name, if_exists: true } if table.reference(name).is_none() => {
+            Some(format!("{} \"{name}\" does not exist, skipping", kind.noun()))
+        }
+        _ => None,
+    }
+}
+
+async fn edit(
+    session: &Session,
+    own: &Own,
+    table: &Table,
+    opened: &Arc<LakeTable>,
+    context: &BindContext,
+) -> Result<RefEdit, SqlError> {
+    Ok(match own {
+        Own::CreateRef { kind, name, or_replace, replace, if_not_exists, version, retention } => {
+            let snapshot = match version {
+                Some(version) => snapshot_of(session, version, table, context).await?,
+                None => opened.snapshot_id(),
+            };
+            RefEdit::Create {
+                kind: *kind,
+                name: name.clone(),
+                snapshot_id: snapshot.ok_or_else(|| from_ref(&RefError::NoSnapshot))?,
+                retention: *retention,
+                if_taken: match (replace, or_replace, if_not_exists) {
+                    (true, ..) => IfTaken::Require,
+                    (_, true, _) => IfTaken::Replace,
+                    (_, _, true) => IfTaken::Keep,
+                    _ => IfTaken::Fail,
+                },
+            }
+        }
+        Own::DropRef { kind, name, if_exists } => {
+            RefEdit::Drop { kind: *kind, name: name.clone(), if_exists: *if_exists }
+        }
+        Own::FastForward { branch, to } => RefEdit::FastForward { branch: branch.clone(), to: to.clone() },
+        Own::Rollback { version, to_ancestor } => {
+            let snapshot = snapshot_of(session, version, table, context).await?;
+            let snapshot_id = snapshot.ok_or_else(|| from_ref(&RefError::NoSnapshot))?;
+            RefEdit::Rollback { snapshot_id, to_ancestor: *to_ancestor }
+        }
+        Own::Undrop | Own::Layout(_) => {
+            return Err(SqlError::internal("not a statement about branches and tags"));
+        }
+    })
+}
+
+/// The snapshot that a version is; none when nothing was ever written.
+async fn snapshot_of(
+    session: &Session,
+    version: &TableVersion,
+    table: &Table,
+    context: &BindContext,
+) -> Result<Option<i64>, SqlError> {
+    let reader = session.reader();
+    let (version, _) = versions::evaluate(version, &[], context, &reader).await?;
+    let Some(version) = version else {
+        return Err(SqlError::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1"));
+    };
+    Ok(reader.open_at(table, &version).await?.snapshot_id())
+}
