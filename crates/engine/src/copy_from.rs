@@ -13,8 +13,9 @@ use wharf_values::{SqlError, SqlState};
 use crate::bind::BindContext;
 use crate::bind::names::fold;
 use crate::copy::{CopyDecoder, CopyFormat, CopyOptions};
-use crate::copy_files;
 use crate::copy_load::{Loading, Rows};
+use crate::files;
+use crate::files::load::Load;
 use crate::names::find_relation;
 use crate::session::{Outcome, Session};
 use crate::statement::Statement;
@@ -78,7 +79,8 @@ pub(crate) async fn start(session: &mut Session, statement: &Statement) -> Resul
             Ok(Outcome::CopyIn(CopyIn { binary, columns, loading }))
         }
         ast::CopyTarget::File { filename } => {
-            let rows = copy_files::load(session, &table, provided, filename, &statement.copy_options, &context).await?;
+            let load = Load { table: &table, provided, name: filename, options: &statement.copy_options };
+            let rows = files::load::load(session, load, &context).await?;
             Ok(Outcome::Complete(format!("COPY {rows}")))
         }
         _ => Err(SqlError::unsupported("COPY FROM PROGRAM is not supported")

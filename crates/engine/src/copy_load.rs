@@ -11,12 +11,14 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use wharf_catalog::Table;
+use wharf_lake::WrittenFile;
 use wharf_values::{SqlError, SqlState};
 
 use crate::bind::BindContext;
 use crate::copy::CopyDecoder;
 use crate::dml::defaults::Filler;
 use crate::dml::write::{self, Target};
+use crate::files::progress::Progress;
 use crate::session::Session;
 
 /// Chunks that may wait for the decoder.
@@ -28,6 +30,8 @@ const QUEUE_BATCHES: usize = 4;
 pub(crate) struct Rows {
     target: Target,
     filler: Filler,
+    /// Where it is told how many there are.
+    progress: Option<Progress>,
 }
 
 impl Rows {
@@ -42,7 +46,7 @@ impl Rows {
         context: &BindContext,
     ) -> Result<Rows, SqlError> {
         let filler = Filler::new(session, table, &provided, context).await?;
-        Ok(Rows { target: Target::open(session, table).await?, filler })
+        Ok(Rows { target: Target::open(session, table).await?, filler, progress: None })
     }
 
     /// Writes the columns of some rows.
@@ -52,7 +56,25 @@ impl Rows {
     pub(crate) async fn write(&mut self, columns: &[ArrayRef]) -> Result<(), SqlError> {
         let rows = columns.first().map_or(0, |column| column.len());
         let all = self.filler.complete(columns, rows)?;
-        self.target.write(all).await
+        self.target.write(all).await?;
+        if let Some(progress) = &self.progress {
+            progress.rows(rows as u64);
+        }
+        Ok(())
+    }
+
+    /// Tells of rows as they are written.
+    #[must_use]
+    pub(crate) fn telling(self, progress: &Progress) -> Rows {
+        Rows { progress: Some(progress.clone()), ..self }
+    }
+
+    /// How many were written, and their files.
+    ///
+    /// # Errors
+    /// What the lake says.
+    pub(crate) async fn into_files(self) -> Result<(u64, Vec<WrittenFile>), SqlError> {
+        self.target.into_files().await
     }
 
     /// Makes what was written count, or removes it after an error; gives the number of rows.
@@ -117,16 +139,23 @@ impl Loading {
         }
     }
 
+    /// All data have come: gives the rows back, to be added to or finished.
+    ///
+    /// # Errors
+    /// What was wrong with the data.
+    pub(crate) async fn end(self) -> Result<Rows, SqlError> {
+        let Loading { chunks, worker, ending } = self;
+        *ending.lock() = Ending::Complete;
+        drop(chunks);
+        worker.await.map_err(|error| SqlError::internal(format!("the COPY task ended: {error}")))?
+    }
+
     /// All data have come: makes them count; gives the number of rows.
     ///
     /// # Errors
     /// What was wrong with the data, and what the commit raises.
     pub(crate) async fn finish(self, session: &mut Session) -> Result<u64, SqlError> {
-        let Loading { chunks, worker, ending } = self;
-        *ending.lock() = Ending::Complete;
-        drop(chunks);
-        let rows = worker.await.map_err(|error| SqlError::internal(format!("the COPY task ended: {error}")))??;
-        rows.finish(session, Ok(())).await
+        self.end().await?.finish(session, Ok(())).await
     }
 }
 

@@ -14,8 +14,8 @@ use wharf_values::{SqlError, SqlState};
 use crate::bind::BindContext;
 use crate::bind::names::display_name;
 use crate::copy::{CopyEncoder, CopyFormat, CopyOptions};
-use crate::copy_files;
 use crate::error::from_datafusion;
+use crate::files::unload::unload;
 use crate::session::{CopyOut, Outcome, Session};
 use crate::statement::Statement;
 
@@ -48,7 +48,7 @@ pub(crate) async fn start(session: &mut Session, statement: &Statement) -> Resul
             Ok(Outcome::CopyOut(CopyOut { binary: options.format == CopyFormat::Binary, columns, chunks }))
         }
         ast::CopyTarget::File { filename } => {
-            let rows = copy_files::unload(session, plan, filename, &statement.copy_options, &context).await?;
+            let rows = unload(session, plan, filename, &statement.copy_options, &context).await?;
             Ok(Outcome::Complete(format!("COPY {rows}")))
         }
         _ => Err(SqlError::unsupported("COPY TO PROGRAM is not supported")

@@ -22,6 +22,7 @@ use wharf_lake::Warehouse;
 use wharf_values::{SqlError, SqlState};
 
 use crate::error::{from_catalog, from_consensus, from_datafusion};
+use crate::files::progress::Progresses;
 use crate::maintenance::Instants;
 use crate::operators::OperatorPlanner;
 use crate::session::{Queues, Session, Startup};
@@ -71,6 +72,8 @@ pub struct Engine {
     pub(crate) group: Arc<Group>,
     pub(crate) warehouse: Arc<Warehouse>,
     pub(crate) options: EngineOptions,
+    /// The loads under way.
+    pub(crate) progress: Arc<Progresses>,
     /// Functions, planners and memory, copied into every session with its own settings.
     pub(crate) base: SessionState,
     /// What open statements and transactions look at.
@@ -101,6 +104,7 @@ impl Engine {
             base,
             instants: Instants::default(),
             appends: Queues::default(),
+            progress: Arc::default(),
             next_process: AtomicU32::new(1),
             turns: Mutex::default(),
         }))

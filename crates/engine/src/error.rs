@@ -96,7 +96,7 @@ fn from_external(error: Box<dyn std::error::Error + Send + Sync>) -> SqlError {
 }
 
 /// Errors that several consumers of one stream share cannot be moved out.
-fn from_shared(error: &DataFusionError) -> SqlError {
+pub(crate) fn from_shared(error: &DataFusionError) -> SqlError {
     match error {
         DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
             Some(sql) => sql.clone(),
@@ -509,7 +509,7 @@ fn lower_first(message: &str) -> String {
     }
 }
 
-fn sentence(message: &str) -> String {
+pub(crate) fn sentence(message: &str) -> String {
     let mut text = message.trim_end_matches('.').to_owned();
     text.push('.');
     text

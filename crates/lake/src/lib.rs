@@ -40,12 +40,12 @@ mod zero_copy;
 pub use deletes::{RemovedFiles, RowDeletes};
 pub use error::LakeError;
 pub use inspect::{Inspection, inspect};
-pub use scan::{FILE_NUMBER, LakeProvider, POSITION, RowPlaces, may_have_changed};
+pub use scan::{FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, RowPlaces, may_have_changed};
 pub use store::{CacheOptions, CacheStatistics, MIN_DISK_BYTES, StoreOptions, store_error, store_reason};
 pub use table::LakeTable;
 pub use travel::{NoVersion, Version};
 pub use warehouse::{NewTable, Warehouse, WarehouseOptions};
-pub use write::{Codec, TableWriter, WriteOptions, WrittenFile};
+pub use write::{Codec, ParquetFile, TableWriter, WriteOptions, WrittenFile};
 pub use zero_copy::NewClone;
 
 /// The places on the way of a commit where a test can make the process fail, in the order in which they are passed.

@@ -5,6 +5,7 @@
 //! looks at a byte twice to find an end of line.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use super::csv::CsvRecord;
 use super::fields::{Column, Fields};
 use super::json::JsonLine;
 use super::options::{CopyFormat, CopyOptions, Header};
+use super::rejects::{Reject, Rejects};
 use super::text::TextLine;
 
 /// Bytes of one record, at most.
@@ -60,6 +62,7 @@ pub(crate) struct CopyDecoder {
     header: Header,
     /// Behind `\.`, or the binary format's trailer.
     ended: bool,
+    rejects: Option<(Arc<Rejects>, Option<Arc<str>>)>,
 }
 
 impl CopyDecoder {
@@ -102,7 +105,18 @@ impl CopyDecoder {
             inner_lines: 0,
             header: options.header,
             ended: false,
+            rejects: None,
         })
+    }
+
+    /// Where rows go that are wrong, and the file they are of.
+    #[must_use]
+    pub(crate) fn rejecting(mut self, rejects: &Arc<Rejects>, file: Option<Arc<str>>) -> CopyDecoder {
+        if rejects.tolerates() {
+            self.fields.tolerate();
+            self.rejects = Some((Arc::clone(rejects), file));
+        }
+        self
     }
 
     /// An error of the COPY as a whole, with the line it had come to.
@@ -155,6 +169,11 @@ impl CopyDecoder {
 
     fn end_row(&mut self) {
         self.fields.end_row();
+        self.flush_full();
+    }
+
+    #[inline]
+    fn flush_full(&mut self) {
         let rows = self.fields.rows();
         // The size is only looked at now and then.
         if rows >= self.batch_rows || (rows.is_multiple_of(256) && self.fields.size_bytes() > MAX_BATCH_BYTES) {
@@ -263,19 +282,40 @@ impl CopyDecoder {
         if self.header != Header::None {
             return self.check_header(line, number);
         }
-        match &mut self.splitter {
-            Splitter::Text(text) => text.parse(line, has_special, number, &mut self.fields)?,
-            Splitter::Csv(csv) => {
-                csv.parse(line, has_special, self.line - 1, &mut self.fields)?;
-            }
-            Splitter::Json(json) => {
-                if !json.parse(line, number, &mut self.fields)? {
-                    return Ok(());
-                }
-            }
-            Splitter::Binary(_) => return Err(SqlError::internal("binary data have no lines")),
+        let parsed = match &mut self.splitter {
+            Splitter::Text(text) => text.parse(line, has_special, number, &mut self.fields).map(|()| true),
+            Splitter::Csv(csv) => csv.parse(line, has_special, self.line - 1, &mut self.fields).map(|()| true),
+            Splitter::Json(json) => json.parse(line, number, &mut self.fields),
+            Splitter::Binary(_) => Err(SqlError::internal("binary data have no lines")),
+        };
+        match parsed {
+            Ok(true) => self.end_row(),
+            Ok(false) => {}
+            Err(error) => self.reject(error, line)?,
         }
-        self.end_row();
+        Ok(())
+    }
+
+    /// Passes a row over, if that is allowed.
+    #[cold]
+    fn reject(&mut self, error: SqlError, line: &[u8]) -> Result<(), SqlError> {
+        let column = self.fields.take_failed();
+        let Some((rejects, file)) = self.rejects.as_ref().filter(|(rejects, _)| rejects.takes(column.is_some())) else {
+            return Err(error);
+        };
+        let reject = Reject {
+            file: file.clone(),
+            line: self.line - 1,
+            column: column.map(|column| self.fields.columns[column].name.clone()),
+            error: error.message.clone(),
+            text: String::from_utf8_lossy(line).into_owned(),
+        };
+        rejects.add(reject).map_err(|refused| match &error.context {
+            Some(context) => refused.with_context(context.as_ref()),
+            None => refused,
+        })?;
+        self.fields.reject_row();
+        self.flush_full();
         Ok(())
     }
 

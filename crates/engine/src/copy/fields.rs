@@ -3,7 +3,8 @@
 //! What always holds: an error names the table, the line and, for a value, the column and the value, as PostgreSQL's
 //! context line does.
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, BooleanArray};
+use arrow::compute::filter;
 use wharf_catalog::SqlType;
 use wharf_values::{ColumnBuilder, ErrorObject, SqlError, SqlState, TextFormat};
 
@@ -21,6 +22,13 @@ pub(super) struct Fields {
     pub(super) columns: Vec<Column>,
     builders: Vec<ColumnBuilder>,
     rows: usize,
+    format: TextFormat,
+    /// Rows that are wrong may be passed over.
+    tolerant: bool,
+    /// Which of the rows count, once one does not; the others are taken out with the batch.
+    keep: Vec<bool>,
+    /// The column of the last value that was refused.
+    failed: Option<usize>,
 }
 
 /// Bytes of a line or value that an error shows, at most.
@@ -29,7 +37,38 @@ const MAX_SHOWN: usize = 100;
 impl Fields {
     pub(super) fn new(table: &str, columns: Vec<Column>, format: &TextFormat) -> Fields {
         let builders = columns.iter().map(|column| ColumnBuilder::new(&column.ty, format)).collect();
-        Fields { table: table.to_owned(), columns, builders, rows: 0 }
+        Fields {
+            table: table.to_owned(),
+            columns,
+            builders,
+            rows: 0,
+            format: format.clone(),
+            tolerant: false,
+            keep: Vec::new(),
+            failed: None,
+        }
+    }
+
+    /// Makes it possible to reject rows.
+    pub(super) fn tolerate(&mut self) {
+        self.tolerant = true;
+    }
+
+    /// The column whose value was refused, if the last error was about one.
+    pub(super) fn take_failed(&mut self) -> Option<usize> {
+        self.failed.take()
+    }
+
+    /// Takes back what was pushed of the row that is being read.
+    pub(super) fn reject_row(&mut self) {
+        for builder in &mut self.builders {
+            if builder.len() == self.rows {
+                builder.push_null();
+            }
+        }
+        self.keep.resize(self.rows, true);
+        self.keep.push(false);
+        self.rows += 1;
     }
 
     pub(super) fn len(&self) -> usize {
@@ -51,10 +90,23 @@ impl Fields {
 
     #[inline]
     pub(super) fn push(&mut self, column: usize, text: &[u8], line: u64) -> Result<(), SqlError> {
+        if self.tolerant {
+            self.try_list(column, text, line)?;
+        }
         match self.builders[column].push_text(text) {
             Ok(()) => Ok(()),
             Err(error) => Err(self.value_error(error, column, text, line)),
         }
+    }
+
+    /// A list that is refused has taken some of its items by then, so it is tried elsewhere first.
+    fn try_list(&mut self, column: usize, text: &[u8], line: u64) -> Result<(), SqlError> {
+        let ty = &self.columns[column].ty;
+        if !matches!(ty, SqlType::Array(_)) {
+            return Ok(());
+        }
+        let tried = ColumnBuilder::new(ty, &self.format).push_text(text);
+        tried.map_err(|error| self.value_error(error, column, text, line))
     }
 
     #[inline]
@@ -75,17 +127,24 @@ impl Fields {
 
     /// The rows so far; empty afterwards.
     pub(super) fn take(&mut self) -> Vec<ArrayRef> {
+        self.keep.resize(if self.keep.is_empty() { 0 } else { self.rows }, true);
         self.rows = 0;
-        self.builders.iter_mut().map(ColumnBuilder::finish).collect()
+        let columns = self.builders.iter_mut().map(ColumnBuilder::finish);
+        if self.keep.is_empty() {
+            return columns.collect();
+        }
+        let keep = BooleanArray::from(std::mem::take(&mut self.keep));
+        columns.map(|column| filter(&column, &keep).expect("a column has as many values as there are rows")).collect()
     }
 
     #[cold]
-    fn value_error(&self, error: SqlError, column: usize, text: &[u8], line: u64) -> SqlError {
+    fn value_error(&mut self, error: SqlError, column: usize, text: &[u8], line: u64) -> SqlError {
         let table = &self.table;
         // PostgreSQL finds wrong bytes before it looks at columns.
         if error.code == SqlState::CHARACTER_NOT_IN_REPERTOIRE {
             return error.with_context(format!("COPY {table}, line {line}"));
         }
+        self.failed = Some(column);
         let name = &self.columns[column].name;
         error.with_context(format!("COPY {table}, line {line}, column {name}: \"{}\"", shown(text)))
     }

@@ -11,13 +11,15 @@ mod encoder;
 mod fields;
 mod json;
 mod options;
+mod rejects;
 mod statement;
 mod text;
 
 pub(crate) use decoder::CopyDecoder;
 pub(crate) use encoder::CopyEncoder;
 pub(crate) use options::{CopyFormat, CopyOptions};
-pub(crate) use statement::{OptionItem, parse_statement};
+pub(crate) use rejects::{Reject, Rejects};
+pub(crate) use statement::{OptionItem, OptionValue, parse_statement};
 
 #[cfg(test)]
 mod tests;

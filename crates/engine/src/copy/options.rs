@@ -6,6 +6,7 @@
 
 use wharf_values::{SqlError, SqlState};
 
+use super::rejects::{OnError, Rejects, Verbosity};
 use super::statement::{OptionItem, OptionValue};
 
 /// The format of the data.
@@ -79,6 +80,9 @@ pub(crate) struct CopyOptions {
     pub(super) force_quote: Columns,
     pub(super) force_not_null: Columns,
     pub(super) force_null: Columns,
+    on_error: OnError,
+    reject_limit: Option<u64>,
+    verbosity: Verbosity,
 }
 
 fn syntax_error(message: impl Into<String>) -> SqlError {
@@ -103,6 +107,9 @@ struct Given {
     force_not_null: Option<Columns>,
     force_null: Option<Columns>,
     encoding: Option<String>,
+    on_error: Option<OnError>,
+    reject_limit: Option<u64>,
+    verbosity: Option<Verbosity>,
 }
 
 impl CopyOptions {
@@ -124,6 +131,16 @@ impl CopyOptions {
             given.take(item, to)?;
         }
         given.check(to, default)
+    }
+
+    /// Where rows go that are not taken; `keep` for those that go to a table.
+    pub(crate) fn rejects(&self, keep: bool) -> Rejects {
+        Rejects::new(self.on_error, self.reject_limit, self.verbosity, keep)
+    }
+
+    /// Are rows passed over that are wrong?
+    pub(crate) fn tolerates_errors(&self) -> bool {
+        self.on_error != OnError::Stop
     }
 
     /// Which of the copied columns are listed.
@@ -200,6 +217,36 @@ impl Given {
             "force_not_null" => once(&mut self.force_not_null, columns(false)?),
             "force_null" => once(&mut self.force_null, columns(false)?),
             "encoding" => once(&mut self.encoding, text()?),
+            "on_error" => {
+                if to {
+                    return Err(invalid("COPY ON_ERROR cannot be used with COPY TO"));
+                }
+                let choice = text()?;
+                let on_error = match choice.to_ascii_lowercase().as_str() {
+                    "stop" | "abort" => OnError::Stop,
+                    "ignore" => OnError::Ignore,
+                    "skip" => OnError::Skip,
+                    _ => return Err(invalid(format!("COPY ON_ERROR \"{choice}\" not recognized"))),
+                };
+                once(&mut self.on_error, on_error)
+            }
+            "reject_limit" => {
+                let given = text()?;
+                let limit: i64 = given.parse().map_err(|_| syntax_error("reject_limit requires a numeric value"))?;
+                let fits = u64::try_from(limit).ok().filter(|limit| *limit > 0);
+                let refused = || invalid(format!("REJECT_LIMIT ({limit}) must be greater than zero"));
+                once(&mut self.reject_limit, fits.ok_or_else(refused)?)
+            }
+            "log_verbosity" => {
+                let choice = text()?;
+                let verbosity = match choice.to_ascii_lowercase().as_str() {
+                    "silent" => Verbosity::Silent,
+                    "default" => Verbosity::Default,
+                    "verbose" => Verbosity::Verbose,
+                    _ => return Err(invalid(format!("COPY LOG_VERBOSITY \"{choice}\" not recognized"))),
+                };
+                once(&mut self.verbosity, verbosity)
+            }
             _ => Err(syntax_error(format!("option \"{name}\" not recognized"))),
         }
     }
@@ -276,7 +323,17 @@ impl Given {
         if csv && null.as_bytes().contains(&quote) {
             return Err(SqlError::unsupported("CSV quote character must not appear in the NULL specification"));
         }
+        let on_error = self.on_error.unwrap_or_default();
+        if on_error != OnError::Stop && matches!(format, CopyFormat::Binary | CopyFormat::Parquet) {
+            return Err(syntax_error(format!("only ON_ERROR STOP is allowed in {} mode", format.mode())));
+        }
+        if self.reject_limit.is_some() && on_error == OnError::Stop {
+            return Err(invalid("COPY REJECT_LIMIT requires ON_ERROR to be set to IGNORE"));
+        }
         Ok(CopyOptions {
+            on_error,
+            reject_limit: self.reject_limit,
+            verbosity: self.verbosity.unwrap_or_default(),
             format,
             delimiter,
             null,
@@ -294,6 +351,13 @@ fn one_byte(text: &str, what: &str) -> Result<u8, SqlError> {
     match text.as_bytes() {
         [byte] => Ok(*byte),
         _ => Err(SqlError::unsupported(format!("COPY {what} must be a single one-byte character"))),
+    }
+}
+
+impl OptionValue {
+    /// As a Boolean; true when nothing is given.
+    pub(crate) fn as_boolean(&self) -> Option<bool> {
+        boolean(self)
     }
 }
 

@@ -61,6 +61,14 @@ pub(crate) fn parse_statement(parser: &mut Parser<'_>) -> Result<(ast::Statement
         Some(Keyword::STDIN | Keyword::STDOUT) if to => CopyTarget::Stdout,
         Some(Keyword::STDIN | Keyword::STDOUT) => CopyTarget::Stdin,
         Some(_) => CopyTarget::Program { command: parser.parse_literal_string()? },
+        // Several files, of which the tree has room for one.
+        None if !to && parser.consume_token(&Token::LParen) => {
+            let mut names = parser.parse_comma_separated(Parser::parse_literal_string)?;
+            parser.expect_token(&Token::RParen)?;
+            let filename = names.remove(0);
+            items.push(item("\0files", OptionValue::List(names)));
+            CopyTarget::File { filename }
+        }
         None => CopyTarget::File { filename: parser.parse_literal_string()? },
     };
     if word(parser).as_deref() == Some("delimiters") {

@@ -309,3 +309,58 @@ fn json_is_written_and_read_line_by_line() {
         assert_eq!(failure("(format json)", &ab(), data), expected);
     }
 }
+
+/// What is left of data that are passed over where they are wrong, and the rows that were rejected.
+fn tolerated(text: &str, columns: Columns<'_>, data: &str) -> Result<(Vec<String>, Vec<String>), SqlError> {
+    let rejects = std::sync::Arc::new(options(text, false)?.rejects(true));
+    let mut decoder = decoder(text, columns, 2).rejecting(&rejects, None);
+    let mut batches = Vec::new();
+    decoder.push(Bytes::copy_from_slice(data.as_bytes()))?;
+    decoder.finish()?;
+    while let Some(batch) = decoder.next_batch() {
+        batches.push(batch);
+    }
+    let rejected = rejects.take().into_iter();
+    let rejected = rejected.map(|row| format!("{}|{}|{}", row.line, row.column.unwrap_or_default(), row.text));
+    Ok((shown(columns, &batches), rejected.collect()))
+}
+
+#[test]
+fn wrong_rows_are_passed_over_and_leave_nothing_behind() {
+    let columns = [
+        ("a", SqlType::Integer, true),
+        ("l", SqlType::Array(Box::new(SqlType::Integer)), true),
+        ("b", SqlType::Text, false),
+    ];
+    let data = "1,{1},x\nz,{2},y\n3,\"{3,zz}\",z\n4,{4},w\n99999999999,{},v\n6,\"{6,7}\",u\n";
+    let (rows, rejected) = tolerated("(FORMAT csv, ON_ERROR ignore)", &columns, data).unwrap();
+    assert_eq!(rows, ["1|{1}|x", "4|{4}|w", "6|{6,7}|u"]);
+    assert_eq!(rejected, ["2|a|z,{2},y", "3|l|3,\"{3,zz}\",z", "5|a|99999999999,{},v"]);
+    // PostgreSQL's ignore is for values alone.
+    let ragged = "1,{1},x\n2,{2}\n3,{3},\n4,{4},w,5\n6,{6},u\n";
+    let error = tolerated("(FORMAT csv, ON_ERROR ignore)", &columns, ragged).unwrap_err();
+    assert_eq!(error.message, "missing data for column \"b\"");
+    let (rows, rejected) = tolerated("(FORMAT csv, ON_ERROR skip)", &columns, ragged).unwrap();
+    assert_eq!(rows, ["1|{1}|x", "6|{6}|u"]);
+    assert_eq!(rejected, ["2||2,{2}", "3||3,{3},", "4||4,{4},w,5"]);
+}
+
+#[test]
+fn one_wrong_row_too_many_ends_the_copy() {
+    let error =
+        tolerated("(ON_ERROR ignore, REJECT_LIMIT 1)", &[("a", SqlType::Integer, true)], "1\nx\ny\n").unwrap_err();
+    assert_eq!(error.code, SqlState::INVALID_TEXT_REPRESENTATION);
+    assert_eq!(error.message, "skipped more than REJECT_LIMIT (1) rows due to data type incompatibility");
+    assert_eq!(error.context.as_deref(), Some("COPY t, line 3, column a: \"y\""));
+}
+
+#[test]
+fn options_of_errors_are_checked_as_postgresql_checks_them() {
+    let refused = |text: &str, to: bool| options(text, to).unwrap_err().message;
+    assert_eq!(refused("(ON_ERROR ignore)", true), "COPY ON_ERROR cannot be used with COPY TO");
+    assert_eq!(refused("(ON_ERROR unsupported)", false), "COPY ON_ERROR \"unsupported\" not recognized");
+    assert_eq!(refused("(FORMAT binary, ON_ERROR ignore)", false), "only ON_ERROR STOP is allowed in BINARY mode");
+    assert_eq!(refused("(REJECT_LIMIT 1)", false), "COPY REJECT_LIMIT requires ON_ERROR to be set to IGNORE");
+    assert_eq!(refused("(ON_ERROR ignore, REJECT_LIMIT 0)", false), "REJECT_LIMIT (0) must be greater than zero");
+    assert_eq!(refused("(LOG_VERBOSITY loud)", false), "COPY LOG_VERBOSITY \"loud\" not recognized");
+}

@@ -6,13 +6,13 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use wharf_catalog::Table;
-use wharf_lake::commit::Step;
+use wharf_lake::commit::{Edit, LoadedFiles, Step, Uncommitted};
 use wharf_lake::{LakeTable, RemovedFiles, RowDeletes, TableWriter, WriteOptions, WrittenFile};
 use wharf_values::SqlError;
 
 use super::checks::{Checks, Wording};
 use crate::error::from_lake;
-use crate::session::{Session, append};
+use crate::session::{Session, Transaction, append, conflict};
 
 /// A table that rows are being written to.
 pub(crate) struct Target {
@@ -162,4 +162,51 @@ impl Replaced {
         let step = session.on_write_branch(step);
         session.step(table.id, &table.metadata_location, step).await
     }
+}
+
+/// What one statement adds to one table.
+pub(crate) struct Write {
+    pub(crate) table: Arc<Table>,
+    pub(crate) files: Vec<WrittenFile>,
+    /// The files that the rows come from.
+    pub(crate) loaded: Option<LoadedFiles>,
+}
+
+/// Makes what was written to several tables count together: at once outside of a transaction, else with it.
+///
+/// # Errors
+/// `40001` when a table's columns have changed since, or somebody else has loaded the same files.
+pub(crate) async fn finish_all(session: &mut Session, writes: Vec<Write>) -> Result<(), SqlError> {
+    let engine = Arc::clone(&session.engine);
+    let mut files = Uncommitted::new(&engine.warehouse);
+    writes.iter().for_each(|write| files.add_files(&write.files));
+    let outside = session.transaction.is_none();
+    let mut transaction = session.transaction.take().unwrap_or_else(|| Transaction::new(false));
+    let heads = if outside { Some(engine.catalog().await?) } else { None };
+    let result = async {
+        for write in writes {
+            let Write { table, files: data_files, loaded } = write;
+            // The head may have moved while the rows were being written; that costs less than losing the race.
+            let head = heads.as_ref().and_then(|catalog| catalog.table_by_id(table.id));
+            if head.is_some_and(|head| head.columns != table.columns) {
+                return Err(conflict().with_detail("The table's definition was changed while rows were written to it."));
+            }
+            let location = head.map_or(&table.metadata_location, |head| &head.metadata_location);
+            if !data_files.is_empty() {
+                files.let_go(&data_files);
+                transaction.step(&engine, table.id, location, Step::Append(data_files)).await?;
+            }
+            if let Some(loaded) = loaded {
+                transaction.step(&engine, table.id, location, Step::Edit(Edit::Loaded(loaded))).await?;
+            }
+        }
+        Ok(())
+    }
+    .await;
+    if !outside {
+        session.transaction = Some(transaction);
+        return result;
+    }
+    result?;
+    transaction.commit(&engine).await
 }

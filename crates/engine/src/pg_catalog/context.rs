@@ -12,6 +12,7 @@ use wharf_catalog::State;
 use wharf_lake::Warehouse;
 
 use super::PreparedInfo;
+use crate::files::progress::Progresses;
 use crate::search_path::SearchPath;
 use crate::session::Identity;
 use crate::settings::Settings;
@@ -41,6 +42,8 @@ pub(crate) struct SystemContext {
     pub(crate) warehouse: Arc<Warehouse>,
     /// How long dropped tables can come back.
     pub(crate) dropped_retention: Duration,
+    /// The loads under way.
+    pub(crate) progress: Arc<Progresses>,
 }
 
 impl std::fmt::Debug for SystemContext {

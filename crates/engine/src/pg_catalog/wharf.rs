@@ -6,7 +6,7 @@ use super::rows::{Cell, Rows};
 use super::tables::Source;
 
 /// The tables of schema `wharf`.
-pub(super) const NAMES: &[&str] = &["cache", "dropped_tables", "tables"];
+pub(super) const NAMES: &[&str] = &["cache", "dropped_tables", "progress", "tables"];
 
 /// A table of schema `wharf`.
 pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
@@ -14,6 +14,7 @@ pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
         "tables" => Some(tables(source)),
         "cache" => Some(cache(source)),
         "dropped_tables" => Some(dropped_tables(source)),
+        "progress" => Some(progress(source)),
         _ => None,
     }
 }
@@ -109,6 +110,37 @@ fn tables(source: &Source<'_>) -> Rows {
                 Cell::Int(table.version as i64),
             ]);
         }
+    }
+    rows
+}
+
+/// What loads under way have done, of how much.
+fn progress(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("pid", SqlType::Integer),
+        ("command", SqlType::Text),
+        ("table_name", SqlType::Name),
+        ("started", SqlType::TimestampTz),
+        ("files", SqlType::BigInt),
+        ("files_total", SqlType::BigInt),
+        ("bytes", SqlType::BigInt),
+        ("bytes_total", SqlType::BigInt),
+        ("rows", SqlType::BigInt),
+    ]);
+    let loads = source.session.map(|session| session.progress.shown(source.database)).unwrap_or_default();
+    for load in loads {
+        let count = |value: u64| Cell::Int(i64::try_from(value).unwrap_or(i64::MAX));
+        rows.push(vec![
+            Cell::Int(i64::from(load.process)),
+            "COPY FROM".into(),
+            load.table.into(),
+            Cell::Int(load.start_us),
+            count(load.files),
+            count(load.files_total),
+            count(load.bytes),
+            count(load.bytes_total),
+            count(load.rows),
+        ]);
     }
     rows
 }

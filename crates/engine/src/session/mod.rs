@@ -410,6 +410,7 @@ impl Session {
             statements: Arc::clone(&self.statement_list),
             warehouse: Arc::clone(&self.engine.warehouse),
             dropped_retention: self.engine.options.dropped_retention,
+            progress: Arc::clone(&self.engine.progress),
         });
         if let Some(reads) = self.transaction.as_ref().and_then(Transaction::reads) {
             state.config_mut().set_extension(Arc::clone(reads));

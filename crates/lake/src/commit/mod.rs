@@ -26,7 +26,9 @@ use crate::write::{self, WrittenFile};
 
 pub use append::append;
 pub use delta::delta;
-pub use edit::{Edit, IfTaken, RefEdit, RefError, RefKind, RefRetention, SchemaChange, set_columns};
+pub use edit::{
+    Edit, IfTaken, LOADED_FILES, LoadedFiles, RefEdit, RefError, RefKind, RefRetention, SchemaChange, set_columns,
+};
 pub use overwrite::overwrite;
 pub use replace::replace;
 pub use requested::{RequestError, Requested, requested};

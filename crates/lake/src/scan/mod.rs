@@ -6,6 +6,7 @@
 
 mod changed;
 mod field_ids;
+mod foreign;
 mod partitions;
 mod places;
 mod provider;
@@ -14,6 +15,7 @@ mod source;
 mod statistics;
 
 pub use changed::may_have_changed;
+pub use foreign::ParquetFiles;
 pub use places::RowPlaces;
 pub use provider::{FILE_NUMBER, LakeProvider, POSITION};
 pub(crate) use statistics::{file_statistics, merged_statistics, scalar};

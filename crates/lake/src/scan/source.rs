@@ -50,6 +50,11 @@ impl LakeSource {
         LakeSource { inner, store: Arc::clone(table.store()), reading: table.reading(), read: read.into() }
     }
 
+    /// A source of files that are not a table's.
+    pub(super) fn foreign(inner: Arc<dyn FileSource>, store: &Arc<Store>, read: String) -> LakeSource {
+        LakeSource { inner, store: Arc::clone(store), reading: Arc::default(), read: read.into() }
+    }
+
     fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
         Arc::new(LakeSource { inner, ..self.clone() })
     }

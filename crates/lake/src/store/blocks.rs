@@ -12,14 +12,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use foyer::{
     BlockEngineConfig, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder, HybridCachePolicy, Source,
 };
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt, StreamExt, stream};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, Result};
+use object_store::{GetOptions, GetResult, ObjectStore, Result};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::shared_error::SharedError;
@@ -116,7 +116,23 @@ pub struct CacheStatistics {
 }
 
 type Cache = HybridCache<String, Bytes>;
-type Run = Shared<BoxFuture<'static, std::result::Result<Bytes, SharedError>>>;
+/// The bytes of a run, and the size of their file.
+type Run = Shared<BoxFuture<'static, std::result::Result<(Bytes, u64), SharedError>>>;
+/// In front of a block's bytes in the cache stands the size of its file, whose readers ask for it.
+const SIZE_BYTES: usize = size_of::<u64>();
+
+/// Bytes of a file, and the size of all of it.
+fn sized(size: u64, content: &[u8]) -> Bytes {
+    let mut sized = BytesMut::with_capacity(SIZE_BYTES + content.len());
+    sized.put_u64(size);
+    sized.extend_from_slice(content);
+    sized.freeze()
+}
+
+fn unsized_of(mut sized: Bytes) -> Option<(u64, Bytes)> {
+    let size = sized.try_get_u64().ok()?;
+    Some((size, sized))
+}
 
 /// The blocks of one store.
 pub(super) struct Blocks {
@@ -167,7 +183,7 @@ impl Blocks {
         }
     }
 
-    /// The bytes of some ranges of a file; cut off where the file ends.
+    /// The bytes of some ranges of a file, cut off where the file ends, and the size of the file, when anything was asked for.
     ///
     /// # Errors
     /// What the store says; a range that begins behind the end.
@@ -176,21 +192,41 @@ impl Blocks {
         store: &Arc<dyn ObjectStore>,
         path: &Path,
         ranges: &[Range<u64>],
-    ) -> Result<Vec<Bytes>> {
-        let cache = match self.open().await {
-            Ok(cache) => cache,
-            Err(reason) => {
-                tracing::warn!(%reason, "reading without a cache");
-                return store.get_ranges(path, ranges).await;
-            }
-        };
+    ) -> Result<(Vec<Bytes>, u64)> {
+        let failed = |reason: String| object_store::Error::Generic { store: "cache", source: reason.into() };
+        let cache = self.open().await.map_err(failed)?;
         let mut blocks = BTreeMap::new();
         for range in ranges.iter().filter(|range| range.start < range.end) {
             blocks.extend((range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES).map(|index| (index, None)));
         }
         self.find(cache, path, &mut blocks).await;
         self.fetch(cache, store, path, &mut blocks).await?;
-        ranges.iter().map(|range| assemble(&blocks, range, path)).collect()
+        let mut size = 0;
+        let mut contents = BTreeMap::new();
+        for (index, block) in blocks {
+            if let Some((of_file, content)) = block.and_then(unsized_of) {
+                size = of_file;
+                contents.insert(index, content);
+            }
+        }
+        let read: Result<Vec<Bytes>> = ranges.iter().map(|range| assemble(&contents, range, path)).collect();
+        Ok((read?, size))
+    }
+
+    /// The last bytes of a file and the size of it, from the cache.
+    pub(super) async fn end(&self, path: &Path, length: u64) -> Option<(u64, Bytes)> {
+        let cache = self.open().await.ok()?;
+        let entry = cache.get(&end_key(path, length)).await.ok()??;
+        self.hit(entry.source());
+        unsized_of(entry.value().clone())
+    }
+
+    /// Keeps the last bytes of a file.
+    pub(super) async fn keep_end(&self, path: &Path, length: u64, size: u64, content: &Bytes) {
+        count(&self.counters.misses, 1);
+        if let Ok(cache) = self.open().await {
+            cache.insert(end_key(path, length), sized(size, content));
+        }
     }
 
     /// A whole file that is in the cache.
@@ -279,10 +315,14 @@ impl Blocks {
             let permit = fetches.acquire().await;
             count(&counters.gets, 1);
             let range = run.start * BLOCK_BYTES..run.end * BLOCK_BYTES;
-            let bytes = store.get_range(&path, range).await;
+            let result = store.get_opts(&path, GetOptions::new().with_range(Some(range))).await;
+            let bytes = match result {
+                Ok(result) => content_of(result).await,
+                Err(error) => Err(error),
+            };
             drop(permit);
             match &bytes {
-                Ok(bytes) => count(&counters.get_bytes, bytes.len() as u64),
+                Ok((bytes, _)) => count(&counters.get_bytes, bytes.len() as u64),
                 Err(_) => count(&counters.errors, 1),
             }
             bytes.map_err(SharedError::new)
@@ -290,6 +330,11 @@ impl Blocks {
         .boxed()
         .shared()
     }
+}
+
+async fn content_of(result: GetResult) -> Result<(Bytes, u64)> {
+    let size = result.meta.size;
+    Ok((result.bytes().await?, size))
 }
 
 async fn open(options: &CacheOptions) -> std::result::Result<Cache, String> {
@@ -325,6 +370,10 @@ fn block_key(path: &Path, index: u64) -> String {
     format!("{path}\0{index}")
 }
 
+fn end_key(path: &Path, length: u64) -> String {
+    format!("{path}\0-{length}")
+}
+
 fn whole_key(path: &Path) -> String {
     format!("{path}\0")
 }
@@ -342,22 +391,22 @@ fn runs(missing: &[u64]) -> Vec<Range<u64>> {
 }
 
 /// One block of a run, in memory of its own, so that keeping it does not keep the run.
-fn block_of(run: Bytes, number: u64) -> std::result::Result<Bytes, SharedError> {
+fn block_of((run, size): (Bytes, u64), number: u64) -> std::result::Result<Bytes, SharedError> {
     let start = (number * BLOCK_BYTES) as usize;
     if start >= run.len() {
         return Err(SharedError::behind_the_end());
     }
     let end = run.len().min(start + BLOCK_BYTES as usize);
-    Ok(Bytes::copy_from_slice(&run[start..end]))
+    Ok(sized(size, &run[start..end]))
 }
 
 /// A range put together from its blocks.
-fn assemble(blocks: &BTreeMap<u64, Option<Bytes>>, range: &Range<u64>, path: &Path) -> Result<Bytes> {
+fn assemble(blocks: &BTreeMap<u64, Bytes>, range: &Range<u64>, path: &Path) -> Result<Bytes> {
     if range.start >= range.end {
         return Ok(Bytes::new());
     }
     let part = |index: u64| {
-        let block = blocks.get(&index).and_then(Option::as_ref)?;
+        let block = blocks.get(&index)?;
         let first = index * BLOCK_BYTES;
         let start = (range.start.max(first) - first) as usize;
         let end = ((range.end - first) as usize).min(block.len());

@@ -57,10 +57,28 @@ impl CachedStore {
         result
     }
 
+    /// The last bytes of a file.
+    async fn end(&self, location: &Path, length: u64) -> Result<GetResult> {
+        let (size, content) = match self.blocks.end(location, length).await {
+            Some(known) => known,
+            None => {
+                count(&self.counters.gets, 1);
+                let options = GetOptions::new().with_range(Some(GetRange::Suffix(length)));
+                let result = self.noted(self.inner.get_opts(location, options).await)?;
+                let size = result.meta.size;
+                let content = self.noted(result.bytes().await)?;
+                count(&self.counters.get_bytes, content.len() as u64);
+                self.blocks.keep_end(location, length, size, &content).await;
+                (size, content)
+            }
+        };
+        Ok(known(location, size, size - content.len() as u64..size, content))
+    }
+
     async fn whole(&self, location: &Path) -> Result<GetResult> {
         if let Some(content) = self.blocks.whole(location).await {
             let size = content.len() as u64;
-            return Ok(known(location, 0..size, content));
+            return Ok(known(location, size, 0..size, content));
         }
         count(&self.counters.gets, 1);
         let result = self.noted(self.inner.get_opts(location, GetOptions::default()).await)?;
@@ -79,11 +97,11 @@ fn payload(content: Bytes) -> GetResultPayload {
     GetResultPayload::Stream(stream::once(async move { Ok(content) }).boxed())
 }
 
-fn known(location: &Path, range: Range<u64>, content: Bytes) -> GetResult {
+fn known(location: &Path, size: u64, range: Range<u64>, content: Bytes) -> GetResult {
     let meta = ObjectMeta {
         location: location.clone(),
         last_modified: chrono::DateTime::UNIX_EPOCH,
-        size: range.end,
+        size,
         e_tag: None,
         version: None,
     };
@@ -123,11 +141,12 @@ impl ObjectStore for CachedStore {
             && !options.head;
         match options.range {
             Some(GetRange::Bounded(range)) if plain => {
-                let content = self.blocks.read(&self.inner, location, std::slice::from_ref(&range)).await?;
-                let content = content.into_iter().next().unwrap_or_default();
+                let (read, size) = self.blocks.read(&self.inner, location, std::slice::from_ref(&range)).await?;
+                let content = read.into_iter().next().unwrap_or_default();
                 let end = range.start + content.len() as u64;
-                Ok(known(location, range.start..end, content))
+                Ok(known(location, size, range.start..end, content))
             }
+            Some(GetRange::Suffix(length)) if plain && length <= WHOLE_BYTES => self.end(location, length).await,
             None if plain => self.whole(location).await,
             _ => {
                 count(if options.head { &self.counters.heads } else { &self.counters.gets }, 1);
@@ -139,7 +158,7 @@ impl ObjectStore for CachedStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.blocks.read(&self.inner, location, ranges).await
+        Ok(self.blocks.read(&self.inner, location, ranges).await?.0)
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -281,6 +300,20 @@ mod tests {
             }
         }
         panic!("nothing was read from the disk cache: {:?}", store.statistics());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_size_of_a_file_is_known_with_every_part_of_it() {
+        let (store, path, content) = filled(CacheOptions::default(), 3 * BLOCK_BYTES as usize).await;
+        for range in [GetRange::Bounded(5..10), GetRange::Suffix(100), GetRange::Bounded(5..10), GetRange::Suffix(100)]
+        {
+            let options = GetOptions { range: Some(range), ..GetOptions::default() };
+            let result = store.get_opts(&path, options).await.unwrap();
+            assert_eq!(result.meta.size, 3 * BLOCK_BYTES);
+            let (start, end) = (result.range.start as usize, result.range.end as usize);
+            assert_eq!(result.bytes().await.unwrap(), content[start..end]);
+        }
+        assert_eq!(store.statistics().get_requests, 2);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -86,6 +86,14 @@ impl Store {
         &self.data_files
     }
 
+    /// A store whose URLs begin with `origin` and a slash, for reading what is not the warehouse's. DataFusion asks for a store of the
+    /// URL before it reads anything, though the readers bring their own: it gets the warehouse's.
+    pub(crate) fn foreign(origin: &str, warehouse: &Store, objects: Arc<dyn ObjectStore>) -> Store {
+        let data_files = Arc::clone(&objects);
+        let (prefix, root, url) = (format!("{origin}/"), Path::default(), warehouse.url.clone());
+        Store { prefix, root, url, objects, cached: None, data_files }
+    }
+
     /// The object store itself.
     pub(crate) fn objects(&self) -> &Arc<dyn ObjectStore> {
         &self.objects

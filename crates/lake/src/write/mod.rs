@@ -12,6 +12,7 @@
 
 mod encoder;
 mod fanout;
+mod foreign;
 mod metrics;
 mod row_group;
 mod sequence;
@@ -32,6 +33,7 @@ use crate::store::Store;
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 use fanout::Partitioner;
+pub use foreign::ParquetFile;
 use metrics::MetricsModes;
 pub(crate) use metrics::{next_bytes, next_text};
 use sequence::FileSequence;

@@ -5,6 +5,7 @@
 
 mod columns;
 mod layout;
+mod loaded;
 mod properties;
 mod refs;
 
@@ -19,6 +20,7 @@ use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
 pub use columns::{SchemaChange, set_columns};
+pub use loaded::{LOADED_FILES, LoadedFiles};
 pub use refs::{IfTaken, RefEdit, RefError, RefKind, RefRetention};
 
 /// A change of a table's metadata alone.
@@ -30,6 +32,8 @@ pub enum Edit {
     Schema(Box<SchemaChange>),
     /// Rows that are written from now on are partitioned otherwise.
     Partition(PartitionChange),
+    /// The table has the rows of these files.
+    Loaded(LoadedFiles),
     /// Rows that are written from now on are in this order; none: in any.
     Sort(Vec<SortTerm>),
     /// Table properties come and go.
@@ -50,14 +54,19 @@ impl Edit {
             Edit::Columns(columns) => Some(columns),
             Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } => None,
             Edit::Schema(change) => Some(&change.columns),
-            Edit::Refs(_) => None,
+            Edit::Refs(_) | Edit::Loaded(_) => None,
         }
     }
 
     /// Was it made of the rows that the table had, so that it cannot be made again over others?
     pub fn depends_on_rows(&self) -> bool {
         match self {
-            Edit::Columns(_) | Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } | Edit::Refs(_) => false,
+            Edit::Columns(_)
+            | Edit::Partition(_)
+            | Edit::Sort(_)
+            | Edit::Properties { .. }
+            | Edit::Refs(_)
+            | Edit::Loaded(_) => false,
             Edit::Schema(change) => change.checked,
         }
     }
@@ -65,7 +74,12 @@ impl Edit {
     /// The data files that it brings.
     pub fn files(&self) -> &[WrittenFile] {
         match self {
-            Edit::Columns(_) | Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } | Edit::Refs(_) => &[],
+            Edit::Columns(_)
+            | Edit::Partition(_)
+            | Edit::Sort(_)
+            | Edit::Properties { .. }
+            | Edit::Refs(_)
+            | Edit::Loaded(_) => &[],
             Edit::Schema(change) => change.rewritten.as_deref().unwrap_or_default(),
         }
     }
@@ -79,6 +93,7 @@ impl Edit {
         match self {
             Edit::Columns(columns) => set_columns(warehouse, base, &SchemaChange::of(base, columns)).await.map(Some),
             Edit::Schema(change) => change.apply(warehouse, base).await,
+            Edit::Loaded(files) => files.apply(warehouse, base).await,
             Edit::Partition(change) => layout::change_partition(warehouse, base, change).await.map(Some),
             Edit::Sort(terms) => layout::set_order(warehouse, base, terms).await.map(Some),
             Edit::Properties { set, removed } => properties::change(warehouse, base, set, removed).await.map(Some),
