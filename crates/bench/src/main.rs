@@ -8,6 +8,7 @@ mod bad_input;
 mod compare;
 mod crash;
 mod inserts;
+mod model;
 mod peers;
 mod report;
 mod slt;
@@ -37,6 +38,8 @@ enum Command {
     Crash(crash::Arguments),
     /// Insert rows one by one from many connections, and count them.
     Inserts(inserts::Arguments),
+    /// Do random things to tables and compare them with a model in memory.
+    Model(model::Arguments),
     /// Mistreat a server: garbage, damaged files, a full disk.
     BadInput(bad_input::Arguments),
 }
@@ -49,6 +52,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Answers(arguments) => answers::run(arguments).await,
         Command::Crash(arguments) => crash::run(arguments).await,
         Command::Inserts(arguments) => inserts::run(arguments).await,
+        Command::Model(arguments) => model::run(arguments).await,
         Command::BadInput(arguments) => bad_input::run(arguments).await,
     }
 }
