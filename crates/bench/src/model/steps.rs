@@ -107,7 +107,7 @@ fn values_list(rows: &[Row]) -> String {
 
 /// Ids that are not in the table, each once.
 fn new_ids(run: &mut Run, table: &Table, count: usize) -> Vec<i64> {
-    let mut ids: Vec<i64> = (0..count * 2).map(|_| run.random.i64(..IDS)).collect();
+    let mut ids: Vec<i64> = (0..count * 2).map(|_| run.random.i64(0..IDS)).collect();
     ids.retain(|id| !table.now.rows.contains_key(id));
     ids.sort_unstable();
     ids.dedup();
@@ -138,7 +138,7 @@ async fn insert(run: &mut Run, name: &str, table: &mut Table) -> anyhow::Result<
 /// `id % divisor = rest`, and which ids that is.
 fn condition(run: &mut Run) -> (String, impl Fn(i64) -> bool + use<>) {
     let divisor = run.random.i64(2..30);
-    let rest = run.random.i64(..divisor);
+    let rest = run.random.i64(0..divisor);
     (format!("id % {divisor} = {rest}"), move |id| id % divisor == rest)
 }
 
@@ -175,7 +175,7 @@ async fn truncate(run: &mut Run, name: &str, table: &mut Table) -> anyhow::Resul
 
 /// Rows of which some meet others by their id.
 fn some_rows(run: &mut Run, table: &Table) -> Vec<Row> {
-    let mut ids: Vec<i64> = (0..run.random.usize(1..12)).map(|_| run.random.i64(..IDS)).collect();
+    let mut ids: Vec<i64> = (0..run.random.usize(1..12)).map(|_| run.random.i64(0..IDS)).collect();
     ids.extend(table.now.rows.keys().filter(|_| run.random.u8(..20) == 0));
     ids.sort_unstable();
     ids.dedup();
