@@ -152,6 +152,9 @@ pub struct DroppedTable {
     pub schema: String,
     /// When it was dropped, milliseconds since 1970, by the proposer's clock.
     pub dropped_ms: i64,
+    /// DROP TABLE .. PURGE: it is remembered only until its files are removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub purged: bool,
 }
 
 /// A view: the text of its query.

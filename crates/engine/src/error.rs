@@ -38,9 +38,6 @@ pub(crate) fn from_ref(error: &RefError) -> SqlError {
 
 /// What the client is told of a failed plan or execution.
 pub(crate) fn from_datafusion(error: DataFusionError) -> SqlError {
-    if std::env::var_os("WHARF_DBG").is_some() {
-        eprintln!("DBG {error:?}");
-    }
     match error {
         DataFusionError::External(inner) => from_external(inner),
         DataFusionError::Context(_, inner) => from_datafusion(*inner),

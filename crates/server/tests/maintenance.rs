@@ -44,3 +44,44 @@ async fn small_files_become_one_and_no_row_is_lost() {
     let query = format!("SELECT count(*) FROM t FOR VERSION AS OF {id}");
     assert_eq!(client.query_one(&query, &[]).await.unwrap().get::<_, i64>(0), 5);
 }
+
+fn files(folder: &std::path::Path) -> usize {
+    let mut folders = vec![folder.join("wharf-data/warehouse")];
+    let mut count = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { count += 1 }
+        }
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_files_of_a_purged_table_go_and_those_of_its_clone_stay() {
+    let folder = folder();
+    let server = Server::serve_with(folder.path(), EAGER);
+    let client = server.connect("").await.unwrap();
+    client
+        .batch_execute(
+            "CREATE TABLE kept AS SELECT 1 AS a; CREATE TABLE gone AS SELECT 2 AS a; CREATE TABLE source AS SELECT 3 AS a; \
+             CREATE TABLE clone CLONE source",
+        )
+        .await
+        .unwrap();
+    let before = files(folder.path());
+    client.batch_execute("DROP TABLE gone PURGE").await.unwrap();
+    client.batch_execute("DROP TABLE source PURGE").await.unwrap();
+    client.batch_execute("UNDROP TABLE gone").await.unwrap_err();
+    let begun = Instant::now();
+    // The files of `gone`: a data file, a manifest, a manifest list and at least one metadata file.
+    while files(folder.path()) > before - 4 {
+        assert!(begun.elapsed() < PATIENCE, "{} files of {before}", files(folder.path()));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for (table, value) in [("kept", 1), ("clone", 3)] {
+        let row = client.query_one(&format!("SELECT a FROM {table}"), &[]).await.unwrap();
+        assert_eq!(row.get::<_, i32>(0), value);
+    }
+}

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use super::{Change, invalid, is_missing};
 use crate::command::{Command, DroppedRelation, Effect, RelationName};
 use crate::error::{CatalogError, listing};
-use crate::model::Relation;
+use crate::model::{DroppedTable, Relation};
 use crate::state::State;
 
 /// A schema or a relation, by oid: the two share one space of oids.
@@ -45,9 +45,9 @@ impl Change {
         let effect = self.drop_objects(&originals, database, cascade, search_path)?;
         if let (Effect::Dropped { relations }, true) = (&effect, *purge) {
             for (id, _) in relations.iter().filter_map(|relation| relation.table.as_ref()) {
-                // With a clone its files have to stay, and somebody has to remember them.
-                if self.state.borrowers(*id).next().is_none() {
-                    self.state.remove_dropped(*id);
+                // Somebody has to remember its files until they are removed.
+                if let Some(dropped) = self.state.dropped_by_id(*id).map(|dropped| dropped.as_ref().clone()) {
+                    self.state.put_dropped(DroppedTable { purged: true, ..dropped });
                 }
             }
         }

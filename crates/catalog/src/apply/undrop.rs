@@ -19,6 +19,7 @@ impl Change {
             database: namespace.database,
             schema: namespace.name.clone(),
             dropped_ms: self.now_ms,
+            purged: false,
         });
     }
 
@@ -31,7 +32,8 @@ impl Change {
     ) -> Result<Effect, CatalogError> {
         let namespace = self.namespace_for_creation(database, name)?;
         let same = |dropped: &&Arc<DroppedTable>| {
-            dropped.database == database && dropped.schema == name.schema && dropped.table.name == name.name
+            let is_named = dropped.schema == name.schema && dropped.table.name == name.name;
+            dropped.database == database && is_named && !dropped.purged
         };
         // Two that were dropped in the same millisecond are told apart by their age.
         let last =

@@ -15,6 +15,7 @@ use wharf_catalog::{Relation, Table};
 use wharf_lake::maintain::{CompactionOptions, ExpireOptions};
 use wharf_values::{SqlError, SqlState};
 
+use super::dropped::purge_dropped;
 use super::{compact, expire, remove_orphans};
 use crate::engine::{Engine, now_us};
 
@@ -65,6 +66,9 @@ impl Engine {
                 return;
             }
         };
+        if let Err(error) = purge_dropped(self).await {
+            tracing::warn!(%error, "dropped tables could not be purged");
+        }
         seen.retain(|id, _| tables.iter().any(|table| table.id == *id));
         let state = Arc::new(self.base.clone());
         for table in tables {

@@ -5,6 +5,7 @@
 
 mod background;
 mod compact;
+mod dropped;
 mod expire;
 mod instants;
 mod orphans;

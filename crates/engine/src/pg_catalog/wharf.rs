@@ -32,7 +32,7 @@ fn dropped_tables(source: &Source<'_>) -> Rows {
     ]);
     let retention_us = source.session.map_or(0, |session| session.dropped_retention.as_micros());
     let retention_us = i64::try_from(retention_us).unwrap_or(i64::MAX);
-    for dropped in source.state.dropped().filter(|dropped| dropped.database == source.database) {
+    for dropped in source.state.dropped().filter(|dropped| dropped.database == source.database && !dropped.purged) {
         let table = &dropped.table;
         let dropped_us = dropped.dropped_ms.saturating_mul(1000);
         rows.push(vec![

@@ -245,7 +245,7 @@ fn sort_term(parser: &mut Parser<'_>) -> Result<SortTerm, ParserError> {
     let term = term(parser)?;
     let descending = parser.parse_keyword(Keyword::DESC);
     if !descending {
-        parser.parse_keyword(Keyword::ASC);
+        let _ascending = parser.parse_keyword(Keyword::ASC);
     }
     // As in ORDER BY, NULL is above everything.
     let mut nulls_first = descending;
@@ -319,7 +319,7 @@ pub(super) fn parse(parser: &mut Parser<'_>) -> Result<LayoutChange, ParserError
     }
     if word(parser, "reset") || word(parser, "unset") {
         if word(parser, "tblproperties") {
-            parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
+            let _if_exists = parser.parse_keywords(&[Keyword::IF, Keyword::EXISTS]);
         }
         let removed = parenthesized(parser, property_name)?;
         return Ok(LayoutChange::Properties { set: Vec::new(), removed });

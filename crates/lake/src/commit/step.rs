@@ -80,7 +80,7 @@ impl Step {
     }
 
     /// This and the next as one; both again where they cannot be.
-    fn then(self, next: Step) -> Result<Step, (Step, Step)> {
+    fn then(self, next: Step) -> Result<Step, Box<(Step, Step)>> {
         Ok(match (self, next) {
             (
                 Step::Append(_) | Step::Overwrite { .. } | Step::Delta { .. } | Step::Replace(_),
@@ -134,7 +134,7 @@ impl Step {
                 files.extend(added);
                 Step::Delta { rows, added: files }
             }
-            unlike => return Err(unlike),
+            unlike => return Err(Box::new(unlike)),
         })
     }
 }
@@ -149,7 +149,7 @@ pub fn squash(steps: impl IntoIterator<Item = Step>) -> Vec<Step> {
         };
         match last.then(step) {
             Ok(both) => squashed.push(both),
-            Err((last, next)) => squashed.extend([last, next]),
+            Err(unlike) => squashed.extend(<[Step; 2]>::from(*unlike)),
         }
     }
     squashed

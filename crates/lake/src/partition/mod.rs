@@ -243,46 +243,6 @@ pub(crate) fn sort_order(schema: &Schema, terms: &[SortTerm]) -> Result<SortOrde
     Ok(SortOrder { order_id: 1, fields })
 }
 
-/// The partitioning or order as SQL says it: `days(ts), bucket(16, id)`. A source column that is gone shows as `?`.
-pub(crate) fn spec_text(spec: &PartitionSpec, schema: &Schema) -> String {
-    let fields = spec.fields().iter().filter(|field| field.transform != Transform::Void);
-    let texts = fields.map(|field| term_text(schema, field.source_id, field.transform));
-    texts.collect::<Vec<_>>().join(", ")
-}
-
-/// As [`spec_text`], for an order.
-pub(crate) fn order_text(order: &SortOrder, schema: &Schema) -> String {
-    let texts = order.fields.iter().map(|field| {
-        let term = term_text(schema, field.source_id, field.transform);
-        match (field.direction, field.null_order) {
-            (SortDirection::Ascending, NullOrder::Last) => term,
-            (SortDirection::Ascending, NullOrder::First) => format!("{term} NULLS FIRST"),
-            (SortDirection::Descending, NullOrder::First) => format!("{term} DESC"),
-            (SortDirection::Descending, NullOrder::Last) => format!("{term} DESC NULLS LAST"),
-        }
-    });
-    texts.collect::<Vec<_>>().join(", ")
-}
-
-fn term_text(schema: &Schema, source_id: i32, transform: Transform) -> String {
-    let column = schema.field_by_id(source_id).map_or("?", |field| field.name.as_str());
-    let plain = !column.is_empty()
-        && !column.starts_with(|c: char| c.is_ascii_digit())
-        && column.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    let column = if plain { column.to_owned() } else { format!("\"{}\"", column.replace('"', "\"\"")) };
-    match transform {
-        Transform::Identity => column,
-        Transform::Year => format!("years({column})"),
-        Transform::Month => format!("months({column})"),
-        Transform::Day => format!("days({column})"),
-        Transform::Hour => format!("hours({column})"),
-        Transform::Bucket(count) => format!("bucket({count}, {column})"),
-        Transform::Truncate(width) => format!("truncate({width}, {column})"),
-        Transform::Void => format!("void({column})"),
-        Transform::Unknown => format!("unknown({column})"),
-    }
-}
-
 /// A schema that has the source columns of a spec: the current one, or an older one when a column was dropped since.
 pub(crate) fn schema_of<'a>(
     table: &'a TableMetadata,

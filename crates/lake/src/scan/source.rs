@@ -40,19 +40,19 @@ pub(super) struct LakeSource {
     inner: Arc<dyn FileSource>,
     store: Arc<Store>,
     /// See [`LakeTable::reading`](crate::LakeTable).
-    reading: Arc<()>,
+    _reading: Arc<()>,
     /// How much of the table is read, for EXPLAIN.
     read: Arc<str>,
 }
 
 impl LakeSource {
     pub(super) fn new(inner: Arc<dyn FileSource>, table: &LakeTable, read: String) -> LakeSource {
-        LakeSource { inner, store: Arc::clone(table.store()), reading: table.reading(), read: read.into() }
+        LakeSource { inner, store: Arc::clone(table.store()), _reading: table.reading(), read: read.into() }
     }
 
     /// A source of files that are not a table's.
     pub(super) fn foreign(inner: Arc<dyn FileSource>, store: &Arc<Store>, read: String) -> LakeSource {
-        LakeSource { inner, store: Arc::clone(store), reading: Arc::default(), read: read.into() }
+        LakeSource { inner, store: Arc::clone(store), _reading: Arc::default(), read: read.into() }
     }
 
     fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
