@@ -13,11 +13,13 @@ use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 
+use super::WrittenFile;
+use super::finished::{Finished, Guard};
 use super::metrics::{FileMetrics, MetricsModes};
 use super::sequence::Place;
 use crate::checksums::{self, Checksums};
 use crate::error::LakeError;
-use crate::store::Upload;
+use crate::store::{Store, Upload};
 use crate::table::LakeTable;
 
 /// How many encoded bytes are gathered before they are handed to the upload.
@@ -32,6 +34,7 @@ pub(super) struct EncodedChunk {
 
 /// A data file that is being written.
 pub(super) struct FileEncoder {
+    store: Arc<Store>,
     location: String,
     place: Place,
     writer: SerializedFileWriter<Buffer>,
@@ -60,6 +63,7 @@ impl FileEncoder {
         let encoder = FileEncoder {
             upload: Upload::new(table.store(), &location)?,
             metrics: FileMetrics::new(table.iceberg_schema(), modes),
+            store: Arc::clone(table.store()),
             location,
             place,
             writer,
@@ -98,9 +102,9 @@ impl FileEncoder {
         Ok(())
     }
 
-    /// Ends the file; it is visible and durable when this returns.
-    pub(super) async fn finish(self) -> Result<DataFile, LakeError> {
-        let FileEncoder { location, place, writer, buffer, mut upload, metrics, checksums } = self;
+    /// Ends the file; it is visible and durable when this returns. Not to be given up in the middle: see `finished`.
+    pub(super) async fn finish(self) -> Result<Finished, LakeError> {
+        let FileEncoder { store, location, place, writer, buffer, mut upload, metrics, checksums } = self;
         let (data, tail, metadata) = match ends(writer, &buffer, checksums) {
             Ok(ends) => ends,
             Err(error) => {
@@ -114,8 +118,12 @@ impl FileEncoder {
                 return Err(error);
             }
         }
+        // Where the store fails, the file may be there all the same.
+        let guard = Guard::new(&store, &location);
         let size_bytes = upload.finish().await?;
-        describe(&location, &metadata, size_bytes, place, metrics)
+        let spec_id = place.spec_id;
+        let data_file = describe(&location, &metadata, size_bytes, place, metrics)?;
+        Ok(Finished::new(WrittenFile { data_file, spec_id }, guard))
     }
 
     /// Gives the file up.

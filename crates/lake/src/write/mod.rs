@@ -12,6 +12,7 @@
 
 mod encoder;
 mod fanout;
+mod finished;
 mod foreign;
 mod metrics;
 mod row_group;
@@ -33,6 +34,7 @@ use crate::store::Store;
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 use fanout::Partitioner;
+use finished::Finished;
 pub use foreign::ParquetFile;
 use metrics::MetricsModes;
 pub(crate) use metrics::{next_bytes, next_text};
@@ -73,7 +75,8 @@ pub struct TableWriter {
     route: Option<Route>,
     /// The files in work by partition; the key of a table without partitions is empty.
     open: HashMap<Box<[u8]>, FileSequence>,
-    finished: Vec<WrittenFile>,
+    /// Those that are not claimed are removed when this is dropped.
+    finished: Vec<Finished>,
     rows: u64,
     failed: bool,
 }
@@ -125,7 +128,7 @@ impl TableWriter {
     pub async fn finish(mut self) -> Result<Vec<WrittenFile>, LakeError> {
         self.check()?;
         match self.try_finish().await {
-            Ok(()) => Ok(std::mem::take(&mut self.finished)),
+            Ok(()) => Ok(self.finished.drain(..).map(Finished::claim).collect()),
             Err(error) => {
                 self.abort().await;
                 Err(error)
@@ -139,7 +142,9 @@ impl TableWriter {
         for (_, mut sequence) in self.open.drain() {
             files.extend(sequence.abort().await);
         }
-        discard(self.table.store(), &files).await;
+        for file in files {
+            file.discard().await;
+        }
     }
 
     fn check(&self) -> Result<(), LakeError> {
@@ -232,11 +237,11 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Takes over what a sequence has finished, also when it has failed, so that it is not forgotten on the store.
+    /// Takes over what a sequence has finished, also when it has failed, so that giving up waits until it is removed.
     fn keep(
         &mut self,
         sequence: &mut FileSequence,
-        finished: Result<Vec<WrittenFile>, LakeError>,
+        finished: Result<Vec<Finished>, LakeError>,
     ) -> Result<(), LakeError> {
         self.finished.extend(sequence.take_finished());
         self.finished.extend(finished?);
@@ -271,22 +276,6 @@ impl TableWriter {
             })
             .collect::<Result<Vec<_>, _>>()?;
         RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| LakeError::Batch(error.to_string()))
-    }
-}
-
-impl Drop for TableWriter {
-    /// Somebody lost interest, for instance because the query was cancelled. The file in work is given up by its own task
-    /// when its channel closes; finished files are removed if there is still a runtime to do it.
-    fn drop(&mut self) {
-        let mut files = std::mem::take(&mut self.finished);
-        files.extend(self.open.values_mut().flat_map(FileSequence::take_finished));
-        if files.is_empty() {
-            return;
-        }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let store = Arc::clone(self.table.store());
-            drop(runtime.spawn(async move { discard(&store, &files).await }));
-        }
     }
 }
 

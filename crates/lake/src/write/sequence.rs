@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use iceberg::spec::{DataFile, Struct};
+use iceberg::spec::Struct;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use parquet::file::properties::WriterProperties;
 use uuid::Uuid;
 
-use super::WrittenFile;
 use super::encoder::FileEncoder;
+use super::finished::Finished;
 use super::metrics::MetricsModes;
 use super::row_group;
 use super::settings::{self, WriteOptions};
@@ -53,7 +53,7 @@ pub(super) struct FileSequence {
     /// How files are encoded, decided when the first one begins.
     properties: Option<WriterProperties>,
     file: Option<FileStream>,
-    finished: Vec<WrittenFile>,
+    finished: Vec<Finished>,
 }
 
 impl FileSequence {
@@ -125,13 +125,13 @@ impl FileSequence {
     }
 
     /// Ends the last file and hands out all of them. It can go on afterwards.
-    pub(super) async fn finish(&mut self) -> Result<Vec<WrittenFile>, LakeError> {
+    pub(super) async fn finish(&mut self) -> Result<Vec<Finished>, LakeError> {
         self.end_file().await?;
         Ok(std::mem::take(&mut self.finished))
     }
 
     /// Gives up the file in work and hands out those that are finished.
-    pub(super) async fn abort(&mut self) -> Vec<WrittenFile> {
+    pub(super) async fn abort(&mut self) -> Vec<Finished> {
         self.buffered.clear();
         if let Some(file) = self.file.take() {
             file.abort().await;
@@ -139,8 +139,8 @@ impl FileSequence {
         std::mem::take(&mut self.finished)
     }
 
-    /// What is finished, for somebody who does not wait.
-    pub(super) fn take_finished(&mut self) -> Vec<WrittenFile> {
+    /// What is finished, though the sequence has failed.
+    pub(super) fn take_finished(&mut self) -> Vec<Finished> {
         std::mem::take(&mut self.finished)
     }
 
@@ -155,7 +155,7 @@ impl FileSequence {
         Ok(())
     }
 
-    /// A few rows: encoded here and now, and sent with one put.
+    /// A few rows: encoded here and now, and sent at once.
     async fn finish_small(&mut self) -> Result<(), LakeError> {
         let batches = coalesced(std::mem::take(&mut self.buffered))?;
         self.buffered_rows = 0;
@@ -164,11 +164,17 @@ impl FileSequence {
         let failed = |error| LakeError::encode(encoder.location(), error);
         let writers = factory.create_column_writers(0).map_err(failed)?;
         let chunks = row_group::encode_now(writers, &batches).map_err(failed)?;
-        if let Err(error) = encoder.append(chunks).await {
-            encoder.abort().await;
-            return Err(error);
-        }
-        self.complete(encoder.finish().await?)
+        // A task of its own: see `finished`.
+        let sent = tokio::spawn(async move {
+            match encoder.append(chunks).await {
+                Ok(()) => encoder.finish().await,
+                Err(error) => {
+                    encoder.abort().await;
+                    Err(error)
+                }
+            }
+        });
+        self.complete(sent.await.map_err(|error| LakeError::Task(error.to_string()))??)
     }
 
     /// Begins a file; how it is encoded depends on its first rows.
@@ -180,8 +186,8 @@ impl FileSequence {
         FileEncoder::new(&self.table, location, self.place.clone(), &self.modes, properties)
     }
 
-    fn complete(&mut self, data_file: DataFile) -> Result<(), LakeError> {
-        self.finished.push(WrittenFile { data_file, spec_id: self.place.spec_id });
+    fn complete(&mut self, file: Finished) -> Result<(), LakeError> {
+        self.finished.push(file);
         fail::fail_point!("lake::data_file_written", |_| Err(LakeError::Failpoint("lake::data_file_written")));
         Ok(())
     }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
-use iceberg::spec::DataFile;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::encoder::FileEncoder;
+use super::finished::Finished;
 use super::row_group::{ClosedRowGroup, RowGroup};
 use super::settings::WriteOptions;
 use crate::error::LakeError;
@@ -35,7 +35,7 @@ pub(super) struct FileStream {
     closed_bytes: Arc<AtomicU64>,
     messages: mpsc::Sender<Message>,
     /// None once its end has been reported.
-    task: Option<JoinHandle<Result<Option<DataFile>, LakeError>>>,
+    task: Option<JoinHandle<Result<Option<Finished>, LakeError>>>,
     target_file_bytes: u64,
     row_group_rows: usize,
     row_group_bytes: usize,
@@ -109,7 +109,7 @@ impl FileStream {
     }
 
     /// Ends the file.
-    pub(super) async fn finish(mut self) -> Result<DataFile, LakeError> {
+    pub(super) async fn finish(mut self) -> Result<Finished, LakeError> {
         self.close_group().await?;
         if self.messages.send(Message::Finish).await.is_err() {
             return Err(self.failure().await);
@@ -139,7 +139,7 @@ impl FileStream {
     }
 
     /// What the task of the file ends with.
-    async fn end(&mut self) -> Result<Option<DataFile>, LakeError> {
+    async fn end(&mut self) -> Result<Option<Finished>, LakeError> {
         match self.task.take() {
             Some(task) => task.await.map_err(|error| LakeError::Task(error.to_string()))?,
             None => Err(LakeError::Task("the file has ended before".to_owned())),
@@ -152,7 +152,7 @@ async fn run(
     mut encoder: FileEncoder,
     mut messages: mpsc::Receiver<Message>,
     closed_bytes: Arc<AtomicU64>,
-) -> Result<Option<DataFile>, LakeError> {
+) -> Result<Option<Finished>, LakeError> {
     loop {
         let (group, estimate) = match messages.recv().await {
             Some(Message::Group(group, estimate)) => (group, estimate),

@@ -96,6 +96,42 @@ async fn an_aborted_or_dropped_writer_leaves_nothing() {
     }
 }
 
+/// Whoever waits for a writer may be cancelled at any moment: while files are finished and sent, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_is_cancelled_while_it_finishes_a_file_leaves_nothing() {
+    let lake = Lake::new();
+    let table = lake.table(&bigint()).await;
+    let in_data = || lake.files("").iter().filter(|file| file.to_string_lossy().contains("/data/")).count();
+    let mut cancelled = 0;
+    for rows in [1, 60_000, 400_000] {
+        for round in 0..40 {
+            let written = async {
+                let mut writer = TableWriter::new(&lake.warehouse, &table, small_files());
+                for start in (0..rows).step_by(5000) {
+                    writer.write(bigints(start..rows.min(start + 5000))).await.unwrap();
+                }
+                writer.finish().await.unwrap()
+            };
+            let patience = Duration::from_micros(100 + (rows / 100).unsigned_abs() * round + 50 * round);
+            match tokio::time::timeout(patience, written).await {
+                Ok(files) => commit::discard(&lake.warehouse, &files).await,
+                Err(_) => cancelled += 1,
+            }
+            // Longer than a file takes that was about to come.
+            let mut quiet = 0;
+            for _ in 0..500 {
+                quiet = if in_data() == 0 { quiet + 1 } else { 0 };
+                if quiet == 10 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(quiet, 10, "{rows} rows, cancelled after {patience:?}: {:?}", lake.files(""));
+        }
+    }
+    assert!(cancelled > 10, "{cancelled} were cancelled");
+}
+
 #[tokio::test]
 async fn rows_that_do_not_fit_are_refused() {
     let lake = Lake::new();
