@@ -22,6 +22,7 @@ pub mod commit;
 mod defaults;
 mod deletes;
 mod error;
+mod files;
 mod inspect;
 pub mod maintain;
 mod manifest;

@@ -1,21 +1,17 @@
 //! One state of one Iceberg table: everything a metadata file says, and what it leads to.
 //!
 //! A [`LakeTable`] never changes: a commit makes another one. The manifest list and the manifests behind it are loaded when they
-//! are first needed and then kept, so a table that was scanned once is planned again without a request. Files come with
-//! statistics for DataFusion; see `scan/statistics.rs` for what they promise.
+//! are first needed and then kept, so a table that was scanned once is planned again without a request. Files
+//! come with statistics for DataFusion; see `scan/statistics.rs` for what they promise.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::{ScalarValue, Statistics};
+use datafusion::common::ScalarValue;
 use datafusion::datasource::TableProvider;
-use datafusion_datasource::PartitionedFile;
 use futures::{StreamExt, TryStreamExt};
-use iceberg::spec::{
-    DataContentType, DataFileFormat, ManifestEntryRef, ManifestFile, Schema, SnapshotRef, Summary, TableMetadata,
-};
-use object_store::ObjectMeta;
+use iceberg::spec::{ManifestEntryRef, ManifestFile, Schema, SnapshotRef, Summary, TableMetadata};
 use roaring::RoaringTreemap;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -25,15 +21,18 @@ use crate::cache::WeightedCache;
 use crate::defaults;
 use crate::deletes::{self, DeleteCache, DeleteIndex, DeleteStore, FileDeletes};
 use crate::error::LakeError;
+use crate::files::{FileContext, FileSet, LakeFile};
 use crate::manifest::{self, Entries};
 use crate::metadata::{self, Metadata, Refs};
-use crate::scan::{self, LakeProvider};
+use crate::scan::LakeProvider;
 use crate::schema;
 use crate::store::Store;
 use crate::travel::Position;
 
 /// How many manifests are fetched at the same time.
 const CONCURRENT_MANIFESTS: usize = 16;
+/// Larger manifests are parsed aside, several at the same time; smaller ones are not worth it.
+const PARSED_HERE_BYTES: usize = 32 * 1024;
 /// About how much more memory a parsed manifest takes than its bytes.
 const PARSED_FACTOR: usize = 6;
 
@@ -62,28 +61,9 @@ pub struct LakeTable {
     unreadable: Option<String>,
     manifests: OnceCell<Arc<Vec<ManifestFile>>>,
     files: OnceCell<Arc<FileSet>>,
+    file_context: Arc<FileContext>,
     /// Held by every scan.
     reading: Arc<()>,
-}
-
-/// The data files of a table.
-pub(crate) struct FileSet {
-    pub(crate) files: Vec<Arc<LakeFile>>,
-    statistics: OnceLock<Arc<Statistics>>,
-}
-
-/// A data file.
-pub(crate) struct LakeFile {
-    /// What the manifest says.
-    pub(crate) entry: ManifestEntryRef,
-    /// The partition spec under which it was written.
-    pub(crate) spec_id: i32,
-    /// What DataFusion may rely on, for the columns of the table.
-    pub(crate) statistics: Arc<Statistics>,
-    /// The deletes that apply to it.
-    pub(crate) deletes: Option<Arc<FileDeletes>>,
-    /// The file as units of scanning: one for each row group.
-    pub(crate) parts: Vec<PartitionedFile>,
 }
 
 impl LakeTable {
@@ -120,10 +100,17 @@ impl LakeTable {
             Some(_) => Arc::new(arrow::datatypes::Schema::empty()),
             None => schema::storage_schema(&iceberg_schema)?,
         };
+        let schema = schema::table_schema(&columns);
+        let file_context = FileContext {
+            store: Arc::clone(&store),
+            location: metadata.table.location().to_owned(),
+            iceberg_schema: Arc::clone(&iceberg_schema),
+            schema: Arc::clone(&schema),
+        };
         Ok(LakeTable {
             store,
             caches,
-            schema: schema::table_schema(&columns),
+            schema,
             columns,
             storage_schema,
             iceberg_schema,
@@ -133,6 +120,7 @@ impl LakeTable {
             position,
             manifests: OnceCell::new(),
             files: OnceCell::new(),
+            file_context: Arc::new(file_context),
             reading: Arc::default(),
         })
     }
@@ -351,7 +339,14 @@ impl LakeTable {
             return Ok(entries);
         }
         let content = self.store.get(&file.manifest_path).await?;
-        let entries = manifest::parse(file, &content)?;
+        let entries = match content.len() > PARSED_HERE_BYTES {
+            true => {
+                let file = file.clone();
+                let parsed = tokio::task::spawn_blocking(move || manifest::parse(&file, &content)).await;
+                parsed.map_err(|error| LakeError::Task(error.to_string()))??
+            }
+            false => manifest::parse(file, &content)?,
+        };
         self.remember(file, &entries);
         Ok(entries)
     }
@@ -430,38 +425,7 @@ impl LakeTable {
         entry: &ManifestEntryRef,
         deletes: Option<Arc<FileDeletes>>,
     ) -> Result<Arc<LakeFile>, LakeError> {
-        let file = &entry.data_file;
-        if file.content_type() != DataContentType::Data || file.file_format() != DataFileFormat::Parquet {
-            let what = format!("data file \"{}\" of format {}", file.file_path(), file.file_format());
-            return Err(LakeError::Unsupported(what));
-        }
-        if file.key_metadata().is_some() {
-            return Err(LakeError::Unsupported(format!("encrypted data file \"{}\"", file.file_path())));
-        }
-        let statistics = Arc::new(scan::file_statistics(file, self.iceberg_schema(), &self.schema));
-        let meta = ObjectMeta {
-            location: self.store.data_path(file.file_path(), self.location())?,
-            // Files never change, and caches compare this: it has to be the same for ever.
-            last_modified: chrono::DateTime::UNIX_EPOCH,
-            size: file.file_size_in_bytes(),
-            e_tag: None,
-            version: None,
-        };
-        // What a scan of the file may believe. Bounds, and a column that has one value alone, are so for the rows that are left.
-        let mut whole =
-            PartitionedFile { statistics: Some(Arc::clone(&statistics)), ..PartitionedFile::new_from_meta(meta) };
-        let mut statistics = statistics;
-        if let Some(deletes) = &deletes {
-            statistics = Arc::new(Statistics::clone(&statistics).to_inexact());
-            whole = whole.with_extension(Arc::clone(deletes));
-        }
-        Ok(Arc::new(LakeFile {
-            parts: parts(whole, file.split_offsets().unwrap_or_default()),
-            entry: Arc::clone(entry),
-            spec_id,
-            statistics,
-            deletes,
-        }))
+        LakeFile::new(&self.file_context, spec_id, entry, deletes).map(Arc::new)
     }
 
     /// Gives a table that was just committed what the committer knows about its snapshot.
@@ -476,80 +440,7 @@ impl LakeTable {
     }
 }
 
-impl LakeFile {
-    /// Where it is.
-    pub(crate) fn location(&self) -> &str {
-        self.entry.file_path()
-    }
-
-    /// The positions of the rows that are deleted; none when no deletes apply.
-    pub(crate) async fn deleted(&self) -> Result<Option<Arc<RoaringTreemap>>, LakeError> {
-        match &self.deletes {
-            Some(deletes) => deletes.deleted().await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    /// How many rows are not deleted.
-    pub(crate) async fn rows_left(&self) -> Result<u64, LakeError> {
-        let deleted = self.deleted().await?.map_or(0, |deleted| deleted.len());
-        Ok(self.entry.record_count().saturating_sub(deleted))
-    }
-
-    /// How many rows are not deleted at least, as far as manifests tell.
-    pub(crate) fn rows_left_at_least(&self) -> u64 {
-        self.deletes.as_ref().map_or_else(|| self.entry.record_count(), |deletes| deletes.rows_left_at_least())
-    }
-}
-
-impl FileSet {
-    pub(crate) fn new(files: Vec<Arc<LakeFile>>) -> FileSet {
-        FileSet { files, statistics: OnceLock::new() }
-    }
-
-    /// The statistics of all files together.
-    pub(crate) fn statistics(&self, schema: &SchemaRef) -> Arc<Statistics> {
-        let merge = || Arc::new(scan::merged_statistics(&self.files, schema));
-        Arc::clone(self.statistics.get_or_init(merge))
-    }
-}
-
-/// A file as one unit of scanning per row group, so that whoever is idle takes the next one. The ranges cover the file without
-/// gaps and a row group belongs to the range in which it begins, so even wrong offsets lose no row and repeat none.
-fn parts(whole: PartitionedFile, offsets: &[i64]) -> Vec<PartitionedFile> {
-    let size = i64::try_from(whole.object_meta.size).unwrap_or(i64::MAX);
-    let inner = offsets.iter().copied().skip(1).filter(|offset| (1..size).contains(offset));
-    let mut bounds: Vec<i64> = std::iter::once(0).chain(inner).chain([size]).collect();
-    bounds.sort_unstable();
-    bounds.dedup();
-    if bounds.len() <= 2 {
-        return vec![whole];
-    }
-    let ranges = bounds.windows(2);
-    ranges.map(|bounds| whole.clone().with_range(bounds[0], bounds[1])).collect()
-}
-
 /// A total in the summary of a snapshot.
 pub(crate) fn total(summary: &Summary, name: &str) -> Option<u64> {
     summary.additional_properties.get(name)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn ranges(offsets: &[i64]) -> Vec<(u64, u64)> {
-        let parts = parts(PartitionedFile::new("a.parquet", 100), offsets);
-        parts.iter().map(PartitionedFile::range).collect()
-    }
-
-    #[test]
-    fn parts_cover_the_file_whatever_the_offsets_say() {
-        assert_eq!(ranges(&[]), [(0, 100)]);
-        assert_eq!(ranges(&[4]), [(0, 100)]);
-        assert_eq!(ranges(&[4, 40, 70]), [(0, 40), (40, 70), (70, 100)]);
-        assert_eq!(ranges(&[4, 70, 40, 40, -3, 100, 500]), [(0, 40), (40, 70), (70, 100)]);
-    }
 }

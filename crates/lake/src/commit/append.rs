@@ -11,9 +11,10 @@ use iceberg::spec::{ManifestContentType, ManifestEntryRef, ManifestFile, Operati
 
 use super::snapshot::{Change, Draft};
 use crate::error::LakeError;
+use crate::files::{FileSet, LakeFile};
 use crate::manifest::{self, Contents, Entries};
 use crate::properties;
-use crate::table::{FileSet, LakeFile, LakeTable};
+use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 

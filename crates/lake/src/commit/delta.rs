@@ -20,8 +20,9 @@ use super::append::{Group, entries, group_of, keep};
 use super::snapshot::{Change, Draft};
 use crate::deletes::{self, DeleteKey, NewDeletes, RemovedFiles, RowDeletes};
 use crate::error::LakeError;
+use crate::files::{FileSet, LakeFile};
 use crate::manifest::{self, Contents};
-use crate::table::{FileSet, LakeFile, LakeTable};
+use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 

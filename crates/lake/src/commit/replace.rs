@@ -7,8 +7,9 @@ use iceberg::spec::Operation;
 use super::append::{entries, group_of};
 use super::snapshot::{Change, Draft};
 use crate::error::LakeError;
+use crate::files::FileSet;
 use crate::manifest::{self, Contents};
-use crate::table::{FileSet, LakeTable};
+use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 

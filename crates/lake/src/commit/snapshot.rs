@@ -15,11 +15,12 @@ use uuid::Uuid;
 
 use super::append::Group;
 use crate::error::LakeError;
+use crate::files::{FileSet, LakeFile};
 use crate::manifest::{self, Contents, Entries, NewManifest, NewSnapshot};
 use crate::metadata::{self, Metadata, Refs};
 use crate::partition;
 use crate::store::Store;
-use crate::table::{FileSet, LakeFile, LakeTable, total};
+use crate::table::{LakeTable, total};
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::files::LakeFile;
 use crate::scan::LakeProvider;
-use crate::table::LakeFile;
 
 /// A file below this share of the target size, in percent, is small.
 const SMALL_PERCENT: u64 = 75;

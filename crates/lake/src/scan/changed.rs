@@ -10,10 +10,11 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion_pruning::PruningPredicateBuilder;
 use iceberg::spec::Operation;
 
-use super::prune::Files;
+use super::prune::{Bounds, Files};
 use crate::deletes::DeleteKey;
 use crate::error::LakeError;
-use crate::table::{LakeFile, LakeTable};
+use crate::files::LakeFile;
+use crate::table::LakeTable;
 
 /// May the rows for which one of the conditions is true be others in `now` than in `before`? The conditions are over the
 /// columns of `before`.
@@ -69,5 +70,7 @@ fn deletes(file: &LakeFile) -> HashSet<DeleteKey> {
 fn may_match(files: &[Arc<LakeFile>], schema: &SchemaRef, condition: &Arc<dyn PhysicalExpr>) -> bool {
     let predicate = PruningPredicateBuilder::new().with_file_schema(Arc::clone(schema)).build(Arc::clone(condition));
     let Some(predicate) = predicate else { return true };
-    predicate.prune(&Files { table: None, files, schema }).map_or(true, |keep| keep.contains(&true))
+    predicate
+        .prune(&Files { table: None, files, schema, bounds: &Bounds::default() })
+        .map_or(true, |keep| keep.contains(&true))
 }

@@ -18,4 +18,5 @@ pub use changed::may_have_changed;
 pub use foreign::ParquetFiles;
 pub use places::RowPlaces;
 pub use provider::{FILE_NUMBER, LakeProvider, POSITION};
-pub(crate) use statistics::{file_statistics, merged_statistics, scalar};
+pub(crate) use prune::Bounds;
+pub(crate) use statistics::{column_statistics, file_statistics, merged_statistics, scalar};

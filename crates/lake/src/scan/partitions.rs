@@ -7,8 +7,9 @@ use datafusion::common::ScalarValue;
 use iceberg::spec::{Literal, PrimitiveLiteral, PrimitiveType, Transform, Type};
 
 use super::statistics::scalar;
+use crate::files::LakeFile;
 use crate::partition::{SourceRange, bucket_of, source_range};
-use crate::table::{LakeFile, LakeTable};
+use crate::table::LakeTable;
 
 /// One column of a table in its partition specs.
 pub(super) struct PartitionedColumn {

@@ -7,6 +7,7 @@
 //! For statements that rewrite files, each row can say which file it comes from, and where in it: columns behind those of the
 //! table.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -32,7 +33,8 @@ use super::source::{LakeSource, balanced_groups};
 use super::{RowPlaces, merged_statistics, prune};
 use crate::deletes::{RemovedFiles, RowDeletes};
 use crate::error::LakeError;
-use crate::table::{FileSet, LakeFile, LakeTable};
+use crate::files::{FileSet, LakeFile};
+use crate::table::LakeTable;
 
 /// The column with the number of the file that a row comes from. No column of a table has such a name.
 pub const FILE_NUMBER: &str = "\0file";
@@ -162,18 +164,18 @@ impl LakeProvider {
         session: &dyn Session,
         filters: &[Expr],
         limit: Option<usize>,
-    ) -> (Vec<Arc<LakeFile>>, Statistics) {
+    ) -> (Cow<'_, [Arc<LakeFile>]>, Statistics) {
         let all = &self.files.files;
         let chosen = match limit {
             // Without a filter, files that together have enough rows suffice.
             Some(limit) if filters.is_empty() => enough(all, limit as u64),
-            _ => prune::matching(&self.table, all, self.schema.file_schema(), filters, session),
+            _ => prune::matching(&self.table, &self.files, self.schema.file_schema(), filters, session),
         };
         match chosen {
-            None => (all.clone(), self.statistics_of_all()),
+            None => (Cow::Borrowed(all), self.statistics_of_all()),
             Some(chosen) => {
                 let statistics = self.with_number(merged_statistics(&chosen, self.schema.file_schema()));
-                (chosen, statistics)
+                (Cow::Owned(chosen), statistics)
             }
         }
     }
@@ -191,16 +193,16 @@ impl LakeProvider {
         statistics
     }
 
-    /// The units of scanning of a file.
-    fn parts(&self, file: &LakeFile) -> Vec<PartitionedFile> {
+    /// The units of scanning of a file, one of so many.
+    fn parts(&self, file: &LakeFile, of: usize) -> Result<Vec<PartitionedFile>> {
+        let (statistics, parts) = file.parts(of)?;
         let number = self.numbers.as_ref().and_then(|numbers| numbers.get(file.location()));
-        let Some(number) = number else { return file.parts.clone() };
-        let numbered = |part: &PartitionedFile| {
+        let Some(number) = number else { return Ok(parts) };
+        let numbered = |part: PartitionedFile| {
             let value = ScalarValue::Int64(Some(*number));
-            PartitionedFile { partition_values: vec![value], ..part.clone() }
-                .with_statistics(Arc::clone(&file.statistics))
+            PartitionedFile { partition_values: vec![value], ..part }.with_statistics(Arc::clone(&statistics))
         };
-        file.parts.iter().map(numbered).collect()
+        Ok(parts.into_iter().map(numbered).collect())
     }
 }
 
@@ -234,7 +236,10 @@ impl TableProvider for LakeProvider {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (files, statistics) = self.choose(session, filters, limit);
-        let parts: Vec<_> = files.iter().flat_map(|file| self.parts(file)).collect();
+        let mut parts = Vec::with_capacity(files.len());
+        for file in files.iter() {
+            parts.extend(self.parts(file, files.len())?);
+        }
         if parts.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(self.schema.table_schema(), projection)?)));
         }
@@ -252,11 +257,12 @@ impl TableProvider for LakeProvider {
         if let Some(hint) = session.config_options().execution.parquet.metadata_size_hint {
             parquet = parquet.with_metadata_size_hint(hint);
         }
-        let size = |files: &[Arc<LakeFile>]| -> u64 {
-            files.iter().map(|file| file.entry.data_file.file_size_in_bytes()).sum()
+        let (all, all_bytes) = (self.files.files.len(), self.files.size_bytes());
+        let bytes: u64 = match &files {
+            Cow::Borrowed(_) => all_bytes,
+            Cow::Owned(files) => files.iter().map(|file| file.entry.data_file.file_size_in_bytes()).sum(),
         };
-        let all = &self.files.files;
-        let read = format!("read={} of {} files, {} of {} bytes", files.len(), all.len(), size(&files), size(all));
+        let read = format!("read={} of {all} files, {bytes} of {all_bytes} bytes", files.len());
         let source = LakeSource::new(Arc::new(parquet), &self.table, read);
         let config = FileScanConfigBuilder::new(store.url().clone(), Arc::new(source))
             .with_file_groups(balanced_groups(parts, groups))

@@ -2,14 +2,13 @@
 //!
 //! Pruning may keep too many files, never too few: what cannot be decided is kept.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::pruning::PruningStatistics;
-use datafusion::common::stats::Precision;
 use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
@@ -17,22 +16,24 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion_pruning::PruningPredicateBuilder;
 
 use super::partitions::PartitionedColumn;
-use crate::table::{LakeFile, LakeTable};
+use crate::files::{FileSet, LakeFile};
+use crate::table::LakeTable;
 
 /// The files that may have rows for which all filters are true; none when that is every file.
 pub(super) fn matching(
     table: &LakeTable,
-    files: &[Arc<LakeFile>],
+    set: &FileSet,
     schema: &SchemaRef,
     filters: &[Expr],
     session: &dyn Session,
 ) -> Option<Vec<Arc<LakeFile>>> {
+    let files = &set.files;
     if files.is_empty() {
         return None;
     }
     let filter = conjunction(filters.iter().cloned())?;
     // A filter that cannot be evaluated here will be evaluated, and fail if it must, over the rows.
-    let keep = evaluate(table, files, schema, filter, session).unwrap_or_else(|error| {
+    let keep = evaluate(table, set, schema, filter, session).unwrap_or_else(|error| {
         tracing::debug!(%error, "files are not pruned");
         None
     })?;
@@ -43,7 +44,7 @@ pub(super) fn matching(
 
 fn evaluate(
     table: &LakeTable,
-    files: &[Arc<LakeFile>],
+    set: &FileSet,
     schema: &SchemaRef,
     filter: Expr,
     session: &dyn Session,
@@ -55,7 +56,10 @@ fn evaluate(
         .with_max_in_list_size(session.config_options().execution.parquet.max_in_list_size)
         .build(filter);
     match predicate {
-        Some(predicate) => predicate.prune(&Files { table: Some(table), files, schema }).map(Some),
+        Some(predicate) => {
+            let files = Files { table: Some(table), files: &set.files, schema, bounds: &set.bounds };
+            predicate.prune(&files).map(Some)
+        }
         None => Ok(None),
     }
 }
@@ -66,28 +70,65 @@ pub(super) struct Files<'a> {
     pub(super) table: Option<&'a LakeTable>,
     pub(super) files: &'a [Arc<LakeFile>],
     pub(super) schema: &'a SchemaRef,
+    /// What is known of these files already.
+    pub(super) bounds: &'a Bounds,
+}
+
+/// What is known of a number of files, for the columns that filters were about.
+#[derive(Default)]
+pub(crate) struct Bounds {
+    columns: Mutex<HashMap<usize, Arc<ColumnBounds>>>,
+    rows: OnceLock<ArrayRef>,
+}
+
+/// What is known of a column, file by file.
+struct ColumnBounds {
+    lower: Option<ArrayRef>,
+    upper: Option<ArrayRef>,
+    nulls: ArrayRef,
 }
 
 impl Files<'_> {
-    fn values(
-        &self,
-        column: &Column,
-        value: impl Fn(&ColumnStatistics) -> &Precision<ScalarValue>,
-        of_partition: impl Fn(&PartitionedColumn, &LakeFile) -> Option<ScalarValue>,
-    ) -> Option<ArrayRef> {
+    /// What is known of a column.
+    fn column(&self, column: &Column) -> Option<Arc<ColumnBounds>> {
         let index = self.schema.index_of(column.name()).ok()?;
-        let partitioned = self.partitioned(index);
-        let unknown = ScalarValue::try_from(self.schema.field(index).data_type()).ok()?;
-        let values = self.files.iter().map(|file| {
-            let known = value(&file.statistics.column_statistics[index]).get_value();
-            let known = known.cloned().or_else(|| of_partition(partitioned.as_ref()?, file));
-            known.unwrap_or_else(|| unknown.clone())
-        });
-        ScalarValue::iter_to_array(values).ok()
+        let known = self.bounds.columns.lock().unwrap_or_else(PoisonError::into_inner).get(&index).cloned();
+        if known.is_some() {
+            return known;
+        }
+        let made = Arc::new(self.bounds_of(index));
+        self.bounds.columns.lock().unwrap_or_else(PoisonError::into_inner).insert(index, Arc::clone(&made));
+        Some(made)
     }
-}
 
-impl Files<'_> {
+    fn bounds_of(&self, index: usize) -> ColumnBounds {
+        let partitioned = self.partitioned(index);
+        let partitioned = partitioned.as_ref();
+        let count = self.files.len();
+        let (mut lower, mut upper, mut nulls) = (Vec::with_capacity(count), Vec::with_capacity(count), Vec::new());
+        let unknown = ScalarValue::try_from(self.schema.field(index).data_type()).ok();
+        for file in self.files {
+            let statistics = file.column_statistics(index).unwrap_or_else(ColumnStatistics::new_unknown);
+            let ColumnStatistics { null_count, min_value, max_value, .. } = statistics;
+            let of_partition = || match partitioned?.is_null(file)? {
+                true => Some(file.entry.record_count()),
+                false => Some(0),
+            };
+            nulls.push(null_count.get_value().map(|nulls| *nulls as u64).or_else(of_partition));
+            if let Some(unknown) = &unknown {
+                let least = min_value.get_value().cloned().or_else(|| partitioned?.lower(file));
+                lower.push(least.unwrap_or_else(|| unknown.clone()));
+                let most = max_value.get_value().cloned().or_else(|| partitioned?.upper(file));
+                upper.push(most.unwrap_or_else(|| unknown.clone()));
+            }
+        }
+        ColumnBounds {
+            lower: ScalarValue::iter_to_array(lower).ok(),
+            upper: ScalarValue::iter_to_array(upper).ok(),
+            nulls: Arc::new(UInt64Array::from(nulls)),
+        }
+    }
+
     fn partitioned(&self, index: usize) -> Option<PartitionedColumn> {
         PartitionedColumn::new(self.table?, index)
     }
@@ -95,11 +136,11 @@ impl Files<'_> {
 
 impl PruningStatistics for Files<'_> {
     fn min_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.values(column, |statistics| &statistics.min_value, PartitionedColumn::lower)
+        self.column(column)?.lower.clone()
     }
 
     fn max_values(&self, column: &Column) -> Option<ArrayRef> {
-        self.values(column, |statistics| &statistics.max_value, PartitionedColumn::upper)
+        self.column(column)?.upper.clone()
     }
 
     fn num_containers(&self) -> usize {
@@ -107,22 +148,15 @@ impl PruningStatistics for Files<'_> {
     }
 
     fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
-        let index = self.schema.index_of(column.name()).ok()?;
-        let partitioned = self.partitioned(index);
-        let counts = self.files.iter().map(|file| {
-            let nulls = file.statistics.column_statistics[index].null_count.get_value();
-            let of_partition = || match partitioned.as_ref()?.is_null(file)? {
-                true => Some(file.entry.record_count()),
-                false => Some(0),
-            };
-            nulls.map(|nulls| *nulls as u64).or_else(of_partition)
-        });
-        Some(Arc::new(counts.collect::<UInt64Array>()))
+        Some(Arc::clone(&self.column(column)?.nulls))
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        let counts = self.files.iter().map(|file| file.entry.record_count());
-        Some(Arc::new(counts.map(Some).collect::<UInt64Array>()))
+        let counts = || -> ArrayRef {
+            let counts = self.files.iter().map(|file| file.entry.record_count());
+            Arc::new(counts.map(Some).collect::<UInt64Array>())
+        };
+        Some(Arc::clone(self.bounds.rows.get_or_init(counts)))
     }
 
     fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {

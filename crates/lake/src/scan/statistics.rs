@@ -15,17 +15,19 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
 use iceberg::spec::{DataFile, NestedField, PrimitiveLiteral, PrimitiveType, Schema, Type};
 
-use crate::table::LakeFile;
+use crate::files::LakeFile;
 
 /// About how much larger a column of variable width is in memory than in the file.
 const DECODED_FACTOR: u64 = 2;
+/// Of how many files statistics are in memory while those of more are merged.
+const MERGED_AT_ONCE: usize = 1024;
 /// What a value of variable width takes besides its bytes.
 const VIEW_BYTES: u64 = 16;
 
 /// The statistics of a data file for the columns of the table.
 pub(crate) fn file_statistics(file: &DataFile, iceberg: &Schema, table: &SchemaRef) -> Statistics {
     let fields = iceberg.as_struct().fields().iter().zip(table.fields());
-    let columns: Vec<_> = fields.map(|(stored, field)| column(file, stored, field)).collect();
+    let columns: Vec<_> = fields.map(|(stored, field)| column_statistics(file, stored, field)).collect();
     let sizes = columns.iter().map(|column| column.byte_size);
     let total_byte_size = sizes.fold(Precision::Inexact(0), |sum, size| sum.add(&size));
     Statistics {
@@ -40,11 +42,20 @@ pub(crate) fn merged_statistics(files: &[Arc<LakeFile>], table: &SchemaRef) -> S
     if files.is_empty() {
         return Statistics::new_unknown(table).with_num_rows(Precision::Exact(0));
     }
-    Statistics::try_merge_iter(files.iter().map(|file| &*file.statistics), table)
-        .unwrap_or_else(|_| Statistics::new_unknown(table))
+    let mut merged: Option<Statistics> = None;
+    for files in files.chunks(MERGED_AT_ONCE) {
+        let statistics: Vec<_> = files.iter().map(|file| file.statistics()).collect();
+        let items = merged.iter().chain(statistics.iter().map(Arc::as_ref));
+        match Statistics::try_merge_iter(items, table) {
+            Ok(sum) => merged = Some(sum),
+            Err(_) => return Statistics::new_unknown(table),
+        }
+    }
+    merged.unwrap_or_else(|| Statistics::new_unknown(table))
 }
 
-fn column(file: &DataFile, stored: &NestedField, field: &Field) -> ColumnStatistics {
+/// The statistics of one column of a data file.
+pub(crate) fn column_statistics(file: &DataFile, stored: &NestedField, field: &Field) -> ColumnStatistics {
     let statistics = ColumnStatistics::new_unknown().with_byte_size(byte_size(file, stored, field));
     // Metrics of a list are those of its elements, which say nothing about the column.
     let Type::Primitive(primitive) = &*stored.field_type else {
