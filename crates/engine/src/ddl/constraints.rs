@@ -27,7 +27,7 @@ pub(super) struct Wanted {
 }
 
 pub(super) enum What {
-    Check(Expr),
+    Check(Box<Expr>),
     Key { primary: bool, columns: Vec<String>, nulls_distinct: bool },
     Reference(Box<Reference>),
 }
@@ -82,7 +82,7 @@ pub(super) fn of_column(definition: &ast::ColumnDef) -> Result<Vec<Wanted>, SqlE
                 columns: vec![column.clone()],
                 nulls_distinct: unique.nulls_distinct != ast::NullsDistinctOption::NotDistinct,
             },
-            ColumnOption::Check(check) => What::Check(check.expr.as_ref().clone()),
+            ColumnOption::Check(check) => What::Check(check.expr.clone()),
             ColumnOption::ForeignKey(key) => reference(key, vec![column.clone()])?,
             _ => continue,
         };
@@ -97,7 +97,7 @@ pub(super) fn of_column(definition: &ast::ColumnDef) -> Result<Vec<Wanted>, SqlE
 /// `0A000` for what there is not.
 pub(super) fn of_table(constraint: &TableConstraint, statement: &str) -> Result<Wanted, SqlError> {
     let (name, what) = match constraint {
-        TableConstraint::Check(check) => (&check.name, What::Check(check.expr.as_ref().clone())),
+        TableConstraint::Check(check) => (&check.name, What::Check(check.expr.clone())),
         TableConstraint::PrimaryKey(key) => {
             (&key.name, What::Key { primary: true, columns: key_columns(&key.columns)?, nulls_distinct: true })
         }
@@ -173,7 +173,7 @@ impl Place<'_> {
         let Wanted { name, what, valid } = wanted;
         let constraint = match what {
             What::Check(condition) => {
-                let (condition, columns) = self.own_names(condition)?;
+                let (condition, columns) = self.own_names(*condition)?;
                 checks::bind(self.session, condition.clone(), self.table, self.columns).await?;
                 let name = name.unwrap_or_else(|| {
                     let only = match columns.as_slice() {

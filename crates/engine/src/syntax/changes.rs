@@ -48,7 +48,7 @@ fn only(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-fn current_of(tokens: &mut Vec<TokenWithSpan>) {
+fn current_of(tokens: &mut [TokenWithSpan]) {
     let count = tokens.len();
     let found = (1..count).find(|at| {
         keyword(tokens.get(at - 1)) == Keyword::WHERE

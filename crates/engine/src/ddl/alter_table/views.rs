@@ -132,11 +132,11 @@ impl Visitor for Mentions {
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
         for item in &select.projection {
-            self.all |= match item {
-                SelectItem::Wildcard(_) => true,
-                SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), _) => true,
-                _ => false,
-            };
+            self.all |= matches!(
+                item,
+                SelectItem::Wildcard(_)
+                    | SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(_), _)
+            );
         }
         for join in select.from.iter().flat_map(|from| &from.joins) {
             let constraint = match &join.join_operator {

@@ -70,7 +70,7 @@ impl Transaction {
                 Operation::Define { command, .. } => {
                     definitions = true;
                     commands.extend(commit_of(&mut heads));
-                    match command {
+                    match command.as_ref() {
                         Command::Batch(several) => commands.extend(several.iter().cloned()),
                         one => commands.push(one.clone()),
                     }
@@ -179,7 +179,7 @@ impl Replay<'_> {
                 entry.moved = Some(change);
             }
         }
-        let (state, answer) = apply(&self.state, command.clone())?;
+        let (state, answer) = apply(&self.state, command.as_ref().clone())?;
         if !same(effect, &answer.effect, &mut self.oids) {
             return Err(conflict());
         }

@@ -43,7 +43,7 @@ enum Operation {
     /// Changes of a table; several once they have been made again.
     Steps { table: Uuid, steps: Vec<Step> },
     /// A command to the catalog, what it did, and the step of a table's metadata that goes with it.
-    Define { command: Command, effect: Effect, step: Option<(Uuid, Step)> },
+    Define { command: Box<Command>, effect: Effect, step: Option<(Uuid, Step)> },
 }
 
 /// The open transaction of a session.
@@ -157,7 +157,7 @@ impl Transaction {
         let (state, answer) = apply(catalog, command.clone())?;
         if answer.effect != Effect::Nothing {
             self.catalog = Some(state);
-            let operation = Operation::Define { command, effect: answer.effect.clone(), step };
+            let operation = Operation::Define { command: Box::new(command), effect: answer.effect.clone(), step };
             self.entries.push(Entry { operation, moved, written });
         }
         Ok(answer)
