@@ -512,7 +512,39 @@ public final class Jdbc {
         try (ResultSet rows = connection.getMetaData().getPrimaryKeys(null, schema, "ships")) {
             same(false, rows.next());
         }
+        execute(connection, "CREATE TABLE ports (id integer, country text, berths integer, PRIMARY KEY (country, id), UNIQUE (berths))");
+        execute(connection, "CREATE TABLE visits (id integer PRIMARY KEY, land text, port integer, FOREIGN KEY (land, port) REFERENCES ports)");
+        found.clear();
+        try (ResultSet rows = connection.getMetaData().getPrimaryKeys(null, schema, "ports")) {
+            while (rows.next()) {
+                found.add(rows.getString("COLUMN_NAME") + " " + rows.getInt("KEY_SEQ") + " " + rows.getString("PK_NAME"));
+            }
+        }
+        same(List.of("country 1 ports_pkey", "id 2 ports_pkey"), found);
+        String[] reference = {"PKTABLE_NAME", "PKCOLUMN_NAME", "FKTABLE_NAME", "FKCOLUMN_NAME", "KEY_SEQ", "FK_NAME", "PK_NAME"};
+        List<String> references = List.of("ports country visits land 1 visits_land_port_fkey ports_pkey",
+                "ports id visits port 2 visits_land_port_fkey ports_pkey");
+        same(references, rows(connection.getMetaData().getImportedKeys(null, schema, "visits"), reference));
+        same(references, rows(connection.getMetaData().getExportedKeys(null, schema, "ports"), reference));
+        String[] index = {"INDEX_NAME", "NON_UNIQUE", "TYPE", "ORDINAL_POSITION", "COLUMN_NAME", "ASC_OR_DESC"};
+        same(List.of("ports_berths_key f 3 1 berths A", "ports_pkey f 3 1 country A", "ports_pkey f 3 2 id A"),
+                rows(connection.getMetaData().getIndexInfo(null, schema, "ports", false, false), index));
         same("PostgreSQL", connection.getMetaData().getDatabaseProductName());
+    }
+
+    /** Some columns of each row. */
+    private static List<String> rows(ResultSet rows, String... columns) throws SQLException {
+        List<String> found = new ArrayList<>();
+        try (rows) {
+            while (rows.next()) {
+                List<String> values = new ArrayList<>();
+                for (String column : columns) {
+                    values.add(rows.getString(column));
+                }
+                found.add(String.join(" ", values));
+            }
+        }
+        return found;
     }
 
     private static void simpleQueryMode(Connection ignored) throws Exception {

@@ -4,8 +4,20 @@ use wharf_catalog::{Action, Column, Constraint, Relation, Rule, State, Table};
 
 use crate::functions::quoting::push_identifier;
 
-/// The SQL of a constraint. A table that it refers to is named with its schema.
+/// The SQL of a constraint, the same for every session: a table that it refers to is named with its schema.
 pub(crate) fn definition(constraint: &Constraint, table: &Table, state: &State) -> String {
+    definition_where(constraint, table, state, |target| {
+        state.namespace(target.namespace).is_some_and(|schema| schema.name == "public")
+    })
+}
+
+/// The SQL of a constraint; a table that it refers to is named with its schema unless it is visible.
+pub(crate) fn definition_where(
+    constraint: &Constraint,
+    table: &Table,
+    state: &State,
+    visible: impl Fn(&Table) -> bool,
+) -> String {
     let mut text = match &constraint.rule {
         Rule::Check { expression, .. } => format!("CHECK (({expression}))"),
         Rule::Key { primary, columns, nulls_distinct, .. } => {
@@ -21,7 +33,7 @@ pub(crate) fn definition(constraint: &Constraint, table: &Table, state: &State) 
             let found = state.relation_by_oid(*target).and_then(Relation::as_table).map(AsRef::as_ref);
             let mut text = format!("FOREIGN KEY ({}) REFERENCES ", names(columns, &table.columns));
             if let Some(target) = own.or(found) {
-                if let Some(namespace) = state.namespace(target.namespace).filter(|schema| schema.name != "public") {
+                if let Some(namespace) = state.namespace(target.namespace).filter(|_| !visible(target)) {
                     push_identifier(&namespace.name, &mut text);
                     text.push('.');
                 }

@@ -18,7 +18,7 @@ use super::like_lists::{each_pattern, like_with_escape, several_patterns};
 use super::subqueries::ARRAY_OF_ROWS;
 use super::temporal::{cast_by_name, interval_literal, round_seconds};
 use super::{clauses, names, ordered_set, rows, set_functions, using};
-use crate::functions::parameter_names;
+use crate::functions::{COMPOSITE_FIELD, parameter_names};
 use crate::operators::UNTYPED;
 
 /// Normalizes a statement in place.
@@ -380,7 +380,7 @@ fn take_mark(expr: &mut Expr) -> bool {
     }
 }
 
-/// `t.a[1]`, `a[1][2]`, `a[2:3]`: a column, then subscripts one after the other.
+/// `t.a[1]`, `a[1][2]`, `a[2:3]`, `(c).field`: a column, then subscripts and fields one after the other.
 fn subscripts(root: Expr, access_chain: Vec<AccessExpr>) -> Result<Expr, SqlError> {
     let integer = |expr: Expr| cast(expr, DataType::Int4(None));
     let mut value = root;
@@ -393,8 +393,12 @@ fn subscripts(root: Expr, access_chain: Vec<AccessExpr>) -> Result<Expr, SqlErro
                 parts.push(column);
                 Expr::CompoundIdentifier(parts)
             }
+            (value, AccessExpr::Dot(Expr::Identifier(field))) => {
+                call(COMPOSITE_FIELD, vec![value, string(names::fold(&field))])
+            }
             (_, AccessExpr::Dot(_)) => {
-                return Err(SqlError::unsupported("fields of composite values are not supported"));
+                return Err(SqlError::unsupported("this form of a field of a composite value is not supported")
+                    .with_hint("Write (value).field, with the field's name."));
             }
             (value, AccessExpr::Subscript(Subscript::Index { index })) => {
                 call("array_subscript", vec![value, integer(index)])

@@ -76,7 +76,10 @@ impl VisitorMut for SelectList {
         if self.depth == 0
             && let Expr::Function(function) = expr
             && function.over.is_none()
-            && matches!(set_function(&names::last_part(&function.name)), Some(SetFunction::Values { .. }))
+            && matches!(
+                set_function(&names::last_part(&function.name)),
+                Some(SetFunction::Values { .. } | SetFunction::Numbered)
+            )
         {
             let document = document_type(&names::last_part(&function.name));
             let taken = std::mem::replace(expr, number("0"));
@@ -210,6 +213,12 @@ fn replace(factor: &mut TableFactor, may_look_left: bool, value_is_named: bool) 
         Some(SetFunction::Values { column }) => {
             vec![(call(&source.name, arguments.clone()), column_name(column))]
         }
+        Some(SetFunction::Numbered) if arguments.len() == 1 => {
+            // Its rows apart, so that they are of columns.
+            let numbers = call("generate_subscripts", vec![arguments[0].clone(), number("1")]);
+            vec![(arguments[0].clone(), "x".to_owned()), (numbers, "n".to_owned())]
+        }
+        Some(SetFunction::Numbered) => vec![(call(&source.name, arguments.clone()), alias_name.clone())],
         Some(SetFunction::Pairs { keys, values }) => {
             vec![
                 (call(keys, arguments.clone()), "key".to_owned()),
@@ -231,7 +240,7 @@ fn replace(factor: &mut TableFactor, may_look_left: bool, value_is_named: bool) 
     let documents = match function {
         Some(SetFunction::Values { .. }) => vec![document_type(&source.name)],
         Some(SetFunction::Pairs { .. }) => vec![None, document_type(&source.name)],
-        Some(SetFunction::Unnest) | None => Vec::new(),
+        Some(SetFunction::Unnest | SetFunction::Numbered) | None => Vec::new(),
     };
     let alias = source.alias.cloned();
     let columns = lists.iter().map(|(_, name)| name.clone()).collect::<Vec<_>>();
@@ -289,6 +298,10 @@ fn query_of(projection: Vec<SelectItem>) -> Result<Query, SqlError> {
 /// The one column of a series has the alias's name, or the function's.
 fn name_series(factor: &mut TableFactor) {
     let TableFactor::Table { name, alias, .. } = factor else { return };
+    // The schema of PostgreSQL's own functions, which is not that of a table.
+    if name.0.len() == 2 && name.0[0].as_ident().is_some_and(|schema| names::fold(schema) == "pg_catalog") {
+        name.0.remove(0);
+    }
     let column = alias.as_ref().map_or_else(|| names::last_part(name), |alias| names::fold(&alias.name));
     let alias = alias.get_or_insert_with(|| TableAlias {
         explicit: true,

@@ -16,12 +16,14 @@
 mod arrays;
 mod bytea;
 mod call;
+mod composite;
 mod conditional;
 mod context;
 mod convert;
 mod datetime;
 mod decimal;
 mod formatting;
+mod inheritance;
 pub(crate) mod json;
 mod math;
 mod output;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableFunctionImpl;
 use datafusion::logical_expr::ScalarUDF;
 
+pub(crate) use composite::COMPOSITE_FIELD;
 pub(crate) use context::FunctionContext;
 pub(crate) use overload::resolve;
 
@@ -47,7 +50,9 @@ use overload::Declaration;
 fn declarations() -> impl Iterator<Item = &'static Declaration> {
     const SINGLE: &[&[Declaration]] = &[
         bytea::FUNCTIONS,
+        composite::FUNCTIONS,
         conditional::FUNCTIONS,
+        inheritance::FUNCTIONS,
         quoting::FUNCTIONS,
         series::FUNCTIONS,
         strings::FUNCTIONS,
@@ -84,6 +89,8 @@ pub(crate) enum SetFunction {
     Unnest,
     /// An array, and the name the function gives to its elements, if any.
     Values { column: Option<&'static str> },
+    /// An array of rows; in FROM the elements of the argument as `x`, and their numbers as `n`.
+    Numbered,
     /// The functions of the keys and of the values.
     Pairs { keys: &'static str, values: &'static str },
 }
@@ -102,6 +109,8 @@ pub(crate) fn set_function(name: &str) -> Option<SetFunction> {
         "json_array_elements" | "json_array_elements_text" | "jsonb_array_elements" | "jsonb_array_elements_text" => {
             SetFunction::Values { column: Some("value") }
         }
+        "pg_partition_ancestors" => SetFunction::Values { column: Some("relid") },
+        "_pg_expandarray" => SetFunction::Numbered,
         "json_each" => SetFunction::Pairs { keys: "json_object_keys", values: "json_object_values" },
         "jsonb_each" => SetFunction::Pairs { keys: "jsonb_object_keys", values: "jsonb_object_values" },
         "json_each_text" => SetFunction::Pairs { keys: "json_object_keys", values: "json_object_values_text" },

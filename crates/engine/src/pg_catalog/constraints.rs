@@ -1,6 +1,6 @@
 //! Constraints of tables, and the indexes that clients expect behind keys.
 
-use wharf_catalog::{Column, Constraint, Relation, Rule, SqlType, Table};
+use wharf_catalog::{Column, Constraint, Relation, Rule, SqlType, State, Table};
 
 use super::rows::{Cell, Rows};
 use super::tables::Source;
@@ -189,16 +189,53 @@ fn indexes(source: &Source<'_>) -> Rows {
     rows
 }
 
-/// The SQL of the index that PostgreSQL would have behind a key.
-pub(super) fn index_definition(schema: &str, table: &Table, key: &Constraint) -> String {
+/// The key of the index of an oid, and its table.
+pub(super) fn index_by_oid(state: &State, oid: u32) -> Option<(&Table, &Constraint)> {
+    let mut tables = state.relations().filter_map(Relation::as_table);
+    tables.find_map(|table| Some((table.as_ref(), table.constraints.iter().find(|key| key.index() == Some(oid))?)))
+}
+
+/// The oid of an index by its name.
+pub(super) fn index_by_name(state: &State, namespace: u32, name: &str) -> Option<u32> {
+    let tables = state.relations_in(namespace).filter_map(Relation::as_table);
+    tables.flat_map(|table| &table.constraints).filter(|key| key.name == name).find_map(Constraint::index)
+}
+
+/// Has a table indexes?
+pub(super) fn has_index(relation: &Relation) -> bool {
+    relation.as_table().is_some_and(|table| table.constraints.iter().any(Constraint::is_key))
+}
+
+/// Does PostgreSQL keep triggers for a table: does it refer to one, or is it referred to?
+pub(super) fn has_reference(relation: &Relation, source: &Source<'_>) -> bool {
+    let refers = |table: &Table, to: Option<u32>| {
+        let rules = table.constraints.iter().map(|constraint| &constraint.rule);
+        rules.into_iter().any(|rule| match rule {
+            Rule::Reference { table, .. } => to.is_none_or(|oid| oid == *table),
+            _ => false,
+        })
+    };
+    let Some(table) = relation.as_table() else { return false };
+    refers(table, None)
+        || source.state.relations().filter_map(Relation::as_table).any(|other| refers(other, Some(table.oid)))
+}
+
+/// The SQL of the index that PostgreSQL would have behind a key, its table named with a schema or without.
+pub(super) fn index_definition(schema: Option<&str>, table: &Table, key: &Constraint) -> String {
     let columns = crate::constraint_text::names(key.columns(), &table.columns);
     let mut text = "CREATE UNIQUE INDEX ".to_owned();
     crate::functions::quoting::push_identifier(&key.name, &mut text);
     text.push_str(" ON ");
-    crate::functions::quoting::push_identifier(schema, &mut text);
-    text.push('.');
+    if let Some(schema) = schema {
+        crate::functions::quoting::push_identifier(schema, &mut text);
+        text.push('.');
+    }
     crate::functions::quoting::push_identifier(&table.name, &mut text);
-    format!("{text} USING btree ({columns})")
+    let distinct = match key.rule {
+        Rule::Key { nulls_distinct: false, primary: false, .. } => " NULLS NOT DISTINCT",
+        _ => "",
+    };
+    format!("{text} USING btree ({columns}){distinct}")
 }
 
 fn index_list(source: &Source<'_>) -> Rows {
@@ -216,7 +253,7 @@ fn index_list(source: &Source<'_>) -> Rows {
             relation.name().into(),
             constraint.name.as_str().into(),
             Cell::Null,
-            index_definition(&schema, table, &constraint).into(),
+            index_definition(Some(&schema), table, &constraint).into(),
         ]);
     }
     rows

@@ -1,7 +1,7 @@
 //! Functions about the session and the catalog: `current_schema()`, `version()`, `format_type()`, ...
 //!
 //! What always holds: they read the session through [`SystemContext`] alone and change nothing. Functions about things
-//! Wharf does not have (indexes, publications) give NULL or false, as PostgreSQL does for objects that do not exist.
+//! Wharf does not have (publications, statistics objects) give NULL or false, as PostgreSQL does for objects that do not exist.
 
 use std::sync::Arc;
 
@@ -16,22 +16,22 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
-use wharf_catalog::{Relation, SqlType};
+use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
-use super::{SettingChange, SystemContext, system};
+use super::{SettingChange, SystemContext, definitions, system};
 use crate::error::to_datafusion;
 use crate::settings::SERVER_VERSION;
 
 /// One row's arguments, as numbers and texts.
-struct Row<'a> {
-    context: &'a SystemContext,
-    numbers: &'a [Option<i64>],
-    texts: &'a [Option<String>],
+pub(super) struct Row<'a> {
+    pub(super) context: &'a SystemContext,
+    pub(super) numbers: &'a [Option<i64>],
+    pub(super) texts: &'a [Option<String>],
 }
 
 /// One value of a result.
-enum Value {
+pub(super) enum Value {
     Null,
     Text(String),
     Bool(bool),
@@ -80,7 +80,7 @@ const fn define(name: &'static str, returns: Kind, compute: Compute) -> Definiti
     Definition { name, returns, compute }
 }
 
-fn text(value: impl Into<String>) -> Result<Value, SqlError> {
+pub(super) fn text(value: impl Into<String>) -> Result<Value, SqlError> {
     Ok(Value::Text(value.into()))
 }
 
@@ -141,9 +141,9 @@ static DEFINITIONS: &[Definition] = &[
     define("col_description", Kind::Text, |row| describe(row, number(row, 1))),
     define("shobj_description", Kind::Text, |_| Ok(Value::Null)),
     define("pg_get_expr", Kind::Text, |row| Ok(row.texts[0].clone().map_or(Value::Null, Value::Text))),
-    define("pg_get_viewdef", Kind::Text, view_definition),
-    define("pg_get_constraintdef", Kind::Text, constraint_definition),
-    define("pg_get_indexdef", Kind::Text, |_| Ok(Value::Null)),
+    define("pg_get_viewdef", Kind::Text, definitions::view),
+    define("pg_get_constraintdef", Kind::Text, definitions::constraint),
+    define("pg_get_indexdef", Kind::Text, definitions::index),
     define("pg_get_partkeydef", Kind::Text, |_| Ok(Value::Null)),
     define("pg_get_statisticsobjdef_columns", Kind::Text, |_| Ok(Value::Null)),
     define("pg_get_function_identity_arguments", Kind::Text, |_| Ok(Value::Null)),
@@ -189,18 +189,6 @@ static DEFINITIONS: &[Definition] = &[
     define("to_regrole", Kind::Oid(SqlType::Regrole), |row| oid_or_null(row, &SqlType::Regrole)),
 ];
 
-/// The SQL of a constraint.
-fn constraint_definition(row: &Row<'_>) -> Result<Value, SqlError> {
-    let Some(oid) = number(row, 0) else { return Ok(Value::Null) };
-    let state = &row.context.catalog;
-    for table in state.relations().filter_map(wharf_catalog::Relation::as_table) {
-        if let Some(constraint) = table.constraints.iter().find(|constraint| constraint.oid == oid) {
-            return text(crate::constraint_text::definition(constraint, table, state));
-        }
-    }
-    Ok(Value::Null)
-}
-
 /// What is not known, or does not exist.
 fn unknown(_row: &Row<'_>) -> Result<Value, SqlError> {
     Ok(Value::Null)
@@ -236,7 +224,7 @@ fn oid_or_null(row: &Row<'_>, ty: &SqlType) -> Result<Value, SqlError> {
     Ok(found.map_or(Value::Null, |oid| Value::Int(i64::from(oid))))
 }
 
-fn number(row: &Row<'_>, index: usize) -> Option<u32> {
+pub(super) fn number(row: &Row<'_>, index: usize) -> Option<u32> {
     row.numbers.get(index).copied().flatten().and_then(|value| u32::try_from(value).ok())
 }
 
@@ -309,13 +297,6 @@ fn describe(row: &Row<'_>, column: Option<u32>) -> Result<Value, SqlError> {
         (None, _) => row.context.catalog.namespace(oid).and_then(|namespace| namespace.comment.clone()),
     };
     Ok(comment.map_or(Value::Null, Value::Text))
-}
-
-fn view_definition(row: &Row<'_>) -> Result<Value, SqlError> {
-    Ok(match number(row, 0).and_then(|oid| row.context.catalog.relation_by_oid(oid)) {
-        Some(Relation::View(view)) => Value::Text(format!("{};", view.definition)),
-        _ => Value::Null,
-    })
 }
 
 /// All functions of this chapter.

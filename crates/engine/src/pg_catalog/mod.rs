@@ -5,6 +5,7 @@
 
 mod constraints;
 mod context;
+mod definitions;
 mod functions;
 mod information_schema;
 mod names;

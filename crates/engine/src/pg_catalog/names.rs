@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 use wharf_catalog::{SqlType, State};
 use wharf_values::{SqlError, SqlState, mapping};
 
-use super::{SystemContext, system};
+use super::{SystemContext, constraints, system};
 use crate::error::to_datafusion;
 use crate::functions::quoting::push_identifier;
 use crate::search_path::SearchPath;
@@ -119,16 +119,24 @@ fn relation_oid(text: &str, state: &State, database: u32, search_path: &SearchPa
     let found = match parts.as_slice() {
         [name] => system::oid("pg_catalog", name)
             .or_else(|| search_path.find(state, database, name).map(|relation| relation.oid()))
-            .or_else(|| search_path.schemas().iter().find_map(|schema| system::oid(schema, name))),
+            .or_else(|| search_path.schemas().iter().find_map(|schema| system::oid(schema, name)))
+            .or_else(|| found_index(name, state, database, search_path)),
         [.., schema, name] => system::oid(schema, name).or_else(|| {
             let namespace = state.namespace_by_name(database, schema)?;
-            Some(state.relation(namespace.oid, name)?.oid())
+            let relation = state.relation(namespace.oid, name).map(|relation| relation.oid());
+            relation.or_else(|| constraints::index_by_name(state, namespace.oid, name))
         }),
         [] => None,
     };
     found.ok_or_else(|| {
         SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", parts.join(".")))
     })
+}
+
+/// The index that the search path finds.
+fn found_index(name: &str, state: &State, database: u32, search_path: &SearchPath) -> Option<u32> {
+    let mut schemas = search_path.schemas().iter().filter_map(|schema| state.namespace_by_name(database, schema));
+    schemas.find_map(|schema| constraints::index_by_name(state, schema.oid, name))
 }
 
 /// An oid's name as the session would write it; the number where there is no such object.
@@ -159,13 +167,22 @@ pub(super) fn relation_name(oid: u32, context: &SystemContext) -> Option<String>
             format!("{}.{}", relation.schema, quote(relation.name))
         });
     }
-    let relation = context.catalog.relation_by_oid(oid)?;
-    let visible = context.search_path.find(&context.catalog, context.identity.database, relation.name());
-    if visible.is_some_and(|visible| visible.oid() == oid) {
-        return Some(quote(relation.name()));
+    let (catalog, database) = (&context.catalog, context.identity.database);
+    let (name, namespace, visible) = match catalog.relation_by_oid(oid) {
+        Some(relation) => {
+            let visible = context.search_path.find(catalog, database, relation.name()).map(|found| found.oid());
+            (relation.name(), relation.namespace(), visible)
+        }
+        None => {
+            let (table, key) = constraints::index_by_oid(catalog, oid)?;
+            let visible = found_index(&key.name, catalog, database, &context.search_path);
+            (key.name.as_str(), table.namespace, visible)
+        }
+    };
+    if visible == Some(oid) {
+        return Some(quote(name));
     }
-    let namespace = context.catalog.namespace(relation.namespace())?;
-    Some(format!("{}.{}", quote(&namespace.name), quote(relation.name())))
+    Some(format!("{}.{}", quote(&catalog.namespace(namespace)?.name), quote(name)))
 }
 
 /// A name in quotes where SQL needs them.

@@ -2,6 +2,7 @@
 
 use wharf_catalog::{Constraint, Relation, Rule, SqlType, Table};
 
+use super::constraints;
 use super::rows::{Cell, Rows};
 use super::system;
 use super::tables::Source;
@@ -92,14 +93,14 @@ fn classes(source: &Source<'_>) -> Rows {
             Cell::Float(-1.0),
             0i32.into(),
             0u32.into(),
-            relation.as_table().is_some_and(|table| table.constraints.iter().any(Constraint::is_key)).into(),
+            constraints::has_index(&relation).into(),
             false.into(),
             "p".into(),
             kind(&relation).into(),
             Cell::Int(relation.columns().len() as i64),
             Cell::Int(checks(&relation)),
             view.into(),
-            false.into(),
+            constraints::has_reference(&relation, source).into(),
             false.into(),
             false.into(),
             false.into(),
@@ -140,6 +141,7 @@ fn attributes(source: &Source<'_>) -> Rows {
         ("attlen", SqlType::SmallInt),
         ("attnum", SqlType::SmallInt),
         ("attndims", SqlType::Integer),
+        ("attcacheoff", SqlType::Integer),
         ("atttypmod", SqlType::Integer),
         ("attnotnull", SqlType::Boolean),
         ("atthasdef", SqlType::Boolean),
@@ -169,6 +171,16 @@ fn attributes(source: &Source<'_>) -> Rows {
             ));
         }
     }
+    for (_, relation) in source.relations() {
+        let Some(table) = relation.as_table() else { continue };
+        for (oid, key) in table.constraints.iter().filter_map(|key| Some((key.index()?, key))) {
+            for (index, id) in key.columns().iter().enumerate() {
+                if let Some(column) = table.columns.iter().find(|column| column.field_id == *id) {
+                    rows.push(attribute(oid, index, &column.name, &column.ty, true, false));
+                }
+            }
+        }
+    }
     for relation in system::all() {
         for (index, (name, ty)) in relation.columns.iter().enumerate() {
             rows.push(attribute(relation.oid, index, name, ty, true, false));
@@ -191,6 +203,7 @@ fn attribute(relation: u32, index: usize, name: &str, ty: &SqlType, nullable: bo
         Cell::Int(i64::from(ty.size())),
         Cell::Int(index as i64 + 1),
         i32::from(matches!(ty, SqlType::Array(_))).into(),
+        (-1i32).into(),
         ty.typmod().into(),
         (!nullable).into(),
         has_default.into(),
@@ -253,9 +266,9 @@ fn tables(source: &Source<'_>) -> Rows {
                 relation.name().into(),
                 source.role_name(relation.owner()).into(),
                 Cell::Null,
+                constraints::has_index(&relation).into(),
                 false.into(),
-                false.into(),
-                false.into(),
+                constraints::has_reference(&relation, source).into(),
                 false.into(),
             ]);
         }

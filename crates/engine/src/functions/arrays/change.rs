@@ -222,7 +222,9 @@ fn array_fill(call: &Call<'_>) -> Result<ArrayRef> {
     })
 }
 
-fn element_field(arguments: &crate::functions::overload::ReturnArguments<'_>) -> Result<arrow::datatypes::Field> {
+pub(super) fn element_field(
+    arguments: &crate::functions::overload::ReturnArguments<'_>,
+) -> Result<arrow::datatypes::Field> {
     first_field(arguments).map(|list| Arc::unwrap_or_clone(crate::functions::output::item_field(&list)))
 }
 

@@ -5,6 +5,7 @@
 //! `0A000`. Functions that return sets return an array here, which the binder unnests.
 
 mod change;
+mod expand;
 mod inspect;
 mod text;
 
@@ -22,7 +23,8 @@ use super::convert::converted_type;
 use super::decimal::MAX_PRECISION;
 use super::overload::{Declaration, ReturnArguments};
 
-pub(super) const FUNCTIONS: &[&[Declaration]] = &[change::FUNCTIONS, inspect::FUNCTIONS, text::FUNCTIONS];
+pub(super) const FUNCTIONS: &[&[Declaration]] =
+    &[change::FUNCTIONS, expand::FUNCTIONS, inspect::FUNCTIONS, text::FUNCTIONS];
 
 /// A list argument: row by row a range of one array of items.
 struct Lists<'a> {
