@@ -411,7 +411,7 @@ mod tests {
         let (table, column) = ("t".repeat(60), "c".repeat(40));
         let name = object_name(&table, Some(&column), "check1");
         assert_eq!(name.len(), 63);
-        assert_eq!(name, format!("{}_{}_check1", "t".repeat(27), "c".repeat(28)));
+        assert_eq!(name, format!("{}_{}_check1", "t".repeat(28), "c".repeat(27)));
     }
 
     #[test]
