@@ -110,11 +110,9 @@ pub(super) async fn entries(base: &LakeTable, manifests: &[ManifestFile]) -> Res
 }
 
 /// The files of the new snapshot, if those of the base are in memory. New files go first, as their manifest does.
-fn file_set(base: &LakeTable, mut added: Vec<Arc<LakeFile>>) -> Option<FileSet> {
+fn file_set(base: &LakeTable, added: Vec<Arc<LakeFile>>) -> Option<FileSet> {
     match base.loaded_files() {
-        Some(files) => added.extend(files.files.iter().cloned()),
-        None if base.snapshot_id().is_none() => {}
-        None => return None,
+        Some(files) => Some(files.with_more(added, &base.schema())),
+        None => base.snapshot_id().is_none().then(|| FileSet::new(added)),
     }
-    Some(FileSet::new(added))
 }
