@@ -54,6 +54,8 @@ class Wharf:
         self.folder = folder
         self.environment = {
             **os.environ,
+            # Its port would be the one after a port that was free a moment ago, which somebody else may have.
+            "WHARF_HTTP__ENABLED": "false",
             **KEYS,
             "WHARF_WAREHOUSE__URL": "s3://lake/wharf",
             "WHARF_STORE__ENDPOINT": address,
