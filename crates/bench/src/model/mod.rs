@@ -32,13 +32,15 @@ pub(crate) struct Arguments {
     /// Print every statement.
     #[arg(long)]
     verbose: bool,
-    /// Keep the data folder of a failed run here.
-    #[arg(long, value_name = "DIR")]
-    keep: Option<PathBuf>,
+    /// Keep the data folder of a failed run, and say where it is.
+    #[arg(long)]
+    keep: bool,
 }
 
 /// All tables and their history are compared after so many steps.
 const STEPS_PER_CHECK: u64 = 25;
+/// How far the run is, is printed after so many.
+const STEPS_PER_LINE: u64 = 500;
 
 /// Runs the command; the exit code is 1 when the server and the model differ.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -68,14 +70,16 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             Ok(()) if step % STEPS_PER_CHECK == 0 || step == arguments.steps => run.check_all(&mut database).await,
             result => result,
         };
+        if result.is_ok() && step % STEPS_PER_LINE == 0 {
+            println!("{step} steps");
+        }
         if let Err(error) = result {
             println!("FAILED at step {step}: {error:#}");
             for statement in &run.last {
                 println!("  {statement}");
             }
-            if let Some(keep) = &arguments.keep {
-                println!("data folder: {}", folder.keep().display());
-                println!("asked to be kept in {}", keep.display());
+            if arguments.keep {
+                println!("kept: {}", folder.keep().display());
             }
             return Ok(ExitCode::FAILURE);
         }
