@@ -18,7 +18,7 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 use wharf_catalog::{Answer, Command, Envelope, State};
 use wharf_consensus::Group;
-use wharf_lake::Warehouse;
+use wharf_lake::{PlaceRuntimeFilters, Warehouse};
 use wharf_values::{SqlError, SqlState};
 
 use crate::error::{from_catalog, from_consensus, from_datafusion};
@@ -219,6 +219,13 @@ fn runtime(warehouse: &Warehouse, options: &EngineOptions) -> Result<Arc<Runtime
 /// Parsed Parquet footers kept in memory.
 const METADATA_CACHE_BYTES: usize = 256 << 20;
 
+/// How large the smaller side of a join may be, times the number of partitions, to be built as one table that all partitions
+/// share. One task builds it, which is slow where many could; but the larger side need not be divided, its rows are
+/// not copied, and its scan sees the keys of the whole table.
+const SINGLE_BUILD_BYTES: usize = 128 << 20;
+/// The same where only the number of rows is known.
+const SINGLE_BUILD_ROWS: usize = 4 << 20;
+
 fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> SessionState {
     let mut config = SessionConfig::new().with_information_schema(false).with_batch_size(options.batch_rows);
     if options.target_partitions > 0 {
@@ -230,6 +237,10 @@ fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> SessionState
     settings.sql_parser.default_null_ordering = "nulls_max".to_owned();
     // DataFusion 55 filters by the bound of `min(a)` even where another aggregate, such as `max(-b)`, needs the other rows.
     settings.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    let partitions = config.target_partitions().max(1);
+    let settings = config.options_mut();
+    settings.optimizer.hash_join_single_partition_threshold = SINGLE_BUILD_BYTES / partitions;
+    settings.optimizer.hash_join_single_partition_threshold_rows = SINGLE_BUILD_ROWS / partitions;
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(OperatorPlanner)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     let mut state = SessionStateBuilder::new()
@@ -238,6 +249,7 @@ fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> SessionState
         .with_default_features()
         .with_expr_planners(planners)
         .with_query_planner(Arc::new(UniqueNamesPlanner))
+        .with_physical_optimizer_rule(Arc::new(PlaceRuntimeFilters))
         .build();
     register_functions(&mut state);
     state

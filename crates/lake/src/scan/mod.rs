@@ -2,7 +2,8 @@
 //!
 //! `provider` makes the plan, `prune` leaves out files by the bounds in the manifests, `statistics` says what the optimizer may
 //! believe, `field_ids` finds columns in files, `places` says
-//! which rows of which files, `source` wraps DataFusion's Parquet source so that errors name their file.
+//! which rows of which files, `source` wraps DataFusion's Parquet source so that errors name their file, `runtime_filters` holds
+//! rows against what joins find out while they run.
 
 mod changed;
 mod field_ids;
@@ -11,6 +12,7 @@ mod partitions;
 mod places;
 mod provider;
 mod prune;
+mod runtime_filters;
 mod source;
 mod statistics;
 
@@ -19,4 +21,5 @@ pub use foreign::ParquetFiles;
 pub use places::RowPlaces;
 pub use provider::{FILE_NUMBER, LakeProvider, POSITION};
 pub(crate) use prune::Bounds;
+pub use runtime_filters::PlaceRuntimeFilters;
 pub(crate) use statistics::{column_statistics, file_statistics, merged_statistics, scalar};

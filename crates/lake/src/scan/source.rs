@@ -1,8 +1,9 @@
-//! DataFusion's Parquet source, with three differences.
+//! DataFusion's Parquet source, with four differences.
 //!
 //! Errors of reading and decoding name the file they are about, and a panic of a decoder over damaged bytes is such an
 //! error. Scans are spread over partitions by whole row groups, which is how the parts of a file arrive here, and not by byte
-//! ranges that cut through them. Before a file that has deletes is read, they are loaded, and its scan leaves those rows out.
+//! ranges that cut through them. Before a file that has deletes is read, they are loaded, and its scan leaves those rows out. Rows are
+//! held against the filters that joins find while they run (`runtime_filters`).
 //! Everything else is passed on. Other errors, those of evaluating a filter for instance,
 //! are left as they are, since they say what is wrong with the query.
 
@@ -29,10 +30,14 @@ use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use super::runtime_filters::{RowFilters, RuntimeFilters};
 use crate::deletes::FileDeletes;
 use crate::error::LakeError;
 use crate::store::Store;
 use crate::table::LakeTable;
+
+/// How many rows a batch has when nobody has said it.
+const BATCH_ROWS: usize = 8192;
 
 /// The file source of a table.
 #[derive(Clone)]
@@ -43,16 +48,31 @@ pub(super) struct LakeSource {
     _reading: Arc<()>,
     /// How much of the table is read, for EXPLAIN.
     read: Arc<str>,
+    runtime_filters: RuntimeFilters,
+    batch_rows: usize,
 }
 
 impl LakeSource {
     pub(super) fn new(inner: Arc<dyn FileSource>, table: &LakeTable, read: String) -> LakeSource {
-        LakeSource { inner, store: Arc::clone(table.store()), _reading: table.reading(), read: read.into() }
+        LakeSource { _reading: table.reading(), ..LakeSource::foreign(inner, table.store(), read) }
     }
 
     /// A source of files that are not a table's.
     pub(super) fn foreign(inner: Arc<dyn FileSource>, store: &Arc<Store>, read: String) -> LakeSource {
-        LakeSource { inner, store: Arc::clone(store), _reading: Arc::default(), read: read.into() }
+        LakeSource {
+            inner,
+            store: Arc::clone(store),
+            _reading: Arc::default(),
+            read: read.into(),
+            runtime_filters: RuntimeFilters::default(),
+            batch_rows: BATCH_ROWS,
+        }
+    }
+
+    /// The same source, with its rows held against filters that are made while the query runs, if one of them is wanted, by its id.
+    pub(super) fn with_row_filters(&self, wanted: impl Fn(u64) -> bool) -> Option<Arc<dyn FileSource>> {
+        let runtime_filters = self.runtime_filters.placed(wanted)?;
+        Some(Arc::new(LakeSource { runtime_filters, ..self.clone() }))
     }
 
     fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
@@ -80,9 +100,15 @@ impl FileSource for LakeSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> Result<Box<dyn Morselizer>> {
+        // With a limit, the decoder counts rows before they could be left out here.
+        let filters = match config.limit {
+            Some(_) => None,
+            None => self.runtime_filters.rows(self.projection(), self.batch_rows, self.metrics(), partition),
+        };
         Ok(Box::new(NamingMorselizer {
             inner: Arc::from(self.inner.create_morselizer(object_store, config, partition)?),
             store: Arc::clone(&self.store),
+            filters,
         }))
     }
 
@@ -91,7 +117,8 @@ impl FileSource for LakeSource {
     }
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
-        self.with(self.inner.with_batch_size(batch_size))
+        let inner = self.inner.with_batch_size(batch_size);
+        Arc::new(LakeSource { inner, batch_rows: batch_size, ..self.clone() })
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
@@ -143,11 +170,11 @@ impl FileSource for LakeSource {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn FileSource>>> {
+        let runtime_filters = self.runtime_filters.with(&filters);
         let pushed = self.inner.try_pushdown_filters(filters, config)?;
-        Ok(FilterPushdownPropagation {
-            filters: pushed.filters,
-            updated_node: pushed.updated_node.map(|inner| self.with(inner)),
-        })
+        let updated =
+            |inner| -> Arc<dyn FileSource> { Arc::new(LakeSource { inner, runtime_filters, ..self.clone() }) };
+        Ok(FilterPushdownPropagation { filters: pushed.filters, updated_node: pushed.updated_node.map(updated) })
     }
 
     fn try_pushdown_sort(
@@ -265,16 +292,18 @@ fn deletes_of(file: &PartitionedFile) -> Option<&Arc<FileDeletes>> {
 struct NamingMorselizer {
     inner: Arc<dyn Morselizer>,
     store: Arc<Store>,
+    filters: Option<Arc<RowFilters>>,
 }
 
 impl Morselizer for NamingMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
         let name = Name { store: Arc::clone(&self.store), path: file.path().clone() };
+        let filters = self.filters.clone();
         if let Some(deletes) = deletes_of(&file).cloned() {
-            return Ok(Box::new(DeletingPlanner { inner: Arc::clone(&self.inner), file, deletes, name }));
+            return Ok(Box::new(DeletingPlanner { inner: Arc::clone(&self.inner), file, deletes, name, filters }));
         }
         let inner = self.inner.plan_file(file).map_err(|error| name.on(error))?;
-        Ok(Box::new(NamingPlanner { inner, name }))
+        Ok(Box::new(NamingPlanner { inner, name, filters }))
     }
 }
 
@@ -285,15 +314,16 @@ struct DeletingPlanner {
     file: PartitionedFile,
     deletes: Arc<FileDeletes>,
     name: Name,
+    filters: Option<Arc<RowFilters>>,
 }
 
 impl MorselPlanner for DeletingPlanner {
     fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        let DeletingPlanner { inner, file, deletes, name } = *self;
+        let DeletingPlanner { inner, file, deletes, name, filters } = *self;
         let load = async move {
             let rows = deletes.selection().await?;
             let inner = inner.plan_file(file.with_extension(rows)).map_err(|error| name.on(error))?;
-            Ok(Box::new(NamingPlanner { inner, name }) as Box<dyn MorselPlanner>)
+            Ok(Box::new(NamingPlanner { inner, name, filters }) as Box<dyn MorselPlanner>)
         };
         Ok(Some(MorselPlan::new().with_pending_planner(load)))
     }
@@ -303,29 +333,34 @@ impl MorselPlanner for DeletingPlanner {
 struct NamingPlanner {
     inner: Box<dyn MorselPlanner>,
     name: Name,
+    filters: Option<Arc<RowFilters>>,
 }
 
 impl MorselPlanner for NamingPlanner {
     fn plan(self: Box<Self>) -> Result<Option<MorselPlan>> {
-        let NamingPlanner { inner, name } = *self;
+        let NamingPlanner { inner, name, filters } = *self;
         let planned =
             catch_unwind(AssertUnwindSafe(|| inner.plan())).unwrap_or_else(|panic| Err(name.panicked(&*panic)));
         let Some(mut plan) = planned.map_err(|error| name.on(error))? else {
             return Ok(None);
         };
-        let naming = |inner| -> Box<dyn MorselPlanner> { Box::new(NamingPlanner { inner, name: name.clone() }) };
+        let naming = |inner| -> Box<dyn MorselPlanner> {
+            Box::new(NamingPlanner { inner, name: name.clone(), filters: filters.clone() })
+        };
         let morsels = plan.take_morsels().into_iter();
-        let morsels = morsels.map(|inner| -> Box<dyn Morsel> { Box::new(NamingMorsel { inner, name: name.clone() }) });
+        let morsels = morsels.map(|inner| -> Box<dyn Morsel> {
+            Box::new(NamingMorsel { inner, name: name.clone(), filters: filters.clone() })
+        });
         let planners = plan.take_ready_planners().into_iter().map(naming);
         let pending = plan.take_pending_planner();
         let mut plan = MorselPlan::new().with_morsels(morsels.collect()).with_planners(planners.collect());
         if let Some(pending) = pending {
-            let name = name.clone();
+            let (name, filters) = (name.clone(), filters.clone());
             plan.set_pending_planner(async move {
                 let planned = AssertUnwindSafe(pending.into_future()).catch_unwind().await;
                 let planned = planned.unwrap_or_else(|panic| Err(name.panicked(&*panic)));
                 match planned {
-                    Ok(inner) => Ok(Box::new(NamingPlanner { inner, name }) as Box<dyn MorselPlanner>),
+                    Ok(inner) => Ok(Box::new(NamingPlanner { inner, name, filters }) as Box<dyn MorselPlanner>),
                     Err(error) => Err(name.on_reading(error).await),
                 }
             });
@@ -338,12 +373,13 @@ impl MorselPlanner for NamingPlanner {
 struct NamingMorsel {
     inner: Box<dyn Morsel>,
     name: Name,
+    filters: Option<Arc<RowFilters>>,
 }
 
 impl Morsel for NamingMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, Result<RecordBatch>> {
-        let name = self.name;
-        let stream = AssertUnwindSafe(self.inner.into_stream()).catch_unwind();
+        let NamingMorsel { inner, name, filters } = *self;
+        let stream = AssertUnwindSafe(inner.into_stream()).catch_unwind();
         let named = stream.then(move |item| {
             let name = name.clone();
             async move {
@@ -354,7 +390,10 @@ impl Morsel for NamingMorsel {
                 }
             }
         });
-        named.boxed()
+        match filters {
+            Some(filters) => filters.apply(named.boxed()),
+            None => named.boxed(),
+        }
     }
 }
 

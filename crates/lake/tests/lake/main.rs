@@ -9,6 +9,7 @@ mod delta;
 mod foreign;
 mod partitions;
 mod pruning;
+mod runtime_filters;
 mod types;
 mod values;
 mod writing;
