@@ -10,6 +10,7 @@ mod crash;
 mod inserts;
 mod model;
 mod peers;
+mod planning;
 mod report;
 mod slt;
 mod workloads;
@@ -40,6 +41,8 @@ enum Command {
     Inserts(inserts::Arguments),
     /// Do random things to tables and compare them with a model in memory.
     Model(model::Arguments),
+    /// Plan queries over a table of very many data files.
+    Planning(planning::Arguments),
     /// Mistreat a server: garbage, damaged files, a full disk.
     BadInput(bad_input::Arguments),
 }
@@ -53,6 +56,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Crash(arguments) => crash::run(arguments).await,
         Command::Inserts(arguments) => inserts::run(arguments).await,
         Command::Model(arguments) => model::run(arguments).await,
+        Command::Planning(arguments) => planning::run(arguments).await,
         Command::BadInput(arguments) => bad_input::run(arguments).await,
     }
 }
