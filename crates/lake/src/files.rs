@@ -9,12 +9,13 @@ use std::sync::{Arc, OnceLock};
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{ColumnStatistics, Statistics};
 use datafusion_datasource::PartitionedFile;
-use iceberg::spec::{DataContentType, DataFileFormat, ManifestEntryRef, Schema};
+use iceberg::spec::{DataContentType, DataFileFormat, Schema};
 use object_store::ObjectMeta;
 use roaring::RoaringTreemap;
 
 use crate::deletes::FileDeletes;
 use crate::error::LakeError;
+use crate::manifest::Entry;
 use crate::scan::{self, Bounds};
 use crate::store::Store;
 
@@ -42,7 +43,7 @@ pub(crate) struct FileSet {
 /// A data file.
 pub(crate) struct LakeFile {
     /// What the manifest says.
-    pub(crate) entry: ManifestEntryRef,
+    pub(crate) entry: Entry,
     /// The partition spec under which it was written.
     pub(crate) spec_id: i32,
     /// The deletes that apply to it.
@@ -65,19 +66,18 @@ impl LakeFile {
     pub(crate) fn new(
         context: &Arc<FileContext>,
         spec_id: i32,
-        entry: &ManifestEntryRef,
+        entry: &Entry,
         deletes: Option<Arc<FileDeletes>>,
     ) -> Result<LakeFile, LakeError> {
-        let file = &entry.data_file;
-        if file.content_type() != DataContentType::Data || file.file_format() != DataFileFormat::Parquet {
-            let what = format!("data file \"{}\" of format {}", file.file_path(), file.file_format());
+        if entry.content_type() != DataContentType::Data || entry.file_format() != DataFileFormat::Parquet {
+            let what = format!("data file \"{}\" of format {}", entry.file_path(), entry.file_format());
             return Err(LakeError::Unsupported(what));
         }
-        if file.key_metadata().is_some() {
-            return Err(LakeError::Unsupported(format!("encrypted data file \"{}\"", file.file_path())));
+        if entry.is_encrypted() {
+            return Err(LakeError::Unsupported(format!("encrypted data file \"{}\"", entry.file_path())));
         }
-        context.store.data_path(file.file_path(), &context.location)?;
-        let (entry, context) = (Arc::clone(entry), Arc::clone(context));
+        context.store.data_path(entry.file_path(), &context.location)?;
+        let (entry, context) = (entry.clone(), Arc::clone(context));
         Ok(LakeFile { entry, spec_id, deletes, context, scanned: OnceLock::new() })
     }
 
@@ -98,7 +98,7 @@ impl LakeFile {
     pub(crate) fn column_statistics(&self, index: usize) -> Option<ColumnStatistics> {
         let stored = self.context.iceberg_schema.as_struct().fields().get(index)?;
         let field = self.context.schema.fields().get(index)?;
-        Some(scan::column_statistics(&self.entry.data_file, stored, field))
+        Some(scan::column_statistics(&self.entry, stored, field))
     }
 
     /// The file as units of scanning, one for each row group, and its statistics. They are kept if it is one of so few files.
@@ -120,7 +120,7 @@ impl LakeFile {
     }
 
     fn scanned(&self) -> Result<Scanned, LakeError> {
-        let file = &self.entry.data_file;
+        let file = &self.entry;
         let meta = ObjectMeta {
             location: self.context.store.data_path(file.file_path(), &self.context.location)?,
             // Files never change, and caches compare this: it has to be the same for ever.
@@ -143,7 +143,7 @@ impl LakeFile {
     /// The statistics of the rows with which it was written.
     fn written_statistics(&self) -> Arc<Statistics> {
         let FileContext { iceberg_schema, schema, .. } = &*self.context;
-        Arc::new(scan::file_statistics(&self.entry.data_file, iceberg_schema, schema))
+        Arc::new(scan::file_statistics(&self.entry, iceberg_schema, schema))
     }
 
     /// The same for the rows that are left.
@@ -197,7 +197,7 @@ impl FileSet {
 
     /// The size of all files together.
     pub(crate) fn size_bytes(&self) -> u64 {
-        *self.size_bytes.get_or_init(|| self.files.iter().map(|file| file.entry.data_file.file_size_in_bytes()).sum())
+        *self.size_bytes.get_or_init(|| self.files.iter().map(|file| file.entry.file_size_in_bytes()).sum())
     }
 }
 

@@ -41,13 +41,6 @@ pub(crate) struct Metadata {
     pub(crate) size_bytes: usize,
 }
 
-impl Metadata {
-    /// Whether there are branches or tags besides `main`, which keep snapshots alive.
-    pub(crate) fn has_other_refs(&self) -> bool {
-        self.refs.keys().any(|name| name != MAIN_BRANCH)
-    }
-}
-
 /// The metadata of a new, empty table. Iceberg's own builder would number the columns afresh, and the catalog has numbered
 /// them already.
 pub(crate) fn new_table(
@@ -200,7 +193,7 @@ pub(crate) fn next_location(table_location: &str, previous: Option<&str>) -> Str
     format!("{table_location}/metadata/{version:05}-{}.metadata.json", Uuid::new_v4())
 }
 
-/// How many snapshots a table keeps, at least one.
+/// How many of its latest snapshots a table keeps when it is written to, at least one.
 pub(crate) fn snapshots_kept(table: &TableMetadata) -> usize {
     let property = table.properties().get(SNAPSHOTS_PROPERTY);
     let kept = property.and_then(|text| text.parse().ok());
@@ -213,7 +206,8 @@ pub(crate) fn commit_time_ms(table: &TableMetadata) -> i64 {
     now_ms().max(seen).max(table.last_updated_ms())
 }
 
-fn now_ms() -> i64 {
+/// The time now, in milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
     chrono::Utc::now().timestamp_millis()
 }
 
@@ -257,7 +251,7 @@ mod tests {
         let content = encode("x", &table).unwrap();
         let read = parse("x", content).await.unwrap();
         assert_eq!(read.table, table);
-        assert!(!read.has_other_refs());
+        assert!(read.refs.is_empty());
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::TableProvider;
 use futures::{StreamExt, TryStreamExt};
-use iceberg::spec::{ManifestEntryRef, ManifestFile, Schema, SnapshotRef, Summary, TableMetadata};
+use iceberg::spec::{ManifestFile, Schema, SnapshotRef, Summary, TableMetadata};
 use roaring::RoaringTreemap;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -22,7 +22,7 @@ use crate::defaults;
 use crate::deletes::{self, DeleteCache, DeleteIndex, DeleteStore, FileDeletes};
 use crate::error::LakeError;
 use crate::files::{FileContext, FileSet, LakeFile};
-use crate::manifest::{self, Entries};
+use crate::manifest::{self, Entries, Entry};
 use crate::metadata::{self, Metadata, Refs};
 use crate::scan::LakeProvider;
 use crate::schema;
@@ -33,8 +33,6 @@ use crate::travel::Position;
 const CONCURRENT_MANIFESTS: usize = 16;
 /// Larger manifests are parsed aside, several at the same time; smaller ones are not worth it.
 const PARSED_HERE_BYTES: usize = 32 * 1024;
-/// About how much more memory a parsed manifest takes than its bytes.
-const PARSED_FACTOR: usize = 6;
 
 /// The parsed manifests of a warehouse, by location.
 pub(crate) type ManifestCache = WeightedCache<Entries>;
@@ -274,10 +272,6 @@ impl LakeTable {
         }
     }
 
-    pub(crate) fn has_other_refs(&self) -> bool {
-        self.metadata.has_other_refs()
-    }
-
     pub(crate) fn refs(&self) -> &Refs {
         &self.metadata.refs
     }
@@ -353,8 +347,7 @@ impl LakeTable {
 
     /// Keeps the entries of a manifest in memory.
     pub(crate) fn remember(&self, file: &ManifestFile, entries: &Entries) {
-        let size_bytes = usize::try_from(file.manifest_length).unwrap_or(0) * PARSED_FACTOR;
-        self.caches.manifests.insert(&manifest::cache_key(file), Arc::clone(entries), size_bytes);
+        self.caches.manifests.insert(&manifest::cache_key(file), entries.clone(), entries.size_bytes());
     }
 
     /// The data files of the current snapshot.
@@ -372,18 +365,18 @@ impl LakeTable {
         let alive = |deletes: bool| {
             let listed = live.iter().zip(&loaded).filter(move |(file, _)| manifest::has_deletes(file) == deletes);
             listed.flat_map(|(file, entries)| {
-                let alive = entries.iter().filter(|entry| entry.is_alive());
+                let alive = entries.iter().filter(Entry::is_alive);
                 alive.map(|entry| (file.partition_spec_id, entry))
             })
         };
-        let mut deletes = alive(true).map(|(spec_id, entry)| (spec_id, Arc::clone(entry))).peekable();
+        let mut deletes = alive(true).peekable();
         let index = match deletes.peek() {
             Some(_) => Some(DeleteIndex::new(self.delete_store(), &self.metadata.table, deletes)?),
             None => None,
         };
         let files = alive(false).map(|(spec_id, entry)| {
-            let deletes = index.as_ref().and_then(|index| index.of(spec_id, entry));
-            self.file_with(spec_id, entry, deletes)
+            let deletes = index.as_ref().and_then(|index| index.of(spec_id, &entry));
+            self.file_with(spec_id, &entry, deletes)
         });
         Ok(Arc::new(FileSet::new(files.collect::<Result<_, _>>()?)))
     }
@@ -401,7 +394,7 @@ impl LakeTable {
     pub(crate) fn file_after(
         &self,
         file: &LakeFile,
-        new: &ManifestEntryRef,
+        new: &Entry,
         rows: &Arc<RoaringTreemap>,
     ) -> Result<Arc<LakeFile>, LakeError> {
         let shared = match &file.deletes {
@@ -414,7 +407,7 @@ impl LakeTable {
     }
 
     /// A data file to which no deletes apply, as the scan wants it.
-    pub(crate) fn file(&self, spec_id: i32, entry: &ManifestEntryRef) -> Result<Arc<LakeFile>, LakeError> {
+    pub(crate) fn file(&self, spec_id: i32, entry: &Entry) -> Result<Arc<LakeFile>, LakeError> {
         self.file_with(spec_id, entry, None)
     }
 
@@ -422,7 +415,7 @@ impl LakeTable {
     fn file_with(
         &self,
         spec_id: i32,
-        entry: &ManifestEntryRef,
+        entry: &Entry,
         deletes: Option<Arc<FileDeletes>>,
     ) -> Result<Arc<LakeFile>, LakeError> {
         LakeFile::new(&self.file_context, spec_id, entry, deletes).map(Arc::new)

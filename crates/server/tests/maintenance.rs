@@ -85,3 +85,28 @@ async fn the_files_of_a_purged_table_go_and_those_of_its_clone_stay() {
         assert_eq!(row.get::<_, i32>(0), value);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn many_small_manifests_become_one() {
+    let folder = folder();
+    let server = Server::serve_with(folder.path(), EAGER);
+    let client = server.connect("").await.unwrap();
+    // Each file has a partition of its own, so there is nothing to write together but the manifests.
+    let definition = "CREATE TABLE t (id integer NOT NULL) PARTITION BY (id) \
+                      WITH ('commit.manifest-merge.enabled' = 'false', 'commit.manifest.min-count-to-merge' = '3')";
+    client.batch_execute(definition).await.unwrap();
+    for id in 0..6 {
+        client.execute("INSERT INTO t VALUES ($1)", &[&id]).await.unwrap();
+    }
+    let begun = Instant::now();
+    loop {
+        let manifests: i64 = client.query_one("SELECT count(*) FROM t$manifests", &[]).await.unwrap().get(0);
+        if manifests <= 3 {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "there are {manifests} manifests");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let rows = client.query("SELECT id FROM t ORDER BY id", &[]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.get::<_, i32>(0)).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+}

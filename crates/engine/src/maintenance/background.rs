@@ -12,11 +12,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharf_catalog::{Relation, Table};
+use wharf_lake::commit::RewriteManifests;
 use wharf_lake::maintain::{CompactionOptions, ExpireOptions};
 use wharf_values::{SqlError, SqlState};
 
 use super::dropped::purge_dropped;
-use super::{compact, expire, remove_orphans};
+use super::{compact, expire, remove_orphans, rewrite_manifests};
 use crate::engine::{Engine, now_us};
 
 /// A table with so many files is compacted even while it changes.
@@ -27,7 +28,7 @@ const MANY_FILES: u64 = 500;
 pub struct MaintenanceOptions {
     /// The pause between two rounds.
     pub interval: Duration,
-    /// How long a table must not have changed before its files are written together.
+    /// How long a table must not have changed before its files, and its manifests, are written together.
     pub quiet: Duration,
     /// With so many small files in a partition they are written together.
     pub min_input_files: usize,
@@ -100,6 +101,8 @@ impl Engine {
                 let compaction =
                     CompactionOptions { min_input_files: options.min_input_files, ..CompactionOptions::default() };
                 compact(self, state, table.id, &compaction).await?;
+                let small = RewriteManifests { only_many_small: true, ..RewriteManifests::default() };
+                rewrite_manifests(self, table.id, small).await?;
                 after.version = self.catalog().await?.table_by_id(table.id).map_or(u64::MAX, |table| table.version);
             }
         }

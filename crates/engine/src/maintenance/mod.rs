@@ -8,12 +8,14 @@ mod compact;
 mod dropped;
 mod expire;
 mod instants;
+mod manifests;
 mod orphans;
 
 pub use background::MaintenanceOptions;
 pub(crate) use compact::compact;
 pub(crate) use expire::expire;
 pub(crate) use instants::Instants;
+pub(crate) use manifests::rewrite_manifests;
 pub(crate) use orphans::remove_orphans;
 
 use std::sync::Arc;

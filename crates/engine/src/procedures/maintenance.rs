@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+use wharf_lake::commit::RewriteManifests;
 use wharf_lake::maintain::{CompactionOptions, ExpireOptions};
 use wharf_values::{SqlError, SqlState};
 
@@ -77,5 +78,14 @@ pub(super) async fn rewrite_data_files(
     let done = maintenance::compact(&session.engine, &state, id, &options).await?;
     let bytes = i64::try_from(done.rewritten_bytes).unwrap_or(i64::MAX);
     let counts = [done.rewritten_files as i64, done.added_files as i64, bytes, done.failed_groups as i64];
+    Ok(counts.map(|count| Arc::new(Int64Array::from(vec![count])) as ArrayRef).to_vec())
+}
+
+/// `wharf.rewrite_manifests`
+pub(super) async fn rewrite_manifests(session: &mut Session, arguments: &Arguments) -> Result<Vec<ArrayRef>, SqlError> {
+    let spec_id = arguments.integer("spec_id")?.and_then(|id| i32::try_from(id).ok());
+    let which = RewriteManifests { spec_id, ..RewriteManifests::default() };
+    let done = maintenance::rewrite_manifests(&session.engine, arguments.table().id, which).await?;
+    let counts = [done.rewritten as i64, done.added as i64];
     Ok(counts.map(|count| Arc::new(Int64Array::from(vec![count])) as ArrayRef).to_vec())
 }

@@ -39,6 +39,7 @@ enum What {
     ExpireSnapshots,
     RemoveOrphanFiles,
     RewriteDataFiles,
+    RewriteManifests,
 }
 
 const fn required(name: &'static str, ty: SqlType) -> Parameter {
@@ -91,6 +92,12 @@ static PROCEDURES: &[Procedure] = &[
             ("failed_groups", SqlType::BigInt),
         ],
         what: What::RewriteDataFiles,
+    },
+    Procedure {
+        name: "rewrite_manifests",
+        parameters: &[required("table", SqlType::Text), optional("spec_id", SqlType::Integer)],
+        columns: &[("rewritten_manifests", SqlType::BigInt), ("added_manifests", SqlType::BigInt)],
+        what: What::RewriteManifests,
     },
 ];
 
@@ -149,6 +156,7 @@ impl Procedure {
             What::ExpireSnapshots => maintenance::expire_snapshots(session, arguments).await,
             What::RemoveOrphanFiles => maintenance::remove_orphan_files(session, arguments).await,
             What::RewriteDataFiles => maintenance::rewrite_data_files(session, arguments).await,
+            What::RewriteManifests => maintenance::rewrite_manifests(session, arguments).await,
         }
     }
 }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use iceberg::spec::{ManifestContentType, ManifestEntryRef, ManifestFile, Operation};
+use iceberg::spec::{ManifestContentType, ManifestFile, Operation};
 
 use super::snapshot::{Change, Draft};
 use crate::error::LakeError;
 use crate::files::{FileSet, LakeFile};
-use crate::manifest::{self, Contents, Entries};
+use crate::manifest::{self, Contents, Entries, Entry};
 use crate::properties;
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
@@ -59,15 +59,13 @@ pub(super) async fn keep(
     draft: &mut Draft<'_>,
     base: &LakeTable,
     manifests: impl Iterator<Item = ManifestFile>,
-    mut existing: Vec<(Group, ManifestEntryRef)>,
+    mut existing: Vec<(Group, Entry)>,
 ) -> Result<(), LakeError> {
-    let small_bytes = properties::number(base.properties(), properties::MANIFEST_BYTES).unwrap_or(MERGE_BYTES);
-    let count = properties::number(base.properties(), properties::MERGE_COUNT).unwrap_or(MERGE_COUNT).max(2);
-    let merging = properties::flag(base.properties(), properties::MERGE_MANIFESTS, true);
+    let merging = Merging::of(base);
     let mut small = BTreeMap::<Group, Vec<ManifestFile>>::new();
     let mut kept = Vec::new();
     for file in manifests {
-        if is_small(&file, small_bytes) {
+        if file.manifest_length < merging.manifest_bytes && file.key_metadata.is_none() {
             small.entry(group_of(&file)).or_default().push(file);
         } else if is_incomplete(&file) {
             let alive = entries(base, std::slice::from_ref(&file)).await?;
@@ -77,7 +75,7 @@ pub(super) async fn keep(
         }
     }
     for (group, files) in small {
-        if (merging && files.len() >= count) || files.iter().any(is_incomplete) {
+        if (merging.enabled && files.len() >= merging.count) || files.iter().any(is_incomplete) {
             existing.extend(entries(base, &files).await?.into_iter().map(|entry| (group, entry)));
         } else {
             // Small ones first, since they are the newest.
@@ -89,24 +87,48 @@ pub(super) async fn keep(
     Ok(())
 }
 
-fn is_small(file: &ManifestFile, small_bytes: i64) -> bool {
-    file.manifest_length < small_bytes && file.key_metadata.is_none()
+/// How a table wants its manifests to be.
+pub(super) struct Merging {
+    /// Whether commits merge small ones.
+    enabled: bool,
+    /// With this many small ones of a group they are merged.
+    pub(super) count: usize,
+    /// A manifest of this size is not small any more.
+    pub(super) manifest_bytes: i64,
+}
+
+impl Merging {
+    /// What the properties of a table say.
+    pub(super) fn of(table: &LakeTable) -> Merging {
+        let properties = table.properties();
+        Merging {
+            enabled: properties::flag(properties, properties::MERGE_MANIFESTS, true),
+            count: properties::number(properties, properties::MERGE_COUNT).unwrap_or(MERGE_COUNT).max(2),
+            manifest_bytes: properties::number(properties, properties::MANIFEST_BYTES).unwrap_or(MERGE_BYTES).max(1),
+        }
+    }
+
+    /// How many manifests are to have what these have.
+    pub(super) fn manifests(&self, files: &[ManifestFile]) -> usize {
+        let bytes: u64 = files.iter().map(|file| file.manifest_length.unsigned_abs()).sum();
+        usize::try_from(bytes.div_ceil(self.manifest_bytes.unsigned_abs())).unwrap_or(usize::MAX).max(1)
+    }
 }
 
 /// Whether the manifest list does not say how many files and rows there are, which format version 1 leaves open and later
 /// ones want.
-fn is_incomplete(file: &ManifestFile) -> bool {
+pub(super) fn is_incomplete(file: &ManifestFile) -> bool {
     let files = [file.added_files_count, file.existing_files_count, file.deleted_files_count];
     let rows = [file.added_rows_count, file.existing_rows_count, file.deleted_rows_count];
     files.contains(&None) || rows.contains(&None)
 }
 
 /// The entries of manifests, in the order of the manifests.
-pub(super) async fn entries(base: &LakeTable, manifests: &[ManifestFile]) -> Result<Vec<ManifestEntryRef>, LakeError> {
+pub(super) async fn entries(base: &LakeTable, manifests: &[ManifestFile]) -> Result<Vec<Entry>, LakeError> {
     // Collected first: a stream over borrowing closures is not provably `Send` for every lifetime.
     let reads: Vec<_> = manifests.iter().map(|file| base.entries(file)).collect();
     let loaded: Vec<Entries> = futures::stream::iter(reads).buffered(CONCURRENT_MANIFESTS).try_collect().await?;
-    Ok(loaded.iter().flat_map(|entries| entries.iter().cloned()).collect())
+    Ok(loaded.iter().flat_map(Entries::iter).collect())
 }
 
 /// The files of the new snapshot, if those of the base are in memory. New files go first, as their manifest does.

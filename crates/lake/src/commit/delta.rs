@@ -13,7 +13,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use iceberg::spec::{ManifestEntryRef, Operation};
+use iceberg::spec::Operation;
 use roaring::RoaringTreemap;
 
 use super::append::{Group, entries, group_of, keep};
@@ -21,7 +21,7 @@ use super::snapshot::{Change, Draft};
 use crate::deletes::{self, DeleteKey, NewDeletes, RemovedFiles, RowDeletes};
 use crate::error::LakeError;
 use crate::files::{FileSet, LakeFile};
-use crate::manifest::{self, Contents};
+use crate::manifest::{self, Contents, Entry};
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
@@ -49,7 +49,7 @@ pub async fn delta(
     let locations: HashSet<_> = written.iter().map(|file| file.file_path().to_owned()).collect();
     let result = async {
         let plus = Change::of(added.iter().map(|file| &file.data_file).chain(&written));
-        let minus = Change::of(sorted.gone.iter().map(|(_, entry)| &entry.data_file));
+        let minus = Change::of_entries(sorted.gone.iter().map(|(_, entry)| entry));
         let operation = match added.is_empty() {
             true => Operation::Delete,
             false => Operation::Overwrite,
@@ -62,9 +62,8 @@ pub async fn delta(
         let mut new_entries = HashMap::new();
         for (spec_id, files) in by_spec {
             let entries = draft.add(spec_id, Contents::Added(files)).await?;
-            new_entries.extend(
-                entries.iter().filter_map(|entry| Some((entry.data_file.referenced_data_file()?, Arc::clone(entry)))),
-            );
+            let named = entries.iter().filter_map(|entry| Some((entry.referenced_data_file()?.to_owned(), entry)));
+            new_entries.extend(named);
         }
         draft.add_groups(sorted.gone, Contents::Deleted).await?;
         keep(&mut draft, base, sorted.untouched.into_iter(), sorted.left).await?;
@@ -158,7 +157,7 @@ impl Effect {
         self.replaces(file);
         self.deleted.push(NewDeletes {
             data_file: file.location().to_owned(),
-            partition: file.entry.data_file.partition().clone(),
+            partition: file.entry.partition(),
             // Known when the manifests are sorted.
             spec_id: 0,
             rows: Arc::new(all),
@@ -203,7 +202,7 @@ struct Sorted {
     /// Manifests that stay as they are.
     untouched: Vec<iceberg::spec::ManifestFile>,
     /// Entries that stay, of manifests that do not.
-    left: Vec<(Group, ManifestEntryRef)>,
+    left: Vec<(Group, Entry)>,
     /// Entries that go.
-    gone: Vec<(Group, ManifestEntryRef)>,
+    gone: Vec<(Group, Entry)>,
 }

@@ -11,6 +11,7 @@
 mod append;
 mod delta;
 mod edit;
+mod manifests;
 mod overwrite;
 mod replace;
 mod requested;
@@ -29,6 +30,7 @@ pub use delta::delta;
 pub use edit::{
     Edit, IfTaken, LOADED_FILES, LoadedFiles, RefEdit, RefError, RefKind, RefRetention, SchemaChange, set_columns,
 };
+pub use manifests::{RewriteManifests, RewrittenManifests, rewrite_manifests};
 pub use overwrite::overwrite;
 pub use replace::replace;
 pub use requested::{RequestError, Requested, requested};

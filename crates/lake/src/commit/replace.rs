@@ -34,7 +34,7 @@ pub async fn replace(
         let alive = entries(base, std::slice::from_ref(file)).await?.into_iter().filter(|entry| entry.is_alive());
         removed.extend(alive.map(|entry| (group_of(file), entry)));
     }
-    let minus = Change::of(removed.iter().map(|(_, entry)| &entry.data_file));
+    let minus = Change::of_entries(removed.iter().map(|(_, entry)| entry));
     let plus = Change::of(files.iter().map(|file| &file.data_file));
     let operation = match files.is_empty() {
         true => Operation::Delete,

@@ -8,15 +8,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestEntryRef,
-    ManifestFile, Operation, PartitionSpec, Snapshot, Summary, TableMetadata,
+    DataContentType, DataFile, DataFileFormat, FormatVersion, MAIN_BRANCH, ManifestContentType, ManifestFile,
+    Operation, PartitionSpec, Snapshot, Summary, TableMetadata,
 };
 use uuid::Uuid;
 
 use super::append::Group;
 use crate::error::LakeError;
 use crate::files::{FileSet, LakeFile};
-use crate::manifest::{self, Contents, Entries, NewManifest, NewSnapshot};
+use crate::maintain;
+use crate::manifest::{self, Contents, Entries, Entry, NewManifest, NewSnapshot};
 use crate::metadata::{self, Metadata, Refs};
 use crate::partition;
 use crate::store::Store;
@@ -31,8 +32,10 @@ pub(super) struct Draft<'a> {
     snapshot: NewSnapshot,
     /// The id of the next row that has none (format version 3).
     next_row_id: u64,
-    added: Vec<NewManifest>,
+    added: Vec<(NewManifest, Entries)>,
     kept: Vec<ManifestFile>,
+    /// What the summary says besides.
+    described: Vec<(&'static str, String)>,
 }
 
 /// What a snapshot changes, for its summary.
@@ -49,33 +52,47 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Data files and delete files that come or go.
+    /// Data files and delete files that come.
     pub(super) fn of<'a>(files: impl IntoIterator<Item = &'a DataFile>) -> Change {
         let mut sum = Change::default();
         for file in files {
-            // Of a file of deletion vectors, an entry is one vector.
-            let part = file.content_size_in_bytes().and_then(|size| u64::try_from(size).ok());
-            sum.bytes += part.unwrap_or(file.file_size_in_bytes());
-            let rows = file.record_count();
-            match file.content_type() {
-                DataContentType::Data => {
-                    sum.files += 1;
-                    sum.records += rows;
-                }
-                DataContentType::PositionDeletes => {
-                    match file.file_format() == DataFileFormat::Puffin {
-                        true => sum.vectors += 1,
-                        false => sum.position_files += 1,
-                    }
-                    sum.position_deletes += rows;
-                }
-                DataContentType::EqualityDeletes => {
-                    sum.equality_files += 1;
-                    sum.equality_deletes += rows;
-                }
-            }
+            let bytes = (file.file_size_in_bytes(), file.content_size_in_bytes());
+            sum.add(file.content_type(), file.file_format(), bytes, file.record_count());
         }
         sum
+    }
+
+    /// Data files and delete files of manifests, which go.
+    pub(super) fn of_entries<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Change {
+        let mut sum = Change::default();
+        for entry in entries {
+            let bytes = (entry.file_size_in_bytes(), entry.content_size_in_bytes());
+            sum.add(entry.content_type(), entry.file_format(), bytes, entry.record_count());
+        }
+        sum
+    }
+
+    fn add(&mut self, content: DataContentType, format: DataFileFormat, bytes: (u64, Option<i64>), rows: u64) {
+        let (whole, part) = bytes;
+        // Of a file of deletion vectors, an entry is one vector.
+        self.bytes += part.and_then(|size| u64::try_from(size).ok()).unwrap_or(whole);
+        match content {
+            DataContentType::Data => {
+                self.files += 1;
+                self.records += rows;
+            }
+            DataContentType::PositionDeletes => {
+                match format == DataFileFormat::Puffin {
+                    true => self.vectors += 1,
+                    false => self.position_files += 1,
+                }
+                self.position_deletes += rows;
+            }
+            DataContentType::EqualityDeletes => {
+                self.equality_files += 1;
+                self.equality_deletes += rows;
+            }
+        }
     }
 
     fn delete_files(&self) -> u64 {
@@ -105,6 +122,7 @@ impl<'a> Draft<'a> {
             next_row_id: metadata.next_row_id(),
             added: Vec::new(),
             kept: Vec::new(),
+            described: Vec::new(),
         })
     }
 
@@ -124,11 +142,10 @@ impl<'a> Draft<'a> {
         let schema = Arc::clone(partition::schema_of(self.base.metadata(), self.base.iceberg_schema(), spec));
         let spec = PartitionSpec::clone(spec);
         let mut manifest = manifest::encode(&location, self.snapshot, schema, spec, contents).await?;
-        if self.assign_row_ids(&mut manifest.file) {
-            manifest.entries = manifest::with_row_ids(&manifest.file, &manifest.entries)?;
-        }
-        let entries = Arc::clone(&manifest.entries);
-        self.added.push(manifest);
+        self.assign_row_ids(&mut manifest.file);
+        // As everybody else will read it.
+        let entries = manifest::parse(&manifest.file, &manifest.content)?;
+        self.added.push((manifest, entries.clone()));
         Ok(entries)
     }
 
@@ -142,7 +159,7 @@ impl<'a> Draft<'a> {
         for (spec_id, files) in by_spec {
             let entries = self.add(spec_id, Contents::Added(files)).await?;
             for entry in entries.iter() {
-                new.push(self.base.file(spec_id, entry)?);
+                new.push(self.base.file(spec_id, &entry)?);
             }
         }
         Ok(new)
@@ -151,8 +168,8 @@ impl<'a> Draft<'a> {
     /// Adds a manifest for each group of entries.
     pub(super) async fn add_groups(
         &mut self,
-        entries: Vec<(Group, ManifestEntryRef)>,
-        contents: impl Fn(Vec<ManifestEntryRef>) -> Contents,
+        entries: Vec<(Group, Entry)>,
+        contents: impl Fn(Vec<Entry>) -> Contents,
     ) -> Result<(), LakeError> {
         let mut groups = BTreeMap::<Group, Vec<_>>::new();
         for (group, entry) in entries {
@@ -172,16 +189,19 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Adds something to the summary of the snapshot.
+    pub(super) fn describe(&mut self, name: &'static str, value: String) {
+        self.described.push((name, value));
+    }
+
     /// Gives the rows of a data manifest ids if they have none yet, as format version 3 wants it:
     /// <https://iceberg.apache.org/spec/#first-row-id-assignment>.
-    fn assign_row_ids(&mut self, file: &mut ManifestFile) -> bool {
+    fn assign_row_ids(&mut self, file: &mut ManifestFile) {
         let wanted = self.snapshot.version >= FormatVersion::V3 && file.content == ManifestContentType::Data;
-        if !wanted || file.first_row_id.is_some() {
-            return false;
+        if wanted && file.first_row_id.is_none() {
+            file.first_row_id = Some(self.next_row_id);
+            self.next_row_id += file.added_rows_count.unwrap_or(0) + file.existing_rows_count.unwrap_or(0);
         }
-        file.first_row_id = Some(self.next_row_id);
-        self.next_row_id += file.added_rows_count.unwrap_or(0) + file.existing_rows_count.unwrap_or(0);
-        true
     }
 
     /// Writes everything; returns the location of the metadata file. `files` are those of the new snapshot, when known.
@@ -192,22 +212,24 @@ impl<'a> Draft<'a> {
         removed: Change,
         files: Option<FileSet>,
     ) -> Result<String, LakeError> {
-        let Draft { warehouse, base, snapshot, next_row_id, added: manifests, kept } = self;
+        let Draft { warehouse, base, snapshot, next_row_id, added: manifests, kept, described } = self;
         let NewSnapshot { version, first_row_id, .. } = snapshot;
         let directory = format!("{}/metadata", base.location());
         let list_location = format!("{directory}/snap-{}-1-{}.avro", snapshot.id, Uuid::new_v4());
         // The newest manifest first, as other engines do.
-        let listed: Vec<_> = manifests.iter().map(|new| new.file.clone()).chain(kept).collect();
+        let listed: Vec<_> = manifests.iter().map(|(new, _)| new.file.clone()).chain(kept).collect();
         let list = manifest::encode_list(&list_location, snapshot, &listed).await?;
 
         let before = base.snapshot().map(|snapshot| snapshot.summary());
+        let mut summary = summary(operation, before, added, removed);
+        summary.additional_properties.extend(described.into_iter().map(|(name, value)| (name.to_owned(), value)));
         let snapshot = Snapshot::builder()
             .with_snapshot_id(snapshot.id)
             .with_parent_snapshot_id(snapshot.parent)
             .with_sequence_number(snapshot.sequence_number)
             .with_timestamp_ms(metadata::commit_time_ms(base.metadata()))
             .with_manifest_list(list_location.clone())
-            .with_summary(summary(operation, before, added, removed))
+            .with_summary(summary)
             .with_schema_id(base.iceberg_schema().schema_id());
         let snapshot = match version {
             FormatVersion::V1 | FormatVersion::V2 => snapshot.build(),
@@ -221,12 +243,12 @@ impl<'a> Draft<'a> {
         let content = metadata::encode(table.metadata_location(), table.metadata())?;
 
         let mut outgoing: Vec<_> =
-            manifests.iter().map(|new| (new.file.manifest_path.clone(), new.content.clone())).collect();
+            manifests.iter().map(|(new, _)| (new.file.manifest_path.clone(), new.content.clone())).collect();
         outgoing.push((list_location, list));
         write_files(base.store(), outgoing, (table.metadata_location().to_owned(), content)).await?;
 
-        for new in &manifests {
-            table.remember(&new.file, &new.entries);
+        for (new, entries) in &manifests {
+            table.remember(&new.file, entries);
         }
         if branch == MAIN_BRANCH {
             table.preload(listed, files);
@@ -244,14 +266,7 @@ fn successor(
 ) -> Result<TableMetadata, LakeError> {
     let failed = |error: iceberg::Error| LakeError::metadata(base.metadata_location(), error);
     let metadata = base.metadata();
-    let mut known: Vec<_> = metadata.snapshots().map(|old| (old.sequence_number(), old.snapshot_id())).collect();
-    known.sort_unstable();
-    // A branch or a tag may want any of them.
-    let surplus = match base.has_other_refs() {
-        true => 0,
-        false => (known.len() + 1).saturating_sub(metadata::snapshots_kept(metadata)),
-    };
-    let expired: Vec<_> = known.into_iter().take(surplus).map(|(_, id)| id).collect();
+    let expired = maintain::surplus(metadata, base.refs(), branch, metadata::now_ms());
     let built = metadata
         .clone()
         .into_builder(Some(base.metadata_location().to_owned()))

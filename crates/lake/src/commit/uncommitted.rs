@@ -102,7 +102,7 @@ async fn written_for(warehouse: &Arc<Warehouse>, location: &str) -> Result<Vec<S
                 if manifest::has_deletes(file) {
                     // Delete files are written by the commit itself; several vectors are in one file.
                     let entries = table.entries(file).await?;
-                    let added = entries.iter().filter(|entry| entry.status == ManifestStatus::Added);
+                    let added = entries.iter().filter(|entry| entry.status() == ManifestStatus::Added);
                     locations.extend(added.map(|entry| entry.file_path().to_owned()).collect::<HashSet<_>>());
                 }
                 locations.push(file.manifest_path.clone());

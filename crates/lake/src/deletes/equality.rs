@@ -13,12 +13,13 @@ use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
 use datafusion::common::ScalarValue;
 use futures::TryStreamExt;
-use iceberg::spec::{Literal, ManifestEntryRef, NestedField, TableMetadata, Type};
+use iceberg::spec::{Literal, NestedField, TableMetadata, Type};
 use roaring::RoaringTreemap;
 
 use super::parquet::{Wanted, columns};
 use super::{DeleteFile, DeleteStore};
 use crate::error::LakeError;
+use crate::manifest::Entry;
 use crate::{scan, schema};
 
 /// About how many bytes of values are held at once.
@@ -61,12 +62,12 @@ impl DeleteStore {
     /// The positions of the rows of a data file that are equal to a row of the delete files.
     pub(super) async fn equal_rows(
         &self,
-        data: &ManifestEntryRef,
+        data: &Entry,
         deletes: &[Arc<DeleteFile>],
     ) -> Result<RoaringTreemap, LakeError> {
-        let mut by_columns = BTreeMap::<Vec<i32>, Vec<&ManifestEntryRef>>::new();
+        let mut by_columns = BTreeMap::<Vec<i32>, Vec<&Entry>>::new();
         for delete in deletes {
-            let mut ids = delete.entry.data_file.equality_ids().unwrap_or_default();
+            let mut ids = delete.entry.equality_ids().unwrap_or_default();
             if ids.is_empty() {
                 let reason = "its manifest does not say which columns are compared";
                 return Err(LakeError::corrupt(delete.entry.file_path(), reason));
@@ -97,7 +98,7 @@ impl DeleteStore {
     /// Adds the positions of the rows whose values are among the keys, and forgets the keys.
     async fn look_up(
         &self,
-        data: &ManifestEntryRef,
+        data: &Entry,
         wanted: &[Wanted],
         keys: &mut Keys,
         found: &mut RoaringTreemap,

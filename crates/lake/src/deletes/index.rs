@@ -12,13 +12,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use iceberg::metadata_columns::RESERVED_FIELD_ID_DELETE_FILE_PATH;
-use iceberg::spec::{
-    DataContentType, DataFile, DataFileFormat, Datum, ManifestEntryRef, PrimitiveLiteral, Struct, TableMetadata,
-};
+use iceberg::spec::{DataContentType, DataFileFormat, Datum, PrimitiveLiteral, Struct, TableMetadata};
 use tokio::sync::Mutex;
 
 use super::{DeleteFile, DeleteStore, FileDeletes, is_vector};
 use crate::error::LakeError;
+use crate::manifest::Entry;
 
 /// A partition: the specification and the values.
 type Partition = (i32, Struct);
@@ -43,7 +42,7 @@ impl DeleteIndex {
     pub(crate) fn new(
         shared: Arc<DeleteStore>,
         metadata: &TableMetadata,
-        entries: impl IntoIterator<Item = (i32, ManifestEntryRef)>,
+        entries: impl IntoIterator<Item = (i32, Entry)>,
     ) -> Result<DeleteIndex, LakeError> {
         let mut index = DeleteIndex {
             shared,
@@ -61,13 +60,13 @@ impl DeleteIndex {
         Ok(index)
     }
 
-    fn add(&mut self, spec_id: i32, everywhere: bool, entry: ManifestEntryRef) -> Result<(), LakeError> {
-        let file = &entry.data_file;
+    fn add(&mut self, spec_id: i32, everywhere: bool, entry: Entry) -> Result<(), LakeError> {
+        let file = &entry;
         let location = file.file_path().to_owned();
-        if file.key_metadata().is_some() {
+        if file.is_encrypted() {
             return Err(LakeError::Unsupported(format!("encrypted delete file \"{location}\"")));
         }
-        let partition = || (spec_id, file.partition().clone());
+        let partition = || (spec_id, file.partition());
         let vector = is_vector(&entry);
         if !vector && file.file_format() != DataFileFormat::Parquet {
             let what = format!("delete file \"{location}\" of format {}", file.file_format());
@@ -77,7 +76,7 @@ impl DeleteIndex {
             DataContentType::PositionDeletes if vector => {
                 let data = file.referenced_data_file();
                 let data = data.ok_or_else(|| LakeError::corrupt(&location, "its manifest names no data file"))?;
-                let path = self.shared.path(&data);
+                let (data, path) = (data.to_owned(), self.shared.path(data));
                 if self.vectors.insert(path, Arc::new(DeleteFile::new(entry))).is_some() {
                     let reason = format!("a second deletion vector of data file \"{data}\"");
                     return Err(LakeError::corrupt(&location, reason));
@@ -105,13 +104,13 @@ impl DeleteIndex {
     }
 
     /// What applies to a data file of a partition specification; none when nothing does.
-    pub(crate) fn of(&self, spec_id: i32, data: &ManifestEntryRef) -> Option<Arc<FileDeletes>> {
+    pub(crate) fn of(&self, spec_id: i32, data: &Entry) -> Option<Arc<FileDeletes>> {
         let location = data.file_path();
         let path = self.shared.path(location);
-        let written = data.sequence_number.unwrap_or(0);
-        let partition = (spec_id, data.data_file.partition().clone());
-        let not_newer = |delete: &&Arc<DeleteFile>| written <= delete.entry.sequence_number.unwrap_or(0);
-        let older = |delete: &&Arc<DeleteFile>| written < delete.entry.sequence_number.unwrap_or(0);
+        let written = data.sequence_number().unwrap_or(0);
+        let partition = (spec_id, data.partition());
+        let not_newer = |delete: &&Arc<DeleteFile>| written <= delete.entry.sequence_number().unwrap_or(0);
+        let older = |delete: &&Arc<DeleteFile>| written < delete.entry.sequence_number().unwrap_or(0);
 
         let vector = self.vectors.get(&path).filter(not_newer).cloned();
         let positions: Vec<_> = match &vector {
@@ -119,7 +118,7 @@ impl DeleteIndex {
             None => {
                 let of_file = self.of_file.get(&path).into_iter().flatten();
                 let of_partition = self.of_partition.get(&partition).into_iter().flatten();
-                let of_partition = of_partition.filter(|delete| may_name(&delete.entry.data_file, location));
+                let of_partition = of_partition.filter(|delete| may_name(&delete.entry, location));
                 of_file.chain(of_partition).filter(not_newer).cloned().collect()
             }
         };
@@ -128,31 +127,31 @@ impl DeleteIndex {
         if vector.is_none() && positions.is_empty() && equality.is_empty() {
             return None;
         }
-        let (shared, data) = (Arc::clone(&self.shared), Arc::clone(data));
+        let (shared, data) = (Arc::clone(&self.shared), data.clone());
         Some(Arc::new(FileDeletes { shared, data, vector, positions, equality, loading: Mutex::new(()) }))
     }
 }
 
 /// The only data file that position deletes name: the manifest says so, or both bounds of the paths are the same. (A shortened
 /// bound is not the same as its counterpart.)
-pub(crate) fn only_data_file(file: &DataFile) -> Option<String> {
-    file.referenced_data_file().or_else(|| {
+pub(crate) fn only_data_file(file: &Entry) -> Option<String> {
+    file.referenced_data_file().map(str::to_owned).or_else(|| {
         let (lower, upper) = path_bounds(file);
         lower.filter(|lower| Some(lower) == upper.as_ref())
     })
 }
 
 /// Whether the bounds of the paths leave room for a data file.
-fn may_name(file: &DataFile, location: &str) -> bool {
+fn may_name(file: &Entry, location: &str) -> bool {
     let (lower, upper) = path_bounds(file);
     lower.is_none_or(|lower| *lower <= *location) && upper.is_none_or(|upper| *location <= *upper)
 }
 
-fn path_bounds(file: &DataFile) -> (Option<String>, Option<String>) {
-    let text = |bound: Option<&Datum>| match bound?.literal() {
+fn path_bounds(file: &Entry) -> (Option<String>, Option<String>) {
+    let text = |bound: Option<Datum>| match bound?.literal() {
         PrimitiveLiteral::String(text) => Some(text.clone()),
         _ => None,
     };
     let id = RESERVED_FIELD_ID_DELETE_FILE_PATH;
-    (text(file.lower_bounds().get(&id)), text(file.upper_bounds().get(&id)))
+    (text(file.lower_bound(id)), text(file.upper_bound(id)))
 }

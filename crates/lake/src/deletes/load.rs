@@ -23,7 +23,7 @@ impl DeleteStore {
     pub(super) async fn vector(&self, file: &DeleteFile) -> Result<RoaringTreemap, LakeError> {
         let location = file.entry.file_path();
         let corrupt = |reason: &str| LakeError::corrupt(location, reason);
-        let described = &file.entry.data_file;
+        let described = &file.entry;
         let place = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
         let offset = place(described.content_offset()).ok_or_else(|| corrupt("its manifest has no content offset"))?;
         let length = place(described.content_size_in_bytes()).ok_or_else(|| corrupt("its manifest has no size"))?;

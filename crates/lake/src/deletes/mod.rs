@@ -31,12 +31,13 @@ use std::sync::Arc;
 
 use ::parquet::arrow::arrow_reader::RowSelection;
 use datafusion_datasource_parquet::ParquetRowSelection;
-use iceberg::spec::{DataFileFormat, ManifestEntryRef};
+use iceberg::spec::DataFileFormat;
 use roaring::RoaringTreemap;
 use tokio::sync::Mutex;
 
 use crate::cache::WeightedCache;
 use crate::error::LakeError;
+use crate::manifest::Entry;
 use crate::store::Store;
 use equality::Columns;
 pub(crate) use equality::columns_of;
@@ -59,7 +60,7 @@ pub(crate) enum Cached {
 /// A delete file, or a blob in one, as a manifest lists it.
 #[derive(Debug)]
 pub(crate) struct DeleteFile {
-    pub(crate) entry: ManifestEntryRef,
+    pub(crate) entry: Entry,
     /// Held while it is read: readers that come at the same time wait for the first and then find it in the cache.
     loading: Mutex<()>,
 }
@@ -75,7 +76,7 @@ pub(crate) struct DeleteStore {
 /// The deletes that apply to one data file.
 pub(crate) struct FileDeletes {
     pub(crate) shared: Arc<DeleteStore>,
-    pub(crate) data: ManifestEntryRef,
+    pub(crate) data: Entry,
     pub(crate) vector: Option<Arc<DeleteFile>>,
     /// Empty where there is a vector.
     pub(crate) positions: Vec<Arc<DeleteFile>>,
@@ -90,7 +91,7 @@ impl std::fmt::Debug for FileDeletes {
 }
 
 impl DeleteFile {
-    fn new(entry: ManifestEntryRef) -> DeleteFile {
+    fn new(entry: Entry) -> DeleteFile {
         DeleteFile { entry, loading: Mutex::new(()) }
     }
 
@@ -104,13 +105,13 @@ impl DeleteFile {
 pub(crate) type DeleteKey = (String, Option<i64>);
 
 /// The identity of a delete file.
-pub(crate) fn key(entry: &ManifestEntryRef) -> DeleteKey {
-    (entry.file_path().to_owned(), entry.data_file.content_offset())
+pub(crate) fn key(entry: &Entry) -> DeleteKey {
+    (entry.file_path().to_owned(), entry.content_offset())
 }
 
 /// Whether a manifest's entry is a deletion vector.
-pub(crate) fn is_vector(entry: &ManifestEntryRef) -> bool {
-    entry.data_file.file_format() == DataFileFormat::Puffin
+pub(crate) fn is_vector(entry: &Entry) -> bool {
+    entry.file_format() == DataFileFormat::Puffin
 }
 
 impl FileDeletes {
@@ -185,21 +186,21 @@ impl FileDeletes {
     pub(crate) fn replaced_by(
         before: Option<&FileDeletes>,
         shared: &Arc<DeleteStore>,
-        data: &ManifestEntryRef,
-        new: &ManifestEntryRef,
+        data: &Entry,
+        new: &Entry,
     ) -> FileDeletes {
-        let new_file = Arc::new(DeleteFile::new(Arc::clone(new)));
+        let new_file = Arc::new(DeleteFile::new(new.clone()));
         let (mut positions, mut vector) = (Vec::new(), None);
         if is_vector(new) {
             vector = Some(new_file);
         } else {
             let others = before.iter().flat_map(|before| &before.positions);
-            positions.extend(others.filter(|file| only_data_file(&file.entry.data_file).is_none()).cloned());
+            positions.extend(others.filter(|file| only_data_file(&file.entry).is_none()).cloned());
             positions.push(new_file);
         }
         FileDeletes {
             shared: Arc::clone(shared),
-            data: Arc::clone(data),
+            data: data.clone(),
             vector,
             positions,
             equality: before.map_or_else(Vec::new, |before| before.equality.clone()),
@@ -209,7 +210,7 @@ impl FileDeletes {
 
     /// The delete files that speak of this data file alone.
     pub(crate) fn own(&self) -> impl Iterator<Item = DeleteKey> + '_ {
-        let positions = self.positions.iter().filter(|file| only_data_file(&file.entry.data_file).is_some());
+        let positions = self.positions.iter().filter(|file| only_data_file(&file.entry).is_some());
         self.vector.iter().chain(positions).map(|file| file.key())
     }
 

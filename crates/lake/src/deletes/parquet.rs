@@ -18,7 +18,6 @@ use iceberg::metadata_columns::{
     RESERVED_COL_NAME_DELETE_FILE_PATH, RESERVED_COL_NAME_DELETE_FILE_POS, RESERVED_FIELD_ID_DELETE_FILE_PATH,
     RESERVED_FIELD_ID_DELETE_FILE_POS,
 };
-use iceberg::spec::ManifestEntryRef;
 use object_store::ObjectStoreExt;
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{PARQUET_FIELD_ID_META_KEY, ParquetRecordBatchStreamBuilder, ProjectionMask};
@@ -27,6 +26,7 @@ use roaring::RoaringTreemap;
 
 use super::{DeleteStore, only_data_file};
 use crate::error::LakeError;
+use crate::manifest::Entry;
 
 /// A column to be read.
 #[derive(Clone, Debug)]
@@ -45,12 +45,12 @@ pub(super) struct Wanted {
 /// A file that is missing or damaged; it is named.
 pub(super) async fn columns<'a>(
     shared: &'a DeleteStore,
-    entry: &'a ManifestEntryRef,
+    entry: &'a Entry,
     wanted: &'a [Wanted],
 ) -> Result<BoxStream<'a, Result<Vec<ArrayRef>, LakeError>>, LakeError> {
     let location = entry.file_path();
     let path = shared.store.path(location)?;
-    let file = PartitionedFile::new(path.clone(), entry.data_file.file_size_in_bytes());
+    let file = PartitionedFile::new(path.clone(), entry.file_size_in_bytes());
     let readers = DefaultParquetFileReaderFactory::new(Arc::clone(shared.store.data_files()));
     let reader: Box<dyn AsyncFileReader> = readers.create_reader(0, file, None, &ExecutionPlanMetricsSet::new())?;
     let opened = AssertUnwindSafe(ParquetRecordBatchStreamBuilder::new(reader)).catch_unwind().await;
@@ -121,7 +121,7 @@ fn panicked() -> ParquetError {
 /// All positions of a position delete file, by the path of the data file.
 pub(super) async fn positions(
     shared: &DeleteStore,
-    entry: &ManifestEntryRef,
+    entry: &Entry,
 ) -> Result<HashMap<String, RoaringTreemap>, LakeError> {
     let wanted = [
         Wanted {
@@ -164,7 +164,7 @@ pub(super) async fn positions(
         let reason = format!("it has {rows} rows instead of {}", entry.record_count());
         return Err(LakeError::corrupt(location, reason));
     }
-    if let Some(only) = only_data_file(&entry.data_file).map(|only| shared.path(&only))
+    if let Some(only) = only_data_file(entry).map(|only| shared.path(&only))
         && let Some(other) = found.keys().find(|path| **path != only)
     {
         return Err(LakeError::corrupt(location, format!("it names \"{other}\", which its manifest does not")));

@@ -10,7 +10,7 @@ use wharf_catalog::SqlType;
 use super::Batches;
 use super::rows::{Cell, Layout, batch, bounds, counts, partition};
 use crate::error::LakeError;
-use crate::manifest;
+use crate::manifest::{self, Entry};
 use crate::table::LakeTable;
 
 pub(super) fn layout() -> Layout {
@@ -72,10 +72,11 @@ pub(super) fn partition_type(table: &LakeTable, spec_id: i32) -> Result<StructTy
 async fn of_manifest(table: &LakeTable, manifest: &ManifestFile) -> Result<RecordBatch, LakeError> {
     let ty = partition_type(table, manifest.partition_spec_id)?;
     let entries = table.entries(manifest).await?;
-    let alive = entries.iter().filter(|entry| entry.is_alive());
+    let alive = entries.iter().filter(Entry::is_alive);
     let rows = alive.map(|entry| {
+        let entry = entry.whole()?;
         let file = &entry.data_file;
-        vec![
+        Ok(vec![
             Cell::from(content(file.content_type())),
             file.file_path().into(),
             Cell::Text(file.file_format().to_string().to_uppercase()),
@@ -94,7 +95,7 @@ async fn of_manifest(table: &LakeTable, manifest: &ManifestFile) -> Result<Recor
             file.sort_order_id().into(),
             entry.snapshot_id.into(),
             entry.sequence_number.into(),
-        ]
+        ])
     });
-    batch(&layout(), rows.collect())
+    batch(&layout(), rows.collect::<Result<_, LakeError>>()?)
 }

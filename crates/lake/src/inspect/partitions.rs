@@ -9,7 +9,7 @@ use wharf_catalog::SqlType;
 use super::files::partition_type;
 use super::rows::{Cell, Layout, batch, partition, timestamp};
 use crate::error::LakeError;
-use crate::manifest;
+use crate::manifest::{self, Entry};
 use crate::table::LakeTable;
 
 pub(super) fn layout() -> Layout {
@@ -42,16 +42,15 @@ pub(super) async fn rows(table: &LakeTable) -> Result<RecordBatch, LakeError> {
     let mut partitions: BTreeMap<(i32, String), Sums> = BTreeMap::new();
     for file in table.manifests().await?.iter().filter(|file| manifest::is_live(file)) {
         let ty = partition_type(table, file.partition_spec_id)?;
-        for entry in table.entries(file).await?.iter().filter(|entry| entry.is_alive()) {
-            let data = &entry.data_file;
-            let sums = partitions.entry((file.partition_spec_id, partition(data.partition(), &ty))).or_default();
-            let (records, files) = &mut sums.counts[super::files::content(data.content_type()) as usize];
-            *records += data.record_count();
+        for entry in table.entries(file).await?.iter().filter(Entry::is_alive) {
+            let sums = partitions.entry((file.partition_spec_id, partition(&entry.partition(), &ty))).or_default();
+            let (records, files) = &mut sums.counts[super::files::content(entry.content_type()) as usize];
+            *records += entry.record_count();
             *files += 1;
-            if data.content_type() == DataContentType::Data {
-                sums.data_bytes += data.file_size_in_bytes();
+            if entry.content_type() == DataContentType::Data {
+                sums.data_bytes += entry.file_size_in_bytes();
             }
-            if let (Some(number), Some(snapshot)) = (entry.sequence_number, entry.snapshot_id) {
+            if let (Some(number), Some(snapshot)) = (entry.sequence_number(), entry.snapshot_id()) {
                 sums.last = sums.last.max(Some((number, snapshot)));
             }
         }

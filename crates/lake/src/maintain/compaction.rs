@@ -46,15 +46,14 @@ pub struct CompactionGroup {
 pub fn plan_compaction(provider: &LakeProvider, options: &CompactionOptions) -> Vec<CompactionGroup> {
     let mut partitions: BTreeMap<String, Vec<(i64, &LakeFile)>> = BTreeMap::new();
     for (number, file) in (0..).zip(provider.files()) {
-        let data = &file.entry.data_file;
         // Only told apart here, so any form of the tuple will do. Files of two specs may meet in a group: the writer finds the
         // partitions of their rows anyway.
-        let partition = format!("{:?}", data.partition());
+        let partition = format!("{:?}", file.entry.partition());
         partitions.entry(partition).or_default().push((number, file));
     }
     let mut groups = Vec::new();
     for mut files in partitions.into_values() {
-        files.sort_by_key(|(number, file)| (file.entry.sequence_number, std::cmp::Reverse(*number)));
+        files.sort_by_key(|(number, file)| (file.entry.sequence_number(), std::cmp::Reverse(*number)));
         let candidates = files.into_iter().map(|(number, file)| Candidate::new(number, file, options));
         groups.extend(pack(candidates.filter(|file| options.rewrite_all || file.is_small || file.due), options));
     }
@@ -71,7 +70,7 @@ struct Candidate {
 
 impl Candidate {
     fn new(number: i64, file: &LakeFile, options: &CompactionOptions) -> Candidate {
-        let bytes = file.entry.data_file.file_size_in_bytes();
+        let bytes = file.entry.file_size_in_bytes();
         let share = |percent: u64| options.target_file_bytes / 100 * percent;
         Candidate {
             number,

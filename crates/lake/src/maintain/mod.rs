@@ -15,3 +15,4 @@ pub use compaction::{CompactionGroup, CompactionOptions, plan_compaction};
 pub use expire::{Expiry, expire, files_only_of};
 pub use orphans::{Removed, find_dropped, find_orphans, remove};
 pub use retention::ExpireOptions;
+pub(crate) use retention::surplus;

@@ -6,7 +6,7 @@ use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::ManifestFile;
 
 use crate::error::LakeError;
-use crate::manifest;
+use crate::manifest::{self, Entry};
 use crate::table::LakeTable;
 
 /// How many manifest lists and manifests are fetched at the same time.
@@ -46,7 +46,7 @@ pub(crate) async fn of_snapshots(
     let reads: Vec<_> = distinct.iter().map(|file| table.entries(file)).collect();
     let mut entries = futures::stream::iter(reads).buffer_unordered(CONCURRENT_READS);
     while let Some(entries) = entries.try_next().await? {
-        let alive = entries.iter().filter(|entry| entry.is_alive());
+        let alive = entries.iter().filter(Entry::is_alive);
         found.extend(alive.map(|entry| entry.file_path().to_owned()));
     }
     drop(entries);

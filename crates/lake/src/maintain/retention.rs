@@ -4,6 +4,9 @@
 //! goes when its snapshot is older than `max-ref-age-ms`. Of each branch that stays, snapshots are kept from its head backwards as long
 //! as there are fewer than `min-snapshots-to-keep` or they are younger than `max-snapshot-age-ms`. Snapshots that no branch or tag
 //! reaches, such as those a rollback has left behind, are kept as long as they are young enough.
+//!
+//! Every commit writes all snapshots that there are into the new metadata, so a commit forgets some, too ([`surplus`]): a table that nobody
+//! expires would become slower with each.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::str::FromStr;
@@ -11,6 +14,7 @@ use std::str::FromStr;
 use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadata};
 
 use crate::error::LakeError;
+use crate::metadata;
 
 /// `history.expire.max-snapshot-age-ms`, as Iceberg has it: five days.
 const MAX_SNAPSHOT_AGE_MS: i64 = 5 * 24 * 60 * 60 * 1000;
@@ -110,6 +114,41 @@ pub(crate) fn expired(
     Ok(Expired { snapshots, refs: gone })
 }
 
+/// The snapshots that a commit on a branch forgets. It keeps the latest ones (`wharf.snapshots-kept`, or more when
+/// `history.expire.min-snapshots-to-keep` says so), as many of each branch, what tags name, and, where the table itself has
+/// `history.expire.max-snapshot-age-ms`, what is younger. A property that is no number says nothing here.
+pub(crate) fn surplus(
+    table: &TableMetadata,
+    refs: &BTreeMap<String, SnapshotReference>,
+    branch: &str,
+    now_ms: i64,
+) -> Vec<i64> {
+    let properties = table.properties();
+    let least = number(properties, "history.expire.min-snapshots-to-keep").ok().flatten().unwrap_or(0);
+    let count = metadata::snapshots_kept(table).max(least);
+    let max_age_ms = number::<i64>(properties, "history.expire.max-snapshot-age-ms").ok().flatten();
+    let from_ms = max_age_ms.map_or(i64::MAX, |age_ms| now_ms.saturating_sub(age_ms));
+
+    let mut latest: Vec<_> = table.snapshots().collect();
+    latest.sort_unstable_by_key(|snapshot| std::cmp::Reverse((snapshot.sequence_number(), snapshot.snapshot_id())));
+    // The new one is one of them.
+    let mut kept: BTreeSet<i64> = latest.iter().take(count - 1).map(|snapshot| snapshot.snapshot_id()).collect();
+    kept.extend(latest.iter().filter(|old| old.timestamp_ms() >= from_ms).map(|old| old.snapshot_id()));
+    for (name, reference) in refs {
+        let count = match &reference.retention {
+            SnapshotRetention::Branch { min_snapshots_to_keep, .. } => {
+                let own = min_snapshots_to_keep.and_then(|least| usize::try_from(least).ok()).unwrap_or(0);
+                count.max(own) - usize::from(name == branch)
+            }
+            SnapshotRetention::Tag { .. } => 1,
+        };
+        let first = table.snapshot_by_id(reference.snapshot_id);
+        let chain = std::iter::successors(first, |snapshot| table.snapshot_by_id(snapshot.parent_snapshot_id()?));
+        kept.extend(chain.take(count).map(|snapshot| snapshot.snapshot_id()));
+    }
+    latest.into_iter().map(|snapshot| snapshot.snapshot_id()).filter(|id| !kept.contains(id)).collect()
+}
+
 /// The snapshots that branches and tags which stay lead to.
 fn reached(table: &TableMetadata, refs: &BTreeMap<String, SnapshotReference>, gone: &[String]) -> BTreeSet<i64> {
     let mut reached = BTreeSet::new();
@@ -141,7 +180,7 @@ mod tests {
     use wharf_catalog::{Column, SqlType};
 
     use super::*;
-    use crate::{metadata, schema};
+    use crate::schema;
 
     const DAY_MS: i64 = 24 * 60 * 60 * 1000;
     const NOW_MS: i64 = 100 * DAY_MS;
@@ -233,6 +272,33 @@ mod tests {
         let refs = [("main", 4, branch()), ("v1", 2, short)];
         let expected = (vec![1, 2, 3, 6], vec!["v1".to_owned()]);
         assert_eq!(gone(&table(&snapshots, &refs, &[]), &ExpireOptions::default()), expected);
+    }
+
+    #[test]
+    fn a_commit_keeps_what_anybody_asks_for() {
+        let snapshots: Vec<_> = (1..=6).map(|id| (id, (id > 1).then_some(id - 1), 7 - id)).collect();
+        let gone = |refs: &[(&str, i64, serde_json::Value)], properties: &[(&str, &str)]| {
+            let (table, refs) = table(&snapshots, refs, properties);
+            let mut gone = surplus(&table, &refs, "main", NOW_MS);
+            gone.sort_unstable();
+            gone
+        };
+        let main = ("main", 6, branch());
+        let tag = |id: i64| ("v1", id, json!({ "type": "tag" }));
+        let kept = ("wharf.snapshots-kept", "3");
+        assert_eq!(gone(&[main.clone()], &[]), [0; 0]);
+        // With the new one these are three.
+        assert_eq!(gone(&[main.clone()], &[kept]), [1, 2, 3, 4]);
+        assert_eq!(gone(&[main.clone(), tag(2)], &[kept]), [1, 3, 4]);
+        assert_eq!(gone(&[main.clone(), ("b", 4, branch())], &[kept]), [1]);
+        let one = ("wharf.snapshots-kept", "1");
+        assert_eq!(gone(&[main.clone(), ("b", 4, branch())], &[one]), [1, 2, 3, 5, 6]);
+        let more = json!({ "type": "branch", "min-snapshots-to-keep": 2 });
+        assert_eq!(gone(&[main.clone(), ("b", 4, more)], &[one]), [1, 2, 5, 6]);
+        assert_eq!(gone(&[main.clone()], &[kept, ("history.expire.min-snapshots-to-keep", "5")]), [1, 2]);
+        let days = |days: i64| (days * DAY_MS).to_string();
+        assert_eq!(gone(&[main.clone()], &[kept, ("history.expire.max-snapshot-age-ms", &days(4))]), [1, 2]);
+        assert_eq!(gone(&[main], &[kept, ("history.expire.max-snapshot-age-ms", "soon")]), [1, 2, 3, 4]);
     }
 
     #[test]

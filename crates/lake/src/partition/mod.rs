@@ -20,7 +20,7 @@ use crate::error::LakeError;
 
 pub(crate) use range::{SourceRange, bucket_of, source_range};
 pub(crate) use transform::{apply, result_type};
-pub(crate) use tuple::{folder, literal};
+pub(crate) use tuple::{folder, holds, literal, literal_of};
 
 /// A column under a transform, such as `bucket(16, id)`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type, Time64MicrosecondType,
-    TimestampMicrosecondType,
+    TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
 };
-use iceberg::spec::{Literal, PartitionSpec, PrimitiveLiteral, Struct, Transform};
+use iceberg::spec::{Literal, PartitionSpec, PrimitiveLiteral, PrimitiveType, Struct, Transform};
 
 use super::transform::{date, year_and_month};
 
@@ -29,6 +29,59 @@ pub(crate) fn literal(array: &ArrayRef, row: usize) -> Option<Literal> {
         DataType::BinaryView => P::Binary(array.as_binary_view().value(row).to_vec()),
         // Nothing else is stored in a column that can be partitioned by.
         _ => return None,
+    };
+    Some(Literal::Primitive(primitive))
+}
+
+/// Whether an array of a manifest can hold the values of a partition field of some type.
+pub(crate) fn holds(array: &DataType, ty: &PrimitiveType) -> bool {
+    use PrimitiveType as P;
+    match array {
+        DataType::Null => true,
+        DataType::Boolean => *ty == P::Boolean,
+        DataType::Int32 => matches!(ty, P::Int | P::Date | P::Long),
+        DataType::Date32 => *ty == P::Date,
+        DataType::Int64 => {
+            matches!(ty, P::Long | P::Time | P::Timestamp | P::Timestamptz | P::TimestampNs | P::TimestamptzNs)
+        }
+        DataType::Time64(TimeUnit::Microsecond) => *ty == P::Time,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => matches!(ty, P::Timestamp | P::Timestamptz),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => matches!(ty, P::TimestampNs | P::TimestamptzNs),
+        DataType::Float32 => matches!(ty, P::Float | P::Double),
+        DataType::Float64 => *ty == P::Double,
+        DataType::Utf8 => *ty == P::String,
+        DataType::Binary => matches!(ty, P::Binary | P::Fixed(_)),
+        DataType::FixedSizeBinary(16) => matches!(ty, P::Uuid | P::Fixed(_) | P::Binary),
+        DataType::FixedSizeBinary(_) => matches!(ty, P::Fixed(_) | P::Binary),
+        DataType::Decimal128(_, scale) => {
+            matches!(ty, P::Decimal { scale: stored, .. } if i64::from(*stored) == i64::from(*scale))
+        }
+        _ => false,
+    }
+}
+
+/// A value of such an array.
+pub(crate) fn literal_of(array: &ArrayRef, row: usize, ty: &PrimitiveType) -> Option<Literal> {
+    use PrimitiveLiteral as P;
+    if array.is_null(row) || *array.data_type() == DataType::Null {
+        return None;
+    }
+    let primitive = match (array.data_type(), ty) {
+        (DataType::Int32, PrimitiveType::Long) => P::Long(array.as_primitive::<Int32Type>().value(row).into()),
+        (DataType::Float32, PrimitiveType::Double) => {
+            P::Double(f64::from(array.as_primitive::<Float32Type>().value(row)).into())
+        }
+        (DataType::Timestamp(TimeUnit::Nanosecond, _), _) => {
+            P::Long(array.as_primitive::<TimestampNanosecondType>().value(row))
+        }
+        (DataType::Utf8, _) => P::String(array.as_string::<i32>().value(row).to_owned()),
+        (DataType::Binary, _) => P::Binary(array.as_binary::<i32>().value(row).to_vec()),
+        (DataType::FixedSizeBinary(_), PrimitiveType::Uuid) => {
+            let bytes = array.as_fixed_size_binary().value(row).try_into().ok()?;
+            P::UInt128(u128::from_be_bytes(bytes))
+        }
+        (DataType::FixedSizeBinary(_), _) => P::Binary(array.as_fixed_size_binary().value(row).to_vec()),
+        _ => return literal(array, row),
     };
     Some(Literal::Primitive(primitive))
 }
@@ -104,7 +157,7 @@ mod tests {
 
     use std::sync::Arc;
 
-    use iceberg::spec::{NestedField, PrimitiveType, Schema, Type};
+    use iceberg::spec::{NestedField, Schema, Type};
 
     use super::*;
 

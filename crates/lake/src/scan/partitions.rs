@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
-use iceberg::spec::{Literal, PrimitiveLiteral, PrimitiveType, Transform, Type};
+use iceberg::spec::{PrimitiveLiteral, PrimitiveType, Transform, Type};
 
 use super::statistics::scalar;
 use crate::files::LakeFile;
@@ -43,17 +43,9 @@ impl PartitionedColumn {
     }
 
     /// The partition values that are made of the column.
-    fn values<'a>(
-        &'a self,
-        file: &'a LakeFile,
-    ) -> impl Iterator<Item = (Transform, Option<&'a PrimitiveLiteral>)> + 'a {
-        let tuple = file.entry.data_file.partition().fields();
+    fn values<'a>(&'a self, file: &'a LakeFile) -> impl Iterator<Item = (Transform, Option<PrimitiveLiteral>)> + 'a {
         let places = self.places.get(&file.spec_id).into_iter().flatten();
-        places.filter_map(move |(at, transform)| match tuple.get(*at)? {
-            Some(Literal::Primitive(value)) => Some((*transform, Some(value))),
-            Some(_) => None,
-            None => Some((*transform, None)),
-        })
+        places.filter_map(move |(at, transform)| Some((*transform, file.entry.partition_value(*at)?)))
     }
 
     /// A lower bound, when the partition gives one.
@@ -68,7 +60,7 @@ impl PartitionedColumn {
 
     fn bound(&self, file: &LakeFile, pick: impl Fn(SourceRange) -> Option<PrimitiveLiteral>) -> Option<ScalarValue> {
         self.values(file).find_map(|(transform, value)| {
-            let bound = pick(source_range(transform, &self.source, value, value))?;
+            let bound = pick(source_range(transform, &self.source, value.as_ref(), value.as_ref()))?;
             scalar(&bound, &self.source, &self.seen)
         })
     }
@@ -91,7 +83,7 @@ impl PartitionedColumn {
         self.values(file).all(|(transform, value)| match (transform, value) {
             (_, None) => false,
             (Transform::Bucket(count), Some(PrimitiveLiteral::Int(bucket))) => {
-                wanted.iter().any(|value| bucket_of(count, value).is_none_or(|found| found == *bucket))
+                wanted.iter().any(|value| bucket_of(count, value).is_none_or(|found| found == bucket))
             }
             _ => true,
         })

@@ -260,7 +260,7 @@ impl TableProvider for LakeProvider {
         let (all, all_bytes) = (self.files.files.len(), self.files.size_bytes());
         let bytes: u64 = match &files {
             Cow::Borrowed(_) => all_bytes,
-            Cow::Owned(files) => files.iter().map(|file| file.entry.data_file.file_size_in_bytes()).sum(),
+            Cow::Owned(files) => files.iter().map(|file| file.entry.file_size_in_bytes()).sum(),
         };
         let read = format!("read={} of {all} files, {bytes} of {all_bytes} bytes", files.len());
         let source = LakeSource::new(Arc::new(parquet), &self.table, read);

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
-use iceberg::spec::{DataFile, NestedField, PrimitiveLiteral, PrimitiveType, Schema, Type};
+use iceberg::spec::{NestedField, PrimitiveLiteral, PrimitiveType, Schema, Type};
 
 use crate::files::LakeFile;
+use crate::manifest::Entry;
 
 /// About how much larger a column of variable width is in memory than in the file.
 const DECODED_FACTOR: u64 = 2;
@@ -25,7 +26,7 @@ const MERGED_AT_ONCE: usize = 1024;
 const VIEW_BYTES: u64 = 16;
 
 /// The statistics of a data file for the columns of the table.
-pub(crate) fn file_statistics(file: &DataFile, iceberg: &Schema, table: &SchemaRef) -> Statistics {
+pub(crate) fn file_statistics(file: &Entry, iceberg: &Schema, table: &SchemaRef) -> Statistics {
     let fields = iceberg.as_struct().fields().iter().zip(table.fields());
     let columns: Vec<_> = fields.map(|(stored, field)| column_statistics(file, stored, field)).collect();
     let sizes = columns.iter().map(|column| column.byte_size);
@@ -55,23 +56,23 @@ pub(crate) fn merged_statistics(files: &[Arc<LakeFile>], table: &SchemaRef) -> S
 }
 
 /// The statistics of one column of a data file.
-pub(crate) fn column_statistics(file: &DataFile, stored: &NestedField, field: &Field) -> ColumnStatistics {
+pub(crate) fn column_statistics(file: &Entry, stored: &NestedField, field: &Field) -> ColumnStatistics {
     let statistics = ColumnStatistics::new_unknown().with_byte_size(byte_size(file, stored, field));
     // Metrics of a list are those of its elements, which say nothing about the column.
     let Type::Primitive(primitive) = &*stored.field_type else {
         return statistics;
     };
-    let nulls = match file.null_value_counts().get(&stored.id) {
-        Some(nulls) => Precision::Exact(to_usize(*nulls)),
+    let nulls = match file.null_value_count(stored.id) {
+        Some(nulls) => Precision::Exact(to_usize(nulls)),
         None if stored.required => Precision::Exact(0),
         None => Precision::Absent,
     };
-    let value = |bound: Option<&iceberg::spec::Datum>| {
+    let value = |bound: Option<iceberg::spec::Datum>| {
         bound.and_then(|bound| scalar(bound.literal(), primitive, field.data_type()))
     };
-    let lower = value(file.lower_bounds().get(&stored.id));
-    let upper = value(file.upper_bounds().get(&stored.id));
-    let no_nan = file.nan_value_counts().get(&stored.id) == Some(&0);
+    let lower = value(file.lower_bound(stored.id));
+    let upper = value(file.upper_bound(stored.id));
+    let no_nan = file.nan_value_count(stored.id) == Some(0);
     statistics
         .with_null_count(nulls)
         .with_min_value(precision(lower, no_nan, false))
@@ -127,12 +128,12 @@ pub(crate) fn scalar(literal: &PrimitiveLiteral, stored: &PrimitiveType, data_ty
 }
 
 /// About how much memory the column takes when it is read.
-fn byte_size(file: &DataFile, stored: &NestedField, field: &Field) -> Precision<usize> {
+fn byte_size(file: &Entry, stored: &NestedField, field: &Field) -> Precision<usize> {
     let rows = file.record_count();
     let bytes = match field.data_type().primitive_width() {
         Some(width) => rows.saturating_mul(width as u64),
         None => {
-            let encoded = file.column_sizes().get(&stored.id).copied().unwrap_or(rows);
+            let encoded = file.column_size(stored.id).unwrap_or(rows);
             encoded.saturating_mul(DECODED_FACTOR).saturating_add(rows.saturating_mul(VIEW_BYTES))
         }
     };
@@ -153,7 +154,7 @@ mod tests {
     use wharf_catalog::{Column, SqlType};
 
     use super::*;
-    use crate::schema;
+    use crate::{manifest, schema};
 
     fn statistics_of(ty: SqlType, lower: Datum, upper: Datum, nans: Option<u64>) -> ColumnStatistics {
         let columns = [Column { name: "a".to_owned(), ty, nullable: true, field_id: 1, comment: None, default: None }];
@@ -171,6 +172,7 @@ mod tests {
             .upper_bounds(HashMap::from([(1, upper)]))
             .build()
             .unwrap();
+        let file = manifest::entry_of(iceberg.clone(), file);
         let statistics = file_statistics(&file, &iceberg, &table);
         assert_eq!(statistics.num_rows, Precision::Exact(10));
         assert_eq!(statistics.column_statistics[0].null_count, Precision::Exact(2));
