@@ -10,6 +10,7 @@ mod comment;
 mod constraints;
 mod drop;
 mod layout;
+mod like;
 mod refs;
 mod rename;
 mod role;
@@ -75,7 +76,7 @@ pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<
             return Ok(Outcome::Complete(format!("SELECT {rows}")));
         }
         Ast::CreateTable(create) if create.clone.is_some() => undrop::clone(session, create).await?,
-        Ast::CreateTable(create) => table::create(session, create, clauses).await?,
+        Ast::CreateTable(create) => table::create(session, create, statement.clauses.like, clauses).await?,
         Ast::CreateView(create) => view::create(session, create).await?,
         Ast::Drop { .. } => drop::run(session, ast).await?,
         Ast::AlterTable(alter) => match statement.own.as_deref() {

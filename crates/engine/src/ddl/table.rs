@@ -13,6 +13,7 @@ use wharf_lake::commit::{self, Uncommitted};
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::constraints::{self, Place, Wanted};
+use super::like::{self, Copied};
 use super::{propose_written, unsupported_clause};
 use crate::bind::BindContext;
 use crate::bind::names::{display_name, fold};
@@ -23,24 +24,27 @@ use crate::dml::{constants, defaults};
 use crate::error::{from_datafusion, from_lake};
 use crate::names::new_relation_name;
 use crate::session::Session;
-use crate::syntax::{Clauses, NO_TYPE, TableClauses};
+use crate::syntax::{Clauses, LikeOptions, NO_TYPE, TableClauses};
 
 /// CREATE TABLE.
 pub(super) async fn create(
     session: &mut Session,
     create: &ast::CreateTable,
+    options: LikeOptions,
     layout: Option<&TableClauses>,
 ) -> Result<(), SqlError> {
     refuse_clauses(create)?;
     let catalog = session.catalog().await?;
     let context = session.bind_context(catalog);
     let name = new_relation_name(&create.name, &context)?;
-    let mut columns = match &create.like {
-        Some(like) => columns_like(like, &context)?,
-        None => create.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?,
+    let Copied { mut columns, constraints: mut wanted } = match &create.like {
+        Some(like) => like::copied(like, options, &context)?,
+        None => Copied::default(),
     };
+    for definition in &create.columns {
+        columns.push(column(definition)?);
+    }
     check_names(&columns)?;
-    let mut wanted = Vec::new();
     for definition in &create.columns {
         wanted.extend(constraints::of_column(definition)?);
     }
@@ -149,15 +153,6 @@ fn refuse_clauses(create: &ast::CreateTable) -> Result<(), SqlError> {
         return refuse("WITH");
     }
     Ok(())
-}
-
-fn columns_like(like: &ast::CreateTableLikeKind, context: &BindContext) -> Result<Vec<Column>, SqlError> {
-    let (ast::CreateTableLikeKind::Plain(like) | ast::CreateTableLikeKind::Parenthesized(like)) = like;
-    Ok(crate::names::find_relation(&like.name, context)?
-        .columns()
-        .iter()
-        .map(|column| Column { comment: None, default: None, ..column.clone() })
-        .collect())
 }
 
 /// A column definition; its field id comes later.

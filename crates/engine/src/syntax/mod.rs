@@ -9,6 +9,7 @@ mod escapes;
 mod fetch;
 mod layout;
 mod lexer;
+mod like;
 mod operators;
 mod own;
 mod patch;
@@ -28,6 +29,7 @@ use crate::copy::{self, OptionItem};
 
 pub(crate) use changes::{CURRENT_OF, DEFAULTS, NOTHING};
 pub(crate) use layout::{LayoutChange, TableClauses};
+pub(crate) use like::LikeOptions;
 pub(crate) use own::Own;
 pub(crate) use patch::{Clauses, NO_TYPE};
 pub(crate) use place::locate;

@@ -16,6 +16,8 @@ pub(crate) struct Clauses {
     pub(crate) no_data: bool,
     /// MOVE, as against FETCH.
     pub(crate) only_move: bool,
+    /// What LIKE takes over beside columns.
+    pub(crate) like: super::like::LikeOptions,
     /// [NOT] DEFERRABLE of a transaction.
     pub(crate) deferrable: Option<bool>,
 }
@@ -40,7 +42,10 @@ pub(super) fn apply(tokens: &mut Vec<TokenWithSpan>) -> Clauses {
             replace(tokens, 1, "TABLE");
         }
         (Keyword::CALL, _) => argument_names(tokens),
-        (Keyword::CREATE, Keyword::TABLE) => clauses.no_data = create_table_as(tokens),
+        (Keyword::CREATE, Keyword::TABLE) => {
+            clauses.no_data = create_table_as(tokens);
+            clauses.like = super::like::take(tokens);
+        }
         _ => {}
     }
     if keyword(tokens.first()) == Keyword::ALTER && keyword(tokens.get(1)) == Keyword::TABLE {
