@@ -41,7 +41,10 @@ mod zero_copy;
 pub use deletes::{RemovedFiles, RowDeletes};
 pub use error::LakeError;
 pub use inspect::{Inspection, inspect};
-pub use scan::{FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, RowPlaces, may_have_changed};
+pub use scan::{
+    FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, RowPlaces, TouchedFile, failed_in_filter,
+    may_have_changed,
+};
 pub use store::{CacheOptions, CacheStatistics, MIN_DISK_BYTES, StoreOptions, store_error, store_reason};
 pub use table::LakeTable;
 pub use travel::{NoVersion, Version};

@@ -2,32 +2,35 @@
 //!
 //! The way: one query finds the rows, and says of each where it is, what happens to it and what it becomes. It runs once, so
 //! whatever it computes is computed once for each row. New rows are written as they come, and the places of old ones
-//! noted; then the files that have such places are written again without them, or the places themselves are deleted
-//! ([`mode`](super::mode)). Other files are not touched. All of it sees one state of the tables.
+//! noted; then each file that has such places is written again without them ([`rewrite`](super::rewrite)), or the places
+//! themselves are deleted ([`mode`](super::mode)). Other files are not touched. All of it sees one state of the tables.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{filter_record_batch, take};
+use arrow::compute::take;
 use arrow::datatypes::{Int32Type, Int64Type};
-use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::StreamExt;
-use wharf_catalog::{SqlType, Table};
-use wharf_lake::{LakeProvider, RemovedFiles, RowPlaces};
+use wharf_catalog::Table;
+use wharf_lake::commit::Uncommitted;
+use wharf_lake::{LakeProvider, RowPlaces, WrittenFile, failed_in_filter};
 use wharf_values::{SqlError, SqlState};
 
 use super::Command;
+use super::inputs::Inputs;
 use super::kept::KeptRows;
 use super::keys::{Keys, Seen};
 use super::mode::Mode;
 use super::returning::{Returning, Running};
+use super::rewrite::Rewrite;
 use super::write::{Gone, Replaced, Target};
 use crate::error::{from_datafusion, from_lake};
-use crate::session::{Session, task_context, with_values};
+use crate::session::{Session, task_context};
 
 /// A planned statement that changes rows.
 pub(crate) struct ChangePlan {
@@ -100,16 +103,20 @@ impl ChangePlan {
     /// # Errors
     /// `40001` when somebody else has changed the same rows, `21000` for a row that would be changed twice, and what INSERT can
     /// raise.
-    pub(crate) async fn run(
-        &self,
-        session: &mut Session,
-        values: Vec<Option<ArrayRef>>,
-        types: &[SqlType],
-    ) -> Result<Changes, SqlError> {
+    pub(crate) async fn run(&self, session: &mut Session, inputs: Inputs<'_>) -> Result<Changes, SqlError> {
+        match self.attempt(session, inputs, true).await {
+            Err(Failure::OfFilter) => self.attempt(session, inputs, false).await.map_err(Failure::into_error),
+            result => result.map_err(Failure::into_error),
+        }
+    }
+
+    /// Runs it; `early` says whether rows are left out while files are read. Then columns that no condition needs are read for the
+    /// rows found alone; but the reader keeps of a condition that fails only its text.
+    async fn attempt(&self, session: &mut Session, inputs: Inputs<'_>, early: bool) -> Result<Changes, Failure> {
         let catalog = session.catalog().await?;
         let state = session.execution_state(&catalog);
-        let plan = with_values(self.found.clone(), values.clone(), types)?;
-        let returning = self.returning.as_ref().map(|returning| returning.start(&state, values, types)).transpose()?;
+        let plan = inputs.put(self.found.clone())?;
+        let returning = self.returning.as_ref().map(|returning| returning.start(&state, inputs)).transpose()?;
         let mut pass = Pass {
             plan: self,
             target: Target::open(session, &self.table).await?,
@@ -118,35 +125,75 @@ impl ChangePlan {
             seen: self.keys.as_ref().map(|keys| keys.seen(&state)).transpose()?,
             count: 0,
         };
+        // Files that are complete and not of the target's writer: gone, unless they are committed.
+        let mut uncommitted = Uncommitted::new(&session.engine.warehouse);
         let written = async {
-            let mut rows = stream(&plan, &state).await?;
+            let mut rows = stream(&plan, &finding(&state, early)).await?;
             while let Some(batch) = rows.next().await {
-                pass.take(&batch.map_err(from_datafusion)?).await?;
+                pass.take(&batch.map_err(|error| Failure::of_reading(error, early))?).await?;
             }
             let rows = match pass.returning.take() {
                 Some(returning) => Some(returning.finish(&state).await?),
                 None => None,
             };
-            let gone = match Mode::of(self.command, self.provider.table()) {
-                Mode::CopyOnWrite => Gone::Files(pass.keep_others(&state).await?),
-                Mode::MergeOnRead => Gone::Rows(self.provider.row_deletes(&pass.places)),
-            };
-            Ok((gone, rows))
+            let (gone, rewritten) = pass.take_out(&state, &mut uncommitted).await?;
+            Ok::<_, Failure>((gone, rewritten, rows))
         }
         .await;
         let Pass { target, count, .. } = pass;
-        let (gone, rows) = match written {
+        let (gone, rewritten, rows) = match written {
             Ok(written) => written,
             Err(error) => {
                 target.abort().await;
                 return Err(error);
             }
         };
-        let (_, files) = target.into_files().await?;
+        let (_, mut files) = target.into_files().await?;
+        uncommitted.let_go(&rewritten);
+        files.extend(rewritten);
         let alone = self.keys.as_ref().map(|_| self.provider.table().snapshot_id());
         Replaced { gone, added: files, alone }.commit(session, &self.table).await?;
         Ok(Changes { count, rows })
     }
+}
+
+/// Why a run of a statement has failed.
+enum Failure {
+    /// A condition, while a file was read; what it said is lost.
+    OfFilter,
+    Other(SqlError),
+}
+
+impl Failure {
+    fn of_reading(error: DataFusionError, early: bool) -> Failure {
+        match early && failed_in_filter(&error) {
+            true => Failure::OfFilter,
+            false => Failure::Other(from_datafusion(error)),
+        }
+    }
+
+    fn into_error(self) -> SqlError {
+        match self {
+            Failure::OfFilter => SqlError::internal("a condition has failed while a file was read"),
+            Failure::Other(error) => error,
+        }
+    }
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Failure {
+        Failure::Other(error)
+    }
+}
+
+/// What the query that finds the rows runs in.
+fn finding(state: &Arc<SessionState>, early: bool) -> Arc<SessionState> {
+    if !early {
+        return Arc::clone(state);
+    }
+    let mut state = SessionState::clone(state);
+    state.config_mut().options_mut().execution.parquet.pushdown_filters = true;
+    Arc::new(state)
 }
 
 /// One run of a statement.
@@ -251,26 +298,22 @@ impl Pass<'_> {
         Ok(acted)
     }
 
-    /// Writes the other rows of the files that have changed ones; gives those files.
-    async fn keep_others(&mut self, state: &Arc<SessionState>) -> Result<RemovedFiles, SqlError> {
-        if self.places.is_empty() {
-            return Ok(RemovedFiles::default());
-        }
+    /// Takes the changed rows out of the table: some of the files that have them are written again without them. Gives what goes, and
+    /// the files that come beside those of `target`.
+    async fn take_out(
+        &mut self,
+        state: &Arc<SessionState>,
+        uncommitted: &mut Uncommitted,
+    ) -> Result<(Gone, Vec<WrittenFile>), SqlError> {
         let provider = &self.plan.provider;
-        let touched = provider.files_of(&self.places);
-        let some_stay = |(number, rows): &&(i64, u64)| self.places.count(*number) < *rows;
-        let read = touched.iter().filter(some_stay).map(|(number, _)| *number).collect();
-        let scan = provider.only(&read).scan(state.as_ref(), None, &[], None).await.map_err(from_datafusion)?;
-        let mut rows = execute_stream(scan, task_context(state)).map_err(from_datafusion)?;
-        let width = self.plan.table.columns.len();
-        while let Some(batch) = rows.next().await {
-            let batch = batch.map_err(from_datafusion)?;
-            let integers = |column: usize| batch.column(column).as_primitive::<Int64Type>().values();
-            let others = self.places.others(integers(width), integers(width + 1));
-            let batch = filter_record_batch(&batch, &others).map_err(|error| SqlError::internal(error.to_string()))?;
-            self.target.keep(batch.columns()[..width].to_vec()).await?;
-        }
-        provider.only(&self.places.files()).removed_files().await.map_err(|error| from_lake(&error))
+        let touched = provider.touched(&self.places).await.map_err(|error| from_lake(&error))?;
+        let ways = Mode::of(self.plan.command, provider.table()).divide(&touched);
+        let places = Arc::new(std::mem::take(&mut self.places));
+        let rewritten: Vec<_> = touched.into_iter().filter(|file| ways.rewritten.contains(&file.number)).collect();
+        let rewrite = Rewrite { provider: Arc::clone(provider), gone: Arc::clone(&places), state: Arc::clone(state) };
+        let written = rewrite.run(&rewritten, &mut self.target, uncommitted).await?;
+        let files = provider.only(&ways.rewritten).removed_files().await.map_err(|error| from_lake(&error))?;
+        Ok((Gone { files, rows: provider.row_deletes(&places, &ways.kept) }, written))
     }
 }
 

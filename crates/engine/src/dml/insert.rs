@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use futures::StreamExt;
 use sqlparser::ast;
@@ -11,6 +10,7 @@ use wharf_values::{SqlError, SqlState};
 
 use super::change::{Changes, stream};
 use super::columns::{cast_to, default_expression, is_default, written_type};
+use super::inputs::Inputs;
 use super::returning::Returning;
 use super::scope::{Relation, Scope};
 use super::target::Changed;
@@ -20,7 +20,7 @@ use crate::bind::names::{fold, last_part};
 use crate::bind::normalize::is_constant_source;
 use crate::bind::{BindContext, assign_columns, parameter_number, parameter_type};
 use crate::error::from_datafusion;
-use crate::session::{Session, with_values};
+use crate::session::Session;
 
 /// A planned INSERT.
 pub(crate) struct InsertPlan {
@@ -207,16 +207,11 @@ impl InsertPlan {
     ///
     /// # Errors
     /// `23502` for a NULL where none may be, `22001` and relatives for values that do not fit, and what the commit raises.
-    pub(super) async fn run(
-        &self,
-        session: &mut Session,
-        values: Vec<Option<ArrayRef>>,
-        types: &[SqlType],
-    ) -> Result<Changes, SqlError> {
-        let plan = with_values(self.plan.clone(), values.clone(), types)?;
+    pub(super) async fn run(&self, session: &mut Session, inputs: Inputs<'_>) -> Result<Changes, SqlError> {
+        let plan = inputs.put(self.plan.clone())?;
         let catalog = session.catalog().await?;
         let state = session.execution_state(&catalog);
-        let returning = self.returning.as_ref().map(|returning| returning.start(&state, values, types));
+        let returning = self.returning.as_ref().map(|returning| returning.start(&state, inputs));
         let mut returning = returning.transpose()?;
         let mut rows = stream(&plan, &state).await?;
         let mut target = Target::open(session, &self.table).await?;

@@ -13,6 +13,7 @@ pub(crate) mod constants;
 pub(crate) mod defaults;
 mod delete;
 mod found;
+mod inputs;
 mod insert;
 mod kept;
 mod keys;
@@ -21,6 +22,7 @@ mod mode;
 mod pairs;
 mod query;
 mod returning;
+mod rewrite;
 mod scope;
 mod target;
 pub(crate) mod truncate;
@@ -29,7 +31,6 @@ pub(crate) mod write;
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 use uuid::Uuid;
@@ -42,6 +43,7 @@ use change::{ChangePlan, second_time};
 use insert::InsertPlan;
 
 pub(crate) use change::Changes;
+pub(crate) use inputs::Inputs;
 
 /// The statement that changes rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,15 +175,10 @@ impl Write {
     ///
     /// # Errors
     /// Whatever it raises.
-    pub(crate) async fn run(
-        &self,
-        session: &mut Session,
-        values: Vec<Option<ArrayRef>>,
-        types: &[SqlType],
-    ) -> Result<Changes, SqlError> {
+    pub(crate) async fn run(&self, session: &mut Session, inputs: Inputs<'_>) -> Result<Changes, SqlError> {
         match self {
-            Write::Insert(plan) => plan.run(session, values, types).await,
-            Write::Change(plan) => plan.run(session, values, types).await,
+            Write::Insert(plan) => plan.run(session, inputs).await,
+            Write::Change(plan) => plan.run(session, inputs).await,
         }
     }
 }

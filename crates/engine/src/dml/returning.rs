@@ -21,11 +21,12 @@ use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::change::stream;
+use super::inputs::Inputs;
 use super::kept::KeptRows;
 use super::scope::{self, Bound, Scope};
 use crate::bind::BindContext;
 use crate::error::from_datafusion;
-use crate::session::{ResultColumn, Session, columns_of, with_object_names, with_values};
+use crate::session::{ResultColumn, Session, columns_of, with_object_names};
 
 /// A bound RETURNING clause.
 pub(crate) struct Returning {
@@ -79,13 +80,8 @@ impl Returning {
     ///
     /// # Errors
     /// What DataFusion says of the expressions.
-    pub(super) fn start(
-        &self,
-        state: &SessionState,
-        values: Vec<Option<ArrayRef>>,
-        types: &[SqlType],
-    ) -> Result<Running, SqlError> {
-        let plan = with_values(self.plan.clone(), values, types)?;
+    pub(super) fn start(&self, state: &SessionState, inputs: Inputs<'_>) -> Result<Running, SqlError> {
+        let plan = inputs.put(self.plan.clone())?;
         if self.waits {
             let fields = self.fields.iter().enumerate().map(|(index, (_, field))| {
                 Field::new(index.to_string(), field.data_type().clone(), true).with_metadata(field.metadata().clone())

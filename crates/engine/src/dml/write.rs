@@ -87,6 +87,11 @@ impl Target {
         Ok(())
     }
 
+    /// Another writer of the table's files; what it writes is its owner's to commit.
+    pub(super) fn new_writer(&self) -> TableWriter {
+        (self.make)()
+    }
+
     /// The rows written and their files, for a table that is not in the catalog yet.
     pub(crate) async fn into_files(self) -> Result<(u64, Vec<WrittenFile>), SqlError> {
         let files = match self.writer {
@@ -135,11 +140,11 @@ pub(super) struct Replaced {
 }
 
 /// What goes.
-pub(super) enum Gone {
+pub(super) struct Gone {
     /// Whole files.
-    Files(RemovedFiles),
-    /// Rows.
-    Rows(RowDeletes),
+    pub(super) files: RemovedFiles,
+    /// Rows of others.
+    pub(super) rows: RowDeletes,
 }
 
 impl Replaced {
@@ -149,11 +154,12 @@ impl Replaced {
     /// `40001` when somebody else has rewritten one of the files, or deleted one of the rows.
     pub(super) async fn commit(self, session: &mut Session, table: &Table) -> Result<(), SqlError> {
         let Replaced { gone, added, alone } = self;
-        let step = match gone {
-            Gone::Files(removed) if !removed.is_empty() => Step::Overwrite { removed, added },
-            Gone::Rows(rows) if !rows.is_empty() => Step::Delta { rows, added },
-            _ if added.is_empty() => return Ok(()),
-            _ => Step::Append(added),
+        let Gone { files: removed, rows } = gone;
+        let step = match (removed.is_empty(), rows.is_empty()) {
+            (_, false) => Step::Delta { rows, removed, added },
+            (false, true) => Step::Overwrite { removed, added },
+            (true, true) if added.is_empty() => return Ok(()),
+            (true, true) => Step::Append(added),
         };
         let step = match alone {
             Some(snapshot) => Step::Alone { snapshot, step: Box::new(step) },

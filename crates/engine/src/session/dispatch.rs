@@ -15,7 +15,7 @@ use super::set::{setting_name, show_name};
 use super::stream::RowStream;
 use crate::bind::names::{fold, last_part};
 use crate::bind::types::sql_type_of_ast;
-use crate::dml::{self, Changes};
+use crate::dml::{self, Changes, Inputs};
 use crate::settings::Settings;
 use crate::statement::Statement;
 use crate::syntax::locate;
@@ -126,7 +126,8 @@ impl Session {
                 prepared = self.refresh(&prepared, &parameters).await?;
                 continue;
             }
-            let run = write.run(self, parameters.clone(), prepared.parameters());
+            let inputs = Inputs { values: &parameters, types: prepared.parameters() };
+            let run = write.run(self, inputs);
             let result = limits.within(run).await;
             attempts -= 1;
             match result {

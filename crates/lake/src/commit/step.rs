@@ -27,10 +27,12 @@ pub enum Step {
         /// The files that come.
         added: Vec<WrittenFile>,
     },
-    /// Rows go where they are, and files come.
+    /// Rows go where they are, and files take the place of others.
     Delta {
         /// The rows that go.
         rows: RowDeletes,
+        /// The data files that go. None of those rows are in them.
+        removed: RemovedFiles,
         /// The files that come.
         added: Vec<WrittenFile>,
     },
@@ -118,21 +120,26 @@ impl Step {
                 files.extend(added);
                 Step::Overwrite { removed, added: files }
             }
-            (Step::Delta { rows, mut added }, Step::Append(more)) => {
+            (Step::Delta { rows, removed, mut added }, Step::Append(more)) => {
                 added.extend(more);
-                Step::Delta { rows, added }
+                Step::Delta { rows, removed, added }
             }
             // Rows of the transaction's own files can be deleted once these are there.
-            (Step::Append(mut files), Step::Delta { rows, added }) if !rows.concern(&files) => {
+            (Step::Append(mut files), Step::Delta { rows, mut removed, added }) if !rows.concern(&files) => {
+                files.retain(|file| !removed.remove(file.location()));
                 files.extend(added);
-                Step::Delta { rows, added: files }
+                Step::Delta { rows, removed, added: files }
             }
-            (Step::Delta { mut rows, added: mut files }, Step::Delta { rows: more, added })
-                if !more.concern(&files) =>
-            {
+            // A file that goes after it has lost rows was read without these.
+            (
+                Step::Delta { mut rows, mut removed, added: mut files },
+                Step::Delta { rows: more, removed: mut others, added },
+            ) if !more.concern(&files) && !others.locations().any(|location| rows.has_file(location)) => {
+                files.retain(|file| !others.remove(file.location()));
+                removed.extend(others);
                 rows.extend(&more);
                 files.extend(added);
-                Step::Delta { rows, added: files }
+                Step::Delta { rows, removed, added: files }
             }
             unlike => return Err(Box::new(unlike)),
         })
@@ -187,7 +194,7 @@ async fn one(warehouse: &Arc<Warehouse>, table: &Arc<LakeTable>, step: &Step) ->
     match step {
         Step::Append(files) => append(warehouse, table, files.clone()).await.map(Some),
         Step::Overwrite { removed, added } => overwrite(warehouse, table, removed, added.clone()).await,
-        Step::Delta { rows, added } => delta(warehouse, table, &RemovedFiles::default(), rows, added.clone()).await,
+        Step::Delta { rows, removed, added } => delta(warehouse, table, removed, rows, added.clone()).await,
         Step::Replace(files) => replace(warehouse, table, files.clone()).await.map(Some),
         Step::Edit(edit) => edit.apply(warehouse, table).await,
         Step::Alone { snapshot, step } if table.snapshot_id() == *snapshot => {

@@ -54,6 +54,28 @@ pub struct LakeProvider {
     numbers: Option<HashMap<String, i64>>,
 }
 
+/// A data file with rows that a statement changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TouchedFile {
+    /// Its number.
+    pub number: i64,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// How many rows it was written with.
+    pub rows: u64,
+    /// How many of them were deleted before the statement.
+    pub deleted: u64,
+    /// How many of them the statement changes.
+    pub touched: u64,
+}
+
+impl TouchedFile {
+    /// How many rows are left that stay as they are.
+    pub fn left(&self) -> u64 {
+        self.rows.saturating_sub(self.deleted).saturating_sub(self.touched)
+    }
+}
+
 impl std::fmt::Debug for LakeProvider {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("LakeProvider").field("location", &self.table.metadata_location()).finish_non_exhaustive()
@@ -104,16 +126,31 @@ impl LakeProvider {
         }
     }
 
-    /// The files that have such rows: the number of each, and how many rows it was written with.
-    pub fn files_of(&self, rows: &RowPlaces) -> Vec<(i64, u64)> {
-        let files = self.files.files.iter().zip(0..).filter(|(_, number)| rows.has_file(*number));
-        files.map(|(file, number)| (number, file.entry.record_count())).collect()
+    /// The files that have such rows.
+    ///
+    /// # Errors
+    /// Row-level deletes that cannot be read.
+    pub async fn touched(&self, rows: &RowPlaces) -> Result<Vec<TouchedFile>, LakeError> {
+        let mut touched = Vec::new();
+        for (file, number) in self.files.files.iter().zip(0..) {
+            if !rows.has_file(number) {
+                continue;
+            }
+            touched.push(TouchedFile {
+                number,
+                size_bytes: file.entry.data_file.file_size_in_bytes(),
+                rows: file.entry.record_count(),
+                deleted: file.deleted().await?.map_or(0, |deleted| deleted.len()),
+                touched: rows.count(number),
+            });
+        }
+        Ok(touched)
     }
 
-    /// Rows as those that a statement is going to delete.
-    pub fn row_deletes(&self, rows: &RowPlaces) -> RowDeletes {
+    /// The rows of some files, by their numbers, as those that a statement is going to delete.
+    pub fn row_deletes(&self, rows: &RowPlaces, files: &BTreeSet<i64>) -> RowDeletes {
         let mut deletes = RowDeletes::default();
-        for (file, number) in self.files.files.iter().zip(0..) {
+        for (file, number) in self.files.files.iter().zip(0..).filter(|(_, number)| files.contains(number)) {
             if let Some(rows) = rows.of_file(number) {
                 deletes.add(file.location(), rows);
             }

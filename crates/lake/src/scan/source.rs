@@ -270,13 +270,30 @@ impl Name {
 /// Parquet, too, and is about the query.
 fn is_about_file(root: &DataFusionError) -> bool {
     match root {
-        DataFusionError::ParquetError(error) => !error.to_string().contains("evaluating filter predicate"),
+        DataFusionError::ParquetError(_) => !is_of_filter(root),
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => true,
         // The file has another number of rows than its manifest says.
         DataFusionError::Execution(text) => text.starts_with("Invalid Parquet RowSelection"),
         DataFusionError::ArrowError(error, _) => match &**error {
-            ArrowError::ParquetError(text) => !text.contains("evaluating filter predicate"),
+            ArrowError::ParquetError(_) => !is_of_filter(root),
             ArrowError::IoError(..) | ArrowError::ExternalError(_) => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Has a condition failed while a file was read? The reader makes a text of what it said.
+pub fn failed_in_filter(error: &DataFusionError) -> bool {
+    is_of_filter(error.find_root())
+}
+
+fn is_of_filter(root: &DataFusionError) -> bool {
+    const TEXT: &str = "evaluating filter predicate";
+    match root {
+        DataFusionError::ParquetError(error) => error.to_string().contains(TEXT),
+        DataFusionError::ArrowError(error, _) => match &**error {
+            ArrowError::ParquetError(text) | ArrowError::ComputeError(text) => text.contains(TEXT),
             _ => false,
         },
         _ => false,
