@@ -49,8 +49,8 @@ impl VisitorMut for Normalizer {
         };
         if query.with.iter().flat_map(|with| &with.cte_tables).any(|cte| changes(&cte.query.body)) {
             return refuse(
-                "statements that change rows are not supported in WITH",
-                "Run each by itself, with RETURNING, in one transaction.",
+                "WITH clause containing a data-modifying statement must be at the top level",
+                "Put it before the SELECT, INSERT, UPDATE, DELETE or MERGE that is the statement.",
             );
         }
         if let SetExpr::Values(values) = query.body.as_mut() {

@@ -1,11 +1,26 @@
-//! What a planned statement runs with: the values of its parameters.
+//! What a planned statement runs with: the values of its parameters, and the rows that statements before it have returned.
+
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::Transformed;
+use datafusion::logical_expr::{LogicalPlan, TableScan, TableSource};
 use wharf_catalog::SqlType;
 use wharf_values::SqlError;
 
+use crate::error::from_datafusion;
 use crate::session::with_values;
+
+/// Rows by the names that they have in plans.
+#[derive(Default)]
+pub(crate) struct Given(Vec<(String, Arc<dyn TableSource>)>);
+
+impl Given {
+    /// Adds rows.
+    pub(super) fn add(&mut self, name: &str, source: Arc<dyn TableSource>) {
+        self.0.push((name.to_owned(), source));
+    }
+}
 
 /// What a planned statement runs with.
 #[derive(Clone, Copy)]
@@ -14,6 +29,8 @@ pub(crate) struct Inputs<'a> {
     pub(crate) values: &'a [Option<ArrayRef>],
     /// Their types.
     pub(crate) types: &'a [SqlType],
+    /// The rows that it reads beside those of tables.
+    pub(crate) given: &'a Given,
 }
 
 impl Inputs<'_> {
@@ -22,6 +39,19 @@ impl Inputs<'_> {
     /// # Errors
     /// `08P01` when there are more or fewer values than parameters.
     pub(super) fn put(&self, plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-        with_values(plan, self.values.to_vec(), self.types)
+        let plan = with_values(plan, self.values.to_vec(), self.types)?;
+        if self.given.0.is_empty() {
+            return Ok(plan);
+        }
+        let replaced = plan.transform_up_with_subqueries(|node| {
+            let LogicalPlan::TableScan(scan) = node else { return Ok(Transformed::no(node)) };
+            Ok(match self.given.0.iter().find(|(name, _)| scan.table_name.table() == name) {
+                Some((_, source)) => {
+                    Transformed::yes(LogicalPlan::TableScan(TableScan { source: Arc::clone(source), ..scan }))
+                }
+                None => Transformed::no(LogicalPlan::TableScan(scan)),
+            })
+        });
+        replaced.map(|plan| plan.data).map_err(from_datafusion)
     }
 }

@@ -1,7 +1,8 @@
 //! Statements that change rows: INSERT, UPDATE, DELETE, MERGE, TRUNCATE.
 //!
 //! `insert` adds rows; `update`, `delete`, `merge` and `conflict` (INSERT .. ON CONFLICT) plan changes, which `change` makes.
-//! `write` is the one way rows get into a table.
+//! `with` has those that
+//! stand in WITH. `write` is the one way rows get into a table.
 
 mod append;
 mod change;
@@ -27,6 +28,7 @@ mod scope;
 mod target;
 pub(crate) mod truncate;
 mod update;
+mod with;
 pub(crate) mod write;
 
 use std::sync::Arc;
@@ -43,7 +45,8 @@ use change::{ChangePlan, second_time};
 use insert::InsertPlan;
 
 pub(crate) use change::Changes;
-pub(crate) use inputs::Inputs;
+pub(crate) use inputs::{Given, Inputs};
+pub(crate) use with::{WithOutcome, WithPlan};
 
 /// The statement that changes rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use super::set::{setting_name, show_name};
 use super::stream::RowStream;
 use crate::bind::names::{fold, last_part};
 use crate::bind::types::sql_type_of_ast;
-use crate::dml::{self, Changes, Inputs};
+use crate::dml::{self, Changes, Given, Inputs, WithOutcome};
 use crate::settings::Settings;
 use crate::statement::Statement;
 use crate::syntax::locate;
@@ -44,7 +44,8 @@ impl Session {
         self.canceller.begin();
         self.apply_setting_changes();
         self.check_not_failed(&prepared.statement)?;
-        if self.needs_transaction(&prepared.statement.ast) {
+        let counts_together = matches!(prepared.kind, Kind::With(_)) && self.transaction.is_none();
+        if counts_together || self.needs_transaction(&prepared.statement.ast) {
             return Box::pin(self.execute_alone(prepared, parameters)).await;
         }
         self.execute_now(prepared, parameters).await
@@ -87,6 +88,7 @@ impl Session {
                 // Boxed, like all that is large and rarer than a query, whose future is copied about.
                 Box::pin(self.write(&prepared, parameters)).await
             }
+            Kind::With(_) => Box::pin(self.write_with(&prepared, &parameters)).await,
             Kind::Cursor(..) => match &*prepared.statement.ast {
                 Ast::Declare { stmts } => match stmts.as_slice() {
                     [declare] => self.declare_cursor(&prepared, declare, parameters).await,
@@ -126,7 +128,7 @@ impl Session {
                 prepared = self.refresh(&prepared, &parameters).await?;
                 continue;
             }
-            let inputs = Inputs { values: &parameters, types: prepared.parameters() };
+            let inputs = Inputs { values: &parameters, types: prepared.parameters(), given: &Given::default() };
             let run = write.run(self, inputs);
             let result = limits.within(run).await;
             attempts -= 1;
@@ -151,6 +153,25 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Runs a statement with others in its WITH that change rows. There is a transaction.
+    async fn write_with(&mut self, prepared: &Prepared, parameters: &[Option<ArrayRef>]) -> Result<Outcome, SqlError> {
+        let Kind::With(with) = &prepared.kind else {
+            return Err(SqlError::internal("not a statement with others in its WITH"));
+        };
+        let limits = self.limits();
+        let WithOutcome { tag, is_query, rows } =
+            limits.within(with.run(self, parameters, prepared.parameters())).await?;
+        Ok(match (rows, with.columns()) {
+            (Some(rows), Some(columns)) => Outcome::Rows(RowStream {
+                columns: Arc::clone(columns),
+                batches: rows.into_stream(),
+                tag,
+                counts: is_query,
+            }),
+            _ => Outcome::Complete(tag),
+        })
     }
 
     /// In a failed block only its end is accepted.

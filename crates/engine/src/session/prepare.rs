@@ -24,7 +24,7 @@ use super::result::{ResultColumn, columns_of};
 use super::stream::{Limits, RowStream};
 use super::{Session, cursor};
 use crate::bind::{BindContext, BoundValues, analyze, planner};
-use crate::dml::{self, Write};
+use crate::dml::{self, WithPlan, Write};
 use crate::error::from_datafusion;
 use crate::statement::Statement;
 use crate::syntax::locate;
@@ -54,6 +54,8 @@ pub(crate) enum Kind {
     Query(QueryPlan),
     /// INSERT, UPDATE, DELETE, MERGE
     Write(Box<Write>),
+    /// One with such statements in its WITH.
+    With(Box<WithPlan>),
     /// DECLARE: its query and the columns of that.
     Cursor(QueryPlan, Arc<[ResultColumn]>),
     /// Everything that is interpreted when it runs.
@@ -161,17 +163,22 @@ impl Session {
         }
         let mut context = self.bind_context(catalog);
         context.values = values;
-        let write = Write::plan(self, &statement.ast, &declared, &mut context).await?;
+        let with = Box::pin(WithPlan::plan(self, &statement.ast, &declared, &mut context)).await?;
+        let write = match with {
+            Some(_) => None,
+            None => Write::plan(self, &statement.ast, &declared, &mut context).await?,
+        };
         let (kind, columns) = match &*statement.ast {
+            _ if let Some(with) = with => {
+                let columns = with.columns().cloned();
+                (Kind::With(Box::new(with)), columns)
+            }
             _ if let Some(write) = write => {
                 let columns = write.columns().cloned();
                 (Kind::Write(Box::new(write)), columns)
             }
             ast::Statement::Query(query) => {
-                let planned = Box::pin(planner::plan_query(query, &declared, &context, &self.reader())).await?;
-                let plan = analyze(planned.plan, &context).map_err(from_datafusion)?;
-                let plan = with_object_names(plan).map_err(from_datafusion)?;
-                let columns = columns_of(plan.schema(), &planned.origins);
+                let (plan, columns) = Box::pin(self.plan_rows(query, &declared, &context)).await?;
                 (Kind::Query(QueryPlan::new(plan)), Some(columns))
             }
             ast::Statement::Declare { stmts } => {
@@ -185,6 +192,7 @@ impl Session {
         match &kind {
             Kind::Query(query) | Kind::Cursor(query, _) => require_types(&query.plan)?,
             Kind::Write(write) => require_types(write.rows())?,
+            Kind::With(with) => with.plans().try_for_each(require_types)?,
             Kind::Utility => {}
         }
         let parameters = merge_parameters(&declared, &context, matches!(kind, Kind::Utility))?;
@@ -202,6 +210,23 @@ impl Session {
             self.plans.put(Arc::clone(&statement.text), Arc::clone(&prepared));
         }
         Ok(prepared)
+    }
+
+    /// A query's typed plan, and the columns that the client gets.
+    ///
+    /// # Errors
+    /// All that binding refuses.
+    pub(crate) async fn plan_rows(
+        &self,
+        query: &ast::Query,
+        parameters: &[Option<SqlType>],
+        context: &BindContext,
+    ) -> Result<(LogicalPlan, Arc<[ResultColumn]>), SqlError> {
+        let planned = planner::plan_query(query, parameters, context, &self.reader()).await?;
+        let plan = analyze(planned.plan, context).map_err(from_datafusion)?;
+        let plan = with_object_names(plan).map_err(from_datafusion)?;
+        let columns = columns_of(plan.schema(), &planned.origins);
+        Ok((plan, columns))
     }
 
     /// A query's typed plan.

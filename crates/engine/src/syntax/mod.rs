@@ -218,7 +218,11 @@ fn select_into(statement: ast::Statement) -> ast::Statement {
 }
 
 /// `WITH c AS (..) INSERT INTO t SELECT .. FROM c` is `INSERT INTO t WITH c AS (..) SELECT .. FROM c`.
-fn insert_of_with(statement: ast::Statement) -> Result<ast::Statement, SqlError> {
+pub(crate) fn insert_of_with(statement: ast::Statement) -> Result<ast::Statement, SqlError> {
+    if let ast::Statement::Prepare { name, data_types, statement } = statement {
+        let statement = Box::new(insert_of_with(*statement)?);
+        return Ok(ast::Statement::Prepare { name, data_types, statement });
+    }
     let ast::Statement::Query(mut query) = statement else { return Ok(statement) };
     if !matches!(*query.body, SetExpr::Insert(_)) {
         return Ok(ast::Statement::Query(query));
