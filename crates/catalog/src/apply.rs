@@ -8,6 +8,7 @@
 mod alter;
 mod constraints;
 mod drops;
+mod foreign;
 mod relations;
 mod roles;
 mod schemas;
@@ -74,6 +75,7 @@ impl Change {
             }
             Command::CreateTable { .. } => self.create_table(command),
             Command::CreateView { .. } => self.create_view(command),
+            Command::CreateForeignTable { .. } => self.create_foreign_table(command),
             Command::DropRelations { .. } => self.drop_relations(command),
             Command::RenameRelation { .. } => self.rename_relation(command),
             Command::RenameColumn { .. } => self.rename_column(command),
@@ -171,7 +173,7 @@ impl Change {
             }
             CommentTarget::Relation { kind, name } => {
                 let found = self.relation(database, name)?;
-                if found.kind() != *kind {
+                if !found.is(*kind) {
                     return Err(wrong_type(&name.name, *kind));
                 }
                 self.update_relation(&found, |parts| *parts.comment = comment)
@@ -239,7 +241,7 @@ fn invalid(reason: impl Into<String>) -> CatalogError {
 
 /// It is not what the statement said; DROP has its own.
 fn wrong_type(name: &str, expected: RelationKind) -> CatalogError {
-    CatalogError::WrongObjectType { name: name.to_owned(), expected, drop: false }
+    CatalogError::WrongObjectType { name: name.to_owned(), expected, drop: false, found: None }
 }
 
 /// Is this an error of something that is missing, which IF EXISTS forgives?

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::constraint::Constraint;
-use crate::model::{Column, RelationKind};
+use crate::model::{Column, ForeignSource, RelationKind};
 
 /// A command with what makes a retry safe and a replay exact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ pub enum CommentTarget {
     Schema(String),
     /// A table or view.
     Relation {
-        /// TABLE or VIEW, as the statement said.
+        /// TABLE, VIEW or FOREIGN TABLE, as the statement said.
         kind: RelationKind,
         /// Which.
         name: RelationName,
@@ -190,7 +190,7 @@ pub enum Command {
         /// An existing view of the name is replaced, when its columns stay and new ones come after them.
         or_replace: bool,
     },
-    /// DROP TABLE, DROP VIEW
+    /// DROP TABLE, DROP VIEW, DROP FOREIGN TABLE
     DropRelations {
         /// In this database.
         database: u32,
@@ -369,6 +369,21 @@ pub enum Command {
         /// Properties to forget; missing ones are no error.
         remove: BTreeSet<String>,
     },
+    /// CREATE EXTERNAL TABLE
+    CreateForeignTable {
+        /// In this database.
+        database: u32,
+        /// Where, and its name.
+        name: RelationName,
+        /// Its columns with their numbers.
+        columns: Vec<Column>,
+        /// Its files.
+        source: ForeignSource,
+        /// Its owner.
+        owner: u32,
+        /// An existing relation of the name is a notice, not an error.
+        if_not_exists: bool,
+    },
 }
 
 impl Command {
@@ -397,7 +412,9 @@ impl Command {
     pub fn renumber(&mut self, oids: &BTreeMap<u32, u32>) {
         let number = |oid: &mut u32| *oid = oids.get(oid).copied().unwrap_or(*oid);
         match self {
-            Command::CreateSchema { owner, .. } | Command::ChangeOwner { owner, .. } => number(owner),
+            Command::CreateSchema { owner, .. }
+            | Command::ChangeOwner { owner, .. }
+            | Command::CreateForeignTable { owner, .. } => number(owner),
             Command::CreateTable { owner, constraints, .. } => {
                 number(owner);
                 constraints.iter_mut().filter_map(Constraint::target_mut).for_each(number);

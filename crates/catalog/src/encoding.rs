@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use crate::command::{Answer, Envelope};
 use crate::error::CatalogError;
-use crate::model::{Database, DroppedTable, Namespace, Relation, Role, Table, View};
+use crate::model::{Database, DroppedTable, ForeignTable, Namespace, Relation, Role, Table, View};
 use crate::state::State;
 
-/// The format of envelopes that is written.
-const ENVELOPE_VERSION: u16 = 1;
-/// The format of states that is written.
-const STATE_VERSION: u16 = 1;
+/// The format of envelopes that is written. Version 2 has commands about external tables, and is otherwise version 1.
+const ENVELOPE_VERSION: u16 = 2;
+/// The format of states that is written. Version 2 has external tables, and is otherwise version 1.
+const STATE_VERSION: u16 = 2;
 
 /// Bytes that are not an envelope or a state.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,7 @@ pub fn decode_envelope(bytes: &[u8]) -> Result<Envelope, EncodingError> {
 pub fn encode_state(state: &State) -> Vec<u8> {
     let tables = state.relations.values().filter_map(|relation| relation.as_table().map(AsRef::as_ref));
     let views = state.relations.values().filter_map(|relation| relation.as_view().map(AsRef::as_ref));
+    let foreign = state.relations.values().filter_map(|relation| relation.as_foreign().map(AsRef::as_ref));
     let requests = state.request_order.values().filter_map(|id| Some((*id, state.requests.get(id)?.as_ref())));
     encode(
         STATE_VERSION,
@@ -73,6 +74,7 @@ pub fn encode_state(state: &State) -> Vec<u8> {
             namespaces: state.namespaces.values().map(AsRef::as_ref).collect(),
             tables: tables.collect(),
             views: views.collect(),
+            foreign: foreign.collect(),
             dropped: state.dropped.values().map(AsRef::as_ref).collect(),
             next_request: state.next_request,
             requests: requests.collect(),
@@ -94,6 +96,7 @@ pub fn decode_state(bytes: &[u8]) -> Result<State, EncodingError> {
     read.namespaces.into_iter().for_each(|namespace| state.put_namespace(namespace));
     read.tables.into_iter().for_each(|table| state.put_relation(Relation::Table(Arc::new(table))));
     read.views.into_iter().for_each(|view| state.put_relation(Relation::View(Arc::new(view))));
+    read.foreign.into_iter().for_each(|table| state.put_relation(Relation::Foreign(Arc::new(table))));
     read.dropped.into_iter().for_each(|dropped| state.put_dropped(dropped));
     read.requests.into_iter().for_each(|(id, answer)| state.remember(id, Arc::new(answer)));
     state.check().map_err(damaged)?;
@@ -111,6 +114,8 @@ struct WrittenState<'a> {
     namespaces: Vec<&'a Namespace>,
     tables: Vec<&'a Table>,
     views: Vec<&'a View>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    foreign: Vec<&'a ForeignTable>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     dropped: Vec<&'a DroppedTable>,
     next_request: u64,
@@ -130,6 +135,9 @@ struct ReadState {
     namespaces: Vec<Namespace>,
     tables: Vec<Table>,
     views: Vec<View>,
+    /// Not there in version 1.
+    #[serde(default)]
+    foreign: Vec<ForeignTable>,
     #[serde(default)]
     dropped: Vec<DroppedTable>,
     next_request: u64,
@@ -169,7 +177,7 @@ mod tests {
     #[test]
     fn bytes_of_an_envelope() {
         let expected = concat!(
-            "\0\u{1}{\"request_id\":\"00000000-0000-0000-0000-000000000001\",\"now_ms\":0,",
+            "\0\u{2}{\"request_id\":\"00000000-0000-0000-0000-000000000001\",\"now_ms\":0,",
             "\"command\":{\"Bootstrap\":{\"database\":\"wharf\",\"superuser\":\"wharf\",\"verifier\":null}}}",
         );
         assert_eq!(String::from_utf8(encode_envelope(&bootstrap())).unwrap(), expected);
@@ -181,7 +189,30 @@ mod tests {
         let mut bytes = encode_envelope(&bootstrap());
         bytes[..2].copy_from_slice(&7_u16.to_be_bytes());
         let error = decode_envelope(&bytes).unwrap_err();
-        assert_eq!(error.to_string(), "catalog command has format version 7, this version of wharf reads up to 1");
+        assert_eq!(error.to_string(), "catalog command has format version 7, this version of wharf reads up to 2");
+    }
+
+    /// What the version before wrote is a state and a command still.
+    #[test]
+    fn version_1_is_read() {
+        let (state, answer) = apply(&State::new(), &bootstrap());
+        assert!(answer.is_ok());
+        let before = concat!(
+            "\0\u{1}{\"next_oid\":16385,\"revision\":1,\"definitions\":1,",
+            "\"databases\":[{\"oid\":16384,\"name\":\"wharf\",\"owner\":10,\"comment\":null}],",
+            "\"roles\":[{\"oid\":10,\"name\":\"wharf\",\"superuser\":true,\"login\":true,\"password\":null,\"comment\":null}],",
+            "\"namespaces\":[",
+            "{\"oid\":11,\"name\":\"pg_catalog\",\"database\":0,\"owner\":10,\"comment\":\"system catalog schema\"},",
+            "{\"oid\":2200,\"name\":\"public\",\"database\":16384,\"owner\":10,\"comment\":\"standard public schema\"},",
+            "{\"oid\":13207,\"name\":\"information_schema\",\"database\":0,\"owner\":10,\"comment\":null}],",
+            "\"tables\":[],\"views\":[],\"next_request\":1,",
+            "\"requests\":[[\"00000000-0000-0000-0000-000000000001\",",
+            "{\"Ok\":{\"effect\":{\"Created\":{\"oid\":16384}},\"notices\":[]}}]]}",
+        );
+        assert_eq!(decode_state(before.as_bytes()).unwrap(), state);
+        let mut envelope = encode_envelope(&bootstrap());
+        envelope[..2].copy_from_slice(&1_u16.to_be_bytes());
+        assert_eq!(decode_envelope(&envelope).unwrap(), bootstrap());
     }
 
     #[test]

@@ -122,6 +122,9 @@ pub enum CatalogError {
         expected: RelationKind,
         /// Was it a DROP? Then there is a hint.
         drop: bool,
+        /// What it is, for the hint; not there in what was written before there were external tables.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        found: Option<RelationKind>,
     },
     /// A view would read itself.
     #[error("infinite recursion detected in rules for relation \"{name}\"")]
@@ -354,10 +357,19 @@ impl CatalogError {
     /// PostgreSQL's HINT.
     pub fn hint(&self) -> Option<String> {
         match self {
-            CatalogError::WrongObjectType { expected, drop: true, .. } => Some(
-                match expected {
-                    RelationKind::Table => "Use DROP VIEW to remove a view.",
-                    RelationKind::View => "Use DROP TABLE to remove a table.",
+            CatalogError::WrongObjectType { expected, drop: true, found, .. } => Some(
+                match (expected, found) {
+                    (RelationKind::Table | RelationKind::Foreign, Some(RelationKind::View))
+                    | (RelationKind::Table, None) => "Use DROP VIEW to remove a view.",
+                    (RelationKind::View, Some(RelationKind::Foreign)) => {
+                        "Use DROP FOREIGN TABLE to remove a foreign table."
+                    }
+                    (RelationKind::Table, Some(RelationKind::Foreign | RelationKind::Table))
+                    | (
+                        RelationKind::View | RelationKind::Foreign,
+                        Some(RelationKind::Table | RelationKind::View) | None,
+                    )
+                    | (RelationKind::Foreign, Some(RelationKind::Foreign)) => "Use DROP TABLE to remove a table.",
                 }
                 .to_owned(),
             ),

@@ -28,7 +28,10 @@ pub use command::{
 pub use constraint::{Action, Constraint, Rule};
 pub use encoding::{EncodingError, decode_envelope, decode_state, encode_envelope, encode_state};
 pub use error::CatalogError;
-pub use model::{Column, Database, DroppedTable, Namespace, Relation, RelationKind, Role, Table, View, oids};
+pub use model::{
+    Column, Database, DroppedTable, ForeignOption, ForeignSource, ForeignTable, ForeignValue, Namespace, Relation,
+    RelationKind, Role, Table, View, oids,
+};
 pub use state::State;
 pub use state_hash::state_hash;
 pub use types::{ParseTypeError, SqlType};

@@ -1,4 +1,4 @@
-//! What the catalog holds: databases (tenants), roles, schemas, tables, views and their columns.
+//! What the catalog holds: databases (tenants), roles, schemas, tables, views, tables over files and their columns.
 //!
 //! These are the domain types. They also are what a command carries and a snapshot stores, so a field may be added here only with
 //! a serde default, and a change of meaning needs a new format version (see `encoding`). Nothing here refers to another
@@ -180,13 +180,69 @@ pub struct View {
     pub created_ms: i64,
 }
 
-/// A table or a view. Cheap to clone.
+/// An external table, which PostgreSQL calls foreign: files that are read where they are, and never written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignTable {
+    /// Its oid.
+    pub oid: u32,
+    /// Its name, unique among the relations of the schema.
+    pub name: String,
+    /// The oid of its schema.
+    pub namespace: u32,
+    /// The oid of the role that owns it.
+    pub owner: u32,
+    /// Its columns, in order, numbered as those of a table are.
+    pub columns: Vec<Column>,
+    /// The files.
+    pub source: ForeignSource,
+    /// COMMENT ON FOREIGN TABLE.
+    pub comment: Option<String>,
+    /// When it was created, milliseconds since 1970, by the proposer's clock.
+    pub created_ms: i64,
+}
+
+/// Which files an external table is, and how they are read. No credentials are among it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignSource {
+    /// Names of files, patterns or folders, as they were given; at least one.
+    pub locations: Vec<String>,
+    /// `parquet`, `csv`, `json`, `text`.
+    pub format: String,
+    /// The options of the format and the store, as COPY has them, in the order they were given.
+    pub options: Vec<ForeignOption>,
+}
+
+/// An option by its name, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignOption {
+    /// The name.
+    pub name: String,
+    /// What was said of it.
+    pub value: ForeignValue,
+}
+
+/// The value of an option.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ForeignValue {
+    /// The name alone.
+    None,
+    /// A string, a word or a number.
+    Text(String),
+    /// Columns.
+    List(Vec<String>),
+    /// All columns.
+    All,
+}
+
+/// A table, a view or an external table. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Relation {
     /// A table.
     Table(Arc<Table>),
     /// A view.
     View(Arc<View>),
+    /// An external table.
+    Foreign(Arc<ForeignTable>),
 }
 
 /// What kind of relation.
@@ -196,14 +252,17 @@ pub enum RelationKind {
     Table,
     /// A view.
     View,
+    /// An external table.
+    Foreign,
 }
 
 impl RelationKind {
-    /// The word in PostgreSQL's messages: `table`, `view`.
+    /// The word in PostgreSQL's messages: `table`, `view`, `foreign table`.
     pub fn noun(self) -> &'static str {
         match self {
             RelationKind::Table => "table",
             RelationKind::View => "view",
+            RelationKind::Foreign => "foreign table",
         }
     }
 }
@@ -214,6 +273,7 @@ impl Relation {
         match self {
             Relation::Table(table) => table.oid,
             Relation::View(view) => view.oid,
+            Relation::Foreign(table) => table.oid,
         }
     }
 
@@ -222,6 +282,7 @@ impl Relation {
         match self {
             Relation::Table(table) => &table.name,
             Relation::View(view) => &view.name,
+            Relation::Foreign(table) => &table.name,
         }
     }
 
@@ -230,6 +291,7 @@ impl Relation {
         match self {
             Relation::Table(table) => table.namespace,
             Relation::View(view) => view.namespace,
+            Relation::Foreign(table) => table.namespace,
         }
     }
 
@@ -238,6 +300,7 @@ impl Relation {
         match self {
             Relation::Table(table) => table.owner,
             Relation::View(view) => view.owner,
+            Relation::Foreign(table) => table.owner,
         }
     }
 
@@ -246,6 +309,7 @@ impl Relation {
         match self {
             Relation::Table(table) => &table.columns,
             Relation::View(view) => &view.columns,
+            Relation::Foreign(table) => &table.columns,
         }
     }
 
@@ -254,6 +318,7 @@ impl Relation {
         match self {
             Relation::Table(table) => table.comment.as_deref(),
             Relation::View(view) => view.comment.as_deref(),
+            Relation::Foreign(table) => table.comment.as_deref(),
         }
     }
 
@@ -262,14 +327,20 @@ impl Relation {
         match self {
             Relation::Table(_) => RelationKind::Table,
             Relation::View(_) => RelationKind::View,
+            Relation::Foreign(_) => RelationKind::Foreign,
         }
+    }
+
+    /// Is it what a statement means by this word? TABLE means external ones too.
+    pub fn is(&self, kind: RelationKind) -> bool {
+        self.kind() == kind || (kind == RelationKind::Table && self.kind() == RelationKind::Foreign)
     }
 
     /// The table, when it is one.
     pub fn as_table(&self) -> Option<&Arc<Table>> {
         match self {
             Relation::Table(table) => Some(table),
-            Relation::View(_) => None,
+            Relation::View(_) | Relation::Foreign(_) => None,
         }
     }
 
@@ -277,14 +348,22 @@ impl Relation {
     pub fn as_view(&self) -> Option<&Arc<View>> {
         match self {
             Relation::View(view) => Some(view),
-            Relation::Table(_) => None,
+            Relation::Table(_) | Relation::Foreign(_) => None,
+        }
+    }
+
+    /// The external table, when it is one.
+    pub fn as_foreign(&self) -> Option<&Arc<ForeignTable>> {
+        match self {
+            Relation::Foreign(table) => Some(table),
+            Relation::Table(_) | Relation::View(_) => None,
         }
     }
 
     /// The relations it reads: none for a table.
     pub fn depends_on(&self) -> &[u32] {
         match self {
-            Relation::Table(_) => &[],
+            Relation::Table(_) | Relation::Foreign(_) => &[],
             Relation::View(view) => &view.depends_on,
         }
     }

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 use wharf_catalog::{
-    Column, Command, CommentTarget, Effect, Envelope, Relation, RelationKind, RelationName, State, TableChange, View,
-    ViewText, apply, decode_envelope, decode_state, encode_envelope, encode_state, oids, state_hash,
+    Column, Command, CommentTarget, Effect, Envelope, ForeignOption, ForeignSource, ForeignValue, Relation,
+    RelationKind, RelationName, State, TableChange, View, ViewText, apply, decode_envelope, decode_state,
+    encode_envelope, encode_state, oids, state_hash,
 };
 
 #[test]
@@ -210,6 +211,16 @@ impl Runner {
                     if_not_exists,
                 }
             }
+            "create-foreign" => {
+                let value = ForeignValue::Text("true".to_owned());
+                let source = ForeignSource {
+                    locations: vec![format!("s3://bucket/{}/*.csv", plain[0])],
+                    format: "csv".to_owned(),
+                    options: vec![ForeignOption { name: "header".to_owned(), value }],
+                };
+                let (name, columns) = (relation_name(plain[0]), columns(&plain[1..]));
+                Command::CreateForeignTable { database, name, columns, source, owner, if_not_exists }
+            }
             "create-view" => Command::CreateView {
                 database,
                 name: relation_name(plain[0]),
@@ -360,6 +371,9 @@ impl Runner {
                         Relation::View(view) => {
                             write!(out, " reads {:?} as {}", view.depends_on, view.definition)
                         }
+                        Relation::Foreign(table) => {
+                            write!(out, " over {} {}", table.source.format, table.source.locations.join(","))
+                        }
                     };
                     let _ = writeln!(out, " {:?}", relation.comment());
                     for column in relation.columns() {
@@ -395,6 +409,7 @@ fn kind(text: &str) -> RelationKind {
     match text {
         "table" => RelationKind::Table,
         "view" => RelationKind::View,
+        "foreign" => RelationKind::Foreign,
         other => panic!("unknown kind {other}"),
     }
 }

@@ -16,7 +16,7 @@ use crate::copy::{CopyDecoder, CopyFormat, CopyOptions};
 use crate::copy_load::{Loading, Rows};
 use crate::files;
 use crate::files::load::Load;
-use crate::names::find_relation;
+use crate::names::{find_relation, refused_of_foreign};
 use crate::session::{Outcome, Session};
 use crate::statement::Statement;
 
@@ -68,6 +68,9 @@ pub(crate) async fn start(session: &mut Session, statement: &Statement) -> Resul
         Relation::View(view) => {
             return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot copy to view \"{}\"", view.name)));
         }
+        Relation::Foreign(table) => {
+            return Err(refused_of_foreign(format!("cannot copy to foreign table \"{}\"", table.name)));
+        }
     };
     let provided = column_list(columns, &table)?;
     match target {
@@ -104,7 +107,10 @@ pub(crate) async fn load(
         })
         .collect();
     let decoder = CopyDecoder::new(options, &table.name, definitions, &context.format, BATCH_ROWS)?;
-    let rows = Rows::open(session, table, provided, context).await?;
+    let rows = match options.is_by_name() {
+        true => Rows::open_by_name(session, table, provided, context).await?,
+        false => Rows::open(session, table, provided, context).await?,
+    };
     Ok(Loading::start(decoder, rows))
 }
 

@@ -26,10 +26,15 @@ const QUEUE_CHUNKS: usize = 8;
 /// Batches that may wait for the writer.
 const QUEUE_BATCHES: usize = 4;
 
+/// Columns of some rows, and which they are, when a header has said so.
+type Batch = (Option<Arc<[usize]>>, Vec<ArrayRef>);
+
 /// A table that takes rows of some of its columns; the others get their defaults.
 pub(crate) struct Rows {
     target: Target,
     filler: Filler,
+    /// The places of the columns that can come, and the defaults of all, when headers say which do.
+    by_name: Option<(Vec<usize>, Filler)>,
     /// Where it is told how many there are.
     progress: Option<Progress>,
 }
@@ -46,7 +51,31 @@ impl Rows {
         context: &BindContext,
     ) -> Result<Rows, SqlError> {
         let filler = Filler::new(session, table, &provided, context).await?;
-        Ok(Rows { target: Target::open(session, table).await?, filler, progress: None })
+        Ok(Rows { target: Target::open(session, table).await?, filler, by_name: None, progress: None })
+    }
+
+    /// The same for data whose headers say which of these columns they have.
+    ///
+    /// # Errors
+    /// As [`Rows::open`].
+    pub(crate) async fn open_by_name(
+        session: &Session,
+        table: &Arc<Table>,
+        provided: Vec<usize>,
+        context: &BindContext,
+    ) -> Result<Rows, SqlError> {
+        let defaults = Filler::new(session, table, &[], context).await?;
+        let filler = defaults.giving(&provided);
+        let by_name = Some((provided, defaults));
+        Ok(Rows { target: Target::open(session, table).await?, filler, by_name, progress: None })
+    }
+
+    /// The columns that come from now on, by their places among those that can.
+    fn give(&mut self, places: &[usize]) {
+        if let Some((provided, defaults)) = &self.by_name {
+            let given: Vec<usize> = places.iter().map(|place| provided[*place]).collect();
+            self.filler = defaults.giving(&given);
+        }
     }
 
     /// Writes the columns of some rows.
@@ -169,7 +198,12 @@ async fn work(
     let (sender, mut batches) = mpsc::channel(QUEUE_BATCHES);
     let decoding = tokio::spawn(decode(decoder, chunks, sender, ending));
     let mut written = Ok(());
-    while let Some(batch) = batches.recv().await {
+    let mut given: Option<Arc<[usize]>> = None;
+    while let Some((places, batch)) = batches.recv().await {
+        if let Some(places) = places.filter(|places| given.as_ref() != Some(places)) {
+            rows.give(&places);
+            given = Some(places);
+        }
         written = rows.write(&batch).await;
         if written.is_err() {
             break;
@@ -191,13 +225,13 @@ async fn work(
 async fn decode(
     mut decoder: CopyDecoder,
     mut chunks: mpsc::Receiver<Bytes>,
-    batches: mpsc::Sender<Vec<ArrayRef>>,
+    batches: mpsc::Sender<Batch>,
     ending: Arc<Mutex<Ending>>,
 ) -> Result<(), SqlError> {
     while let Some(chunk) = chunks.recv().await {
         decoder.push(chunk)?;
         while let Some(batch) = decoder.next_batch() {
-            if batches.send(batch).await.is_err() {
+            if batches.send((decoder.places().cloned(), batch)).await.is_err() {
                 return Ok(());
             }
         }
@@ -211,7 +245,7 @@ async fn decode(
     }
     decoder.finish()?;
     while let Some(batch) = decoder.next_batch() {
-        if batches.send(batch).await.is_err() {
+        if batches.send((decoder.places().cloned(), batch)).await.is_err() {
             return Ok(());
         }
     }

@@ -52,6 +52,13 @@ pub(crate) fn find_relation(name: &ObjectName, context: &BindContext) -> Result<
     })
 }
 
+/// What cannot be done with an external table.
+pub(crate) fn refused_of_foreign(message: impl Into<String>) -> SqlError {
+    SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).with_hint(
+        "An external table only reads its files. CREATE TABLE .. AS SELECT .. makes a table of what they hold.",
+    )
+}
+
 /// Where a new relation of that name goes.
 ///
 /// # Errors

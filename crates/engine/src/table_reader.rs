@@ -6,12 +6,15 @@ use wharf_catalog::Table;
 use wharf_lake::{LakeError, LakeTable, NoVersion, Version, Warehouse};
 use wharf_values::{SqlError, SqlState};
 
+use crate::engine::Engine;
 use crate::error::from_lake;
 
 /// Where the tables of one statement are read from.
 #[derive(Clone)]
 pub(crate) struct TableReader {
     pub(crate) warehouse: Arc<Warehouse>,
+    /// What finds files that are not a table's.
+    pub(crate) engine: Arc<Engine>,
 }
 
 impl TableReader {

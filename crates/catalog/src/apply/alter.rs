@@ -9,7 +9,7 @@ use super::{Change, invalid, is_missing, wrong_type};
 use crate::command::{Command, Effect, Gone, RelationName, ViewText};
 use crate::constraint::{Constraint, Rule};
 use crate::error::{CatalogError, listing};
-use crate::model::{Column, Relation, RelationKind, Table, View};
+use crate::model::{Column, ForeignTable, Relation, RelationKind, Table, View};
 
 impl Change {
     pub(super) fn alter_table(&mut self, command: &Command) -> Result<Effect, CatalogError> {
@@ -133,7 +133,7 @@ impl Change {
             }
             found => found?,
         };
-        if *kind == RelationKind::View && relation.kind() == RelationKind::Table {
+        if *kind != RelationKind::Table && !relation.is(*kind) {
             return Err(wrong_type(&name.name, *kind));
         }
         let new = RelationName::new(schema.clone(), name.name.clone());
@@ -156,6 +156,9 @@ impl Change {
             Relation::View(view) => {
                 Relation::View(Arc::new(View { namespace: namespace.oid, ..view.as_ref().clone() }))
             }
+            Relation::Foreign(table) => {
+                Relation::Foreign(Arc::new(ForeignTable { namespace: namespace.oid, ..table.as_ref().clone() }))
+            }
         };
         self.state.put_relation(moved);
         Ok(Effect::Changed { oid: relation.oid() })
@@ -171,6 +174,7 @@ impl Change {
         let changed = match self.relation(database, name)? {
             Relation::Table(table) => Relation::Table(Arc::new(Table { owner, ..table.as_ref().clone() })),
             Relation::View(view) => Relation::View(Arc::new(View { owner, ..view.as_ref().clone() })),
+            Relation::Foreign(table) => Relation::Foreign(Arc::new(ForeignTable { owner, ..table.as_ref().clone() })),
         };
         let oid = changed.oid();
         self.state.put_relation(changed);

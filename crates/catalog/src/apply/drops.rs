@@ -36,8 +36,14 @@ impl Change {
             match relation {
                 Err(error) if if_exists && is_missing(&error) => self.skip(&error),
                 Err(error) => return Err(error),
-                Ok(relation) if relation.kind() != kind => {
-                    return Err(CatalogError::WrongObjectType { name: name.name.clone(), expected: kind, drop: true });
+                Ok(relation) if !relation.is(kind) => {
+                    let found = Some(relation.kind());
+                    return Err(CatalogError::WrongObjectType {
+                        name: name.name.clone(),
+                        expected: kind,
+                        drop: true,
+                        found,
+                    });
                 }
                 Ok(relation) => originals.push(relation.oid()),
             }

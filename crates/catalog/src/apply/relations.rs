@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Change, invalid, is_missing, wrong_type};
 use crate::command::{Command, Effect, RelationName, TableChange, ViewText};
 use crate::error::CatalogError;
-use crate::model::{Column, Namespace, Relation, RelationKind, Table, View};
+use crate::model::{Column, ForeignTable, Namespace, Relation, RelationKind, Table, View};
 
 /// PostgreSQL's `MaxHeapAttributeNumber`.
 const MAX_COLUMNS: usize = 1600;
@@ -35,6 +35,12 @@ impl Change {
                 let View { name, columns, comment, .. } = &mut view;
                 change(Parts { name, columns, comment });
                 Relation::View(Arc::new(view))
+            }
+            Relation::Foreign(table) => {
+                let mut table = table.as_ref().clone();
+                let ForeignTable { name, columns, comment, .. } = &mut table;
+                change(Parts { name, columns, comment });
+                Relation::Foreign(Arc::new(table))
             }
         };
         self.state.put_relation(changed);
@@ -113,7 +119,7 @@ impl Change {
             Some(_) if !*or_replace => {
                 return Err(CatalogError::DuplicateRelation { name: name.name.clone() });
             }
-            Some(Relation::Table(_)) => return Err(wrong_type(&name.name, RelationKind::View)),
+            Some(Relation::Table(_) | Relation::Foreign(_)) => return Err(wrong_type(&name.name, RelationKind::View)),
             Some(Relation::View(old)) => {
                 check_replacement(&old.columns, &view.columns)?;
                 if self.reads(&view.depends_on, old.oid) {
@@ -165,7 +171,7 @@ impl Change {
             found => found?,
         };
         // ALTER TABLE is allowed for views in PostgreSQL, ALTER VIEW for nothing but views.
-        if kind == RelationKind::View && relation.kind() == RelationKind::Table {
+        if kind != RelationKind::Table && !relation.is(kind) {
             return Err(wrong_type(&name.name, kind));
         }
         if self.is_taken(relation.namespace(), new_name, None) {

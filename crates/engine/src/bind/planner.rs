@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
@@ -33,7 +34,7 @@ use super::resolve::Resolver;
 use super::subqueries::ARRAY_OF_ROWS;
 use super::versions;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
-use crate::names::split_name;
+use crate::names::{refused_of_foreign, split_name};
 use crate::operators::{UNTYPED, UndefinedFunction, UnresolvedOperator};
 use crate::pg_catalog::SystemContext;
 use crate::table_reader::TableReader;
@@ -275,6 +276,10 @@ async fn open_version(
             return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
                 .with_hint("Ask for versions of the tables that it reads."));
         }
+        Some(Relation::Foreign(table)) => {
+            let message = format!("foreign table \"{}\" has no versions", table.name);
+            return Err(refused_of_foreign(message));
+        }
         None => match metadata_table(schema, &bare, context) {
             Some((table, content)) => (table, Some(content)),
             None => return Err(undefined(schema, &bare)),
@@ -324,6 +329,12 @@ async fn open_relation(
             let plan = with_column_names(planned.plan, &view.columns)?;
             let provider = ViewTable::new(plan, Some(view.definition.clone()));
             Ok(Opened { oid, read: oid, source: provider_as_source(Arc::new(provider)) })
+        }
+        Relation::Foreign(table) => {
+            // There may be other files the next time.
+            context.unstable.store(true, Ordering::Relaxed);
+            let provider = crate::files::external::provider(table, context, &reader.engine).await?;
+            Ok(Opened { oid, read: oid, source: provider_as_source(provider) })
         }
     }
 }

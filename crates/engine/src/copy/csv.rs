@@ -13,6 +13,9 @@ pub(super) struct CsvRecord {
     null: Vec<u8>,
     force_not_null: Vec<bool>,
     force_null: Vec<bool>,
+    /// Of the values of a record: the name that the header gives it, and which column it is for. None: those of the columns,
+    /// in their order.
+    header: Option<Vec<(String, Option<usize>)>>,
     scratch: Vec<u8>,
 }
 
@@ -25,8 +28,31 @@ impl CsvRecord {
             null: options.null.clone().into_bytes(),
             force_not_null: CopyOptions::places(&options.force_not_null, names, "FORCE_NOT_NULL")?,
             force_null: CopyOptions::places(&options.force_null, names, "FORCE_NULL")?,
+            header: None,
             scratch: Vec::new(),
         })
+    }
+
+    /// Takes values by the names of a header from now on: for each its name and the column it is for. `places` are those of
+    /// the columns that are filled among those there were.
+    pub(super) fn by_header(&mut self, header: Vec<(String, Option<usize>)>, places: &[usize]) {
+        let chosen = |forced: &[bool]| places.iter().map(|place| forced[*place]).collect();
+        (self.force_not_null, self.force_null) = (chosen(&self.force_not_null), chosen(&self.force_null));
+        self.header = Some(header);
+    }
+
+    /// How many values a record has.
+    fn count(&self, fields: &Fields) -> usize {
+        self.header.as_ref().map_or(fields.len(), Vec::len)
+    }
+
+    /// A record that ends before this value.
+    #[cold]
+    fn missing(&self, at: usize, record: &[u8], number: u64, fields: &Fields) -> SqlError {
+        match &self.header {
+            None => fields.missing(at, number, record),
+            Some(header) => fields.missing_named(&header[at].0, number, record),
+        }
     }
 
     /// `quotes`: whether the record may have a quote.
@@ -40,7 +66,7 @@ impl CsvRecord {
         if quotes && memchr::memchr(self.quote, record).is_some() {
             return self.parse_quoted(record, number, fields);
         }
-        let count = fields.len();
+        let count = self.count(fields);
         let mut column = 0;
         let mut start = 0;
         for end in memchr::memchr_iter(self.delimiter, record).chain([record.len()]) {
@@ -52,7 +78,7 @@ impl CsvRecord {
             start = end + 1;
         }
         if column < count {
-            return Err(fields.missing(column, number, record));
+            return Err(self.missing(column, record, number, fields));
         }
         Ok(())
     }
@@ -67,6 +93,13 @@ impl CsvRecord {
         number: u64,
         fields: &mut Fields,
     ) -> Result<(), SqlError> {
+        let column = match &self.header {
+            None => column,
+            Some(header) => match header[column].1 {
+                Some(column) => column,
+                None => return Ok(()),
+            },
+        };
         let matches = value == self.null.as_slice();
         // A quoted value is no null, unless the column is forced to be.
         let null = matches && if quoted { self.force_null[column] } else { !self.force_not_null[column] };
@@ -90,7 +123,7 @@ impl CsvRecord {
                 let error = SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, "unterminated CSV quoted field");
                 break Err(fields.line_error(error, number, record));
             };
-            if column == fields.len() {
+            if column == self.count(fields) {
                 break Err(fields.extra(number, record));
             }
             // Without quotes the value is where it was.
@@ -100,8 +133,8 @@ impl CsvRecord {
             }
             column += 1;
             if start + length == record.len() {
-                if column < fields.len() {
-                    break Err(fields.missing(column, number, record));
+                if column < self.count(fields) {
+                    break Err(self.missing(column, record, number, fields));
                 }
                 break Ok(());
             }

@@ -15,6 +15,7 @@ use wharf_values::{SqlError, SqlState, TextFormat};
 use super::binary::BinaryReader;
 use super::csv::CsvRecord;
 use super::fields::{Column, Fields};
+use super::header;
 use super::json::JsonLine;
 use super::options::{CopyFormat, CopyOptions, Header};
 use super::rejects::{Reject, Rejects};
@@ -60,9 +61,36 @@ pub(crate) struct CopyDecoder {
     /// Ends of line within quotes of the record that is being scanned.
     inner_lines: u64,
     header: Header,
+    /// Which of the columns are filled, once a header has said so.
+    places: Option<Arc<[usize]>>,
     /// Behind `\.`, or the binary format's trailer.
     ended: bool,
     rejects: Option<(Arc<Rejects>, Option<Arc<str>>)>,
+}
+
+/// The values of the first record of some data in CSV or text, null for what stands for null; none when it is not whole.
+///
+/// # Errors
+/// `22P04` for ends of line that contradict each other.
+pub(super) fn first_record(
+    options: &CopyOptions,
+    bytes: &[u8],
+    at_end: bool,
+) -> Result<Option<Vec<Option<Vec<u8>>>>, SqlError> {
+    let mut options = options.clone();
+    (options.force_not_null, options.force_null) = Default::default();
+    let mut decoder = CopyDecoder::new(&options, "", Vec::new(), &TextFormat::default(), 1)?;
+    let end = match decoder.find_end(bytes, at_end)? {
+        Some((end, _)) => end,
+        None if at_end && !bytes.is_empty() => bytes.len(),
+        None => return Ok(None),
+    };
+    let line = &bytes[..end];
+    Ok(match &mut decoder.splitter {
+        Splitter::Text(text) => Some(text.names(line)),
+        Splitter::Csv(csv) => Some(csv.names(line)),
+        Splitter::Binary(_) | Splitter::Json(_) => None,
+    })
 }
 
 impl CopyDecoder {
@@ -104,6 +132,7 @@ impl CopyDecoder {
             line: 1,
             inner_lines: 0,
             header: options.header,
+            places: None,
             ended: false,
             rejects: None,
         })
@@ -152,6 +181,18 @@ impl CopyDecoder {
         self.ready.pop_front()
     }
 
+    /// Makes a batch of the rows so far.
+    pub(super) fn flush(&mut self) {
+        if self.fields.rows() > 0 {
+            self.ready.push_back(self.fields.take());
+        }
+    }
+
+    /// The places among the columns of those that the batches have, when a header has said which; none: all of them.
+    pub(crate) fn places(&self) -> Option<&Arc<[usize]>> {
+        self.places.as_ref()
+    }
+
     /// All bytes have come: decodes what is left.
     ///
     /// # Errors
@@ -161,9 +202,7 @@ impl CopyDecoder {
             reader.check_end(self.ended, &self.fields, self.line)?;
         }
         self.decode(true)?;
-        if self.fields.rows() > 0 {
-            self.ready.push_back(self.fields.take());
-        }
+        self.flush();
         Ok(())
     }
 
@@ -424,9 +463,11 @@ impl CopyDecoder {
     }
 
     fn check_header(&mut self, line: &[u8], number: u64) -> Result<(), SqlError> {
-        if std::mem::take(&mut self.header) == Header::Skip {
-            return Ok(());
-        }
+        let case = match std::mem::take(&mut self.header) {
+            Header::None | Header::Skip => return Ok(()),
+            Header::Match => None,
+            Header::ByName(case) => Some(case),
+        };
         let names = match &mut self.splitter {
             Splitter::Text(text) => text.names(line),
             Splitter::Csv(csv) => csv.names(line),
@@ -436,6 +477,15 @@ impl CopyDecoder {
             self.fields.line_error(SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, message), number, line)
         };
         let expected = self.fields.names();
+        if let Some(case) = case {
+            let assigned = header::assign(&names, &expected, case).map_err(wrong)?;
+            self.fields.select(&assigned.places);
+            if let Splitter::Csv(csv) = &mut self.splitter {
+                csv.by_header(assigned.values, &assigned.places);
+            }
+            self.places = Some(assigned.places.into());
+            return Ok(());
+        }
         if names.len() != expected.len() {
             let (got, expected) = (names.len(), expected.len());
             return Err(wrong(format!("wrong number of fields in header line: got {got}, expected {expected}")));

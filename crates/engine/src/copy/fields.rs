@@ -79,6 +79,12 @@ impl Fields {
         self.columns.iter().map(|column| column.name.as_str()).collect()
     }
 
+    /// Fills only some of the columns from now on, given by their places.
+    pub(super) fn select(&mut self, places: &[usize]) {
+        self.columns = places.iter().map(|place| self.columns[*place].clone()).collect();
+        self.builders = self.columns.iter().map(|column| ColumnBuilder::new(&column.ty, &self.format)).collect();
+    }
+
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
@@ -174,7 +180,13 @@ impl Fields {
     /// A line with too few values.
     #[cold]
     pub(super) fn missing(&self, column: usize, line: u64, text: &[u8]) -> SqlError {
-        let message = format!("missing data for column \"{}\"", self.columns[column].name);
+        self.missing_named(&self.columns[column].name, line, text)
+    }
+
+    /// A line without the value of a column of this name.
+    #[cold]
+    pub(super) fn missing_named(&self, column: &str, line: u64, text: &[u8]) -> SqlError {
+        let message = format!("missing data for column \"{column}\"");
         self.line_error(SqlError::new(SqlState::BAD_COPY_FILE_FORMAT, message), line, text)
     }
 

@@ -9,9 +9,11 @@ mod csv;
 mod decoder;
 mod encoder;
 mod fields;
+mod header;
 mod json;
 mod options;
 mod rejects;
+mod sample;
 mod statement;
 mod text;
 
@@ -19,7 +21,8 @@ pub(crate) use decoder::CopyDecoder;
 pub(crate) use encoder::CopyEncoder;
 pub(crate) use options::{CopyFormat, CopyOptions};
 pub(crate) use rejects::{Reject, Rejects};
-pub(crate) use statement::{OptionItem, OptionValue, parse_statement};
+pub(crate) use sample::sample;
+pub(crate) use statement::{OptionItem, OptionValue, parse_options, parse_statement};
 
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,17 @@ impl CopyFormat {
         }
     }
 
+    /// What the option FORMAT calls it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            CopyFormat::Text => "text",
+            CopyFormat::Csv => "csv",
+            CopyFormat::Binary => "binary",
+            CopyFormat::Json => "json",
+            CopyFormat::Parquet => "parquet",
+        }
+    }
+
     /// Lines of values with separators between them.
     fn has_separators(self) -> bool {
         matches!(self, CopyFormat::Text | CopyFormat::Csv)
@@ -53,6 +64,17 @@ pub(crate) enum Header {
     Skip,
     /// Names that must be those of the columns.
     Match,
+    /// Names that say which columns the values are of, in this way.
+    ByName(NameCase),
+}
+
+/// When a name of a header is the name of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameCase {
+    /// When they are equal.
+    Sensitive,
+    /// Also when they are equal but for upper and lower case, unless another column's is equal.
+    Insensitive,
 }
 
 /// Some of the columns.
@@ -101,6 +123,7 @@ struct Given {
     delimiter: Option<String>,
     null: Option<String>,
     header: Option<Header>,
+    by_name: Option<Option<NameCase>>,
     quote: Option<String>,
     escape: Option<String>,
     force_quote: Option<Columns>,
@@ -136,6 +159,16 @@ impl CopyOptions {
     /// Where rows go that are not taken; `keep` for those that go to a table.
     pub(crate) fn rejects(&self, keep: bool) -> Rejects {
         Rejects::new(self.on_error, self.reject_limit, self.verbosity, keep)
+    }
+
+    /// Is the first line one of names?
+    pub(crate) fn has_header(&self) -> bool {
+        self.header != Header::None
+    }
+
+    /// Are values assigned to the columns that a header names?
+    pub(crate) fn is_by_name(&self) -> bool {
+        matches!(self.header, Header::ByName(_))
     }
 
     /// Are rows passed over that are wrong?
@@ -210,6 +243,26 @@ impl Given {
                     _ => return Err(syntax_error("header requires a Boolean value or \"match\"")),
                 };
                 once(&mut self.header, header)
+            }
+            "match_by_column_name" => {
+                if to {
+                    return Err(invalid("COPY MATCH_BY_COLUMN_NAME cannot be used with COPY TO"));
+                }
+                let case = match (&item.value, boolean(&item.value)) {
+                    (_, Some(true)) => Some(NameCase::Insensitive),
+                    (_, Some(false)) => None,
+                    (OptionValue::Text(text), None) => match text.to_ascii_lowercase().as_str() {
+                        "none" => None,
+                        "case_insensitive" => Some(NameCase::Insensitive),
+                        "case_sensitive" => Some(NameCase::Sensitive),
+                        _ => {
+                            return Err(invalid(format!("COPY MATCH_BY_COLUMN_NAME \"{text}\" not recognized"))
+                                .with_hint("There are case_sensitive, case_insensitive and none."));
+                        }
+                    },
+                    _ => return Err(syntax_error("match_by_column_name requires a parameter")),
+                };
+                once(&mut self.by_name, case)
             }
             "quote" => once(&mut self.quote, text()?),
             "escape" => once(&mut self.escape, text()?),
@@ -292,6 +345,24 @@ impl Given {
         if !format.has_separators() && self.header.is_some_and(|header| header != Header::None) {
             return Err(SqlError::unsupported(format!("cannot specify HEADER in {} mode", format.mode())));
         }
+        let header = match self.by_name.flatten() {
+            None => self.header.unwrap_or_default(),
+            Some(_) if !csv => {
+                let error = SqlError::unsupported("COPY MATCH_BY_COLUMN_NAME available only in CSV mode");
+                return Err(match format {
+                    CopyFormat::Json | CopyFormat::Parquet => {
+                        error.with_hint("The columns of Parquet and JSON are always matched by name.")
+                    }
+                    CopyFormat::Text | CopyFormat::Binary | CopyFormat::Csv => error,
+                });
+            }
+            Some(case) => match self.header {
+                None | Some(Header::Skip) => Header::ByName(case),
+                Some(Header::None | Header::Match | Header::ByName(_)) => {
+                    return Err(invalid("COPY MATCH_BY_COLUMN_NAME requires HEADER true"));
+                }
+            },
+        };
         if !csv && self.quote.is_some() {
             return Err(SqlError::unsupported("COPY quote available only in CSV mode"));
         }
@@ -337,7 +408,7 @@ impl Given {
             format,
             delimiter,
             null,
-            header: self.header.unwrap_or_default(),
+            header,
             quote,
             escape,
             force_quote: self.force_quote.unwrap_or_default(),

@@ -76,9 +76,8 @@ pub(crate) fn parse_statement(parser: &mut Parser<'_>) -> Result<(ast::Statement
         items.push(item("delimiter", OptionValue::Text(parser.parse_literal_string()?)));
     }
     let _ = parser.parse_keyword(Keyword::WITH);
-    if parser.consume_token(&Token::LParen) {
-        items.extend(parser.parse_comma_separated(generic_option)?);
-        parser.expect_token(&Token::RParen)?;
+    if parser.peek_token().token == Token::LParen {
+        items.extend(parse_options(parser)?);
     } else {
         while let Some(option) = older_option(parser)? {
             items.push(option);
@@ -109,6 +108,17 @@ fn word(parser: &Parser<'_>) -> Option<String> {
 
 fn fold(ident: &ast::Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
+}
+
+/// `(name [value], ..)`
+///
+/// # Errors
+/// What is not COPY's syntax.
+pub(crate) fn parse_options(parser: &mut Parser<'_>) -> Result<Vec<OptionItem>, ParserError> {
+    parser.expect_token(&Token::LParen)?;
+    let items = parser.parse_comma_separated(generic_option)?;
+    parser.expect_token(&Token::RParen)?;
+    Ok(items)
 }
 
 /// `name [value]`

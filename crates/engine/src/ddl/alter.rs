@@ -32,6 +32,7 @@ pub(super) async fn table(session: &mut Session, alter: &ast::AlterTable, clause
     // ALTER TABLE does views too; ALTER VIEW does nothing but views.
     let kind = match (&found, clauses.alter_view) {
         (_, true) => RelationKind::View,
+        _ if clauses.foreign => RelationKind::Foreign,
         (Some(relation), false) => relation.kind(),
         (None, false) => RelationKind::Table,
     };

@@ -8,8 +8,9 @@ use super::{propose, unsupported_clause};
 use crate::bind::names::{fold, last_part};
 use crate::names::existing_relation_name;
 use crate::session::Session;
+use crate::syntax::Clauses;
 
-pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), SqlError> {
+pub(super) async fn run(session: &mut Session, statement: &Ast, clauses: Clauses) -> Result<(), SqlError> {
     let Ast::Comment { object_type, object_name, comment, .. } = statement else {
         return Err(SqlError::internal("not COMMENT"));
     };
@@ -17,7 +18,8 @@ pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), Sq
     let context = session.bind_context(catalog);
     let on = match object_type {
         CommentObject::Table => {
-            CommentTarget::Relation { kind: RelationKind::Table, name: existing_relation_name(object_name, &context)? }
+            let kind = if clauses.foreign { RelationKind::Foreign } else { RelationKind::Table };
+            CommentTarget::Relation { kind, name: existing_relation_name(object_name, &context)? }
         }
         CommentObject::View => {
             CommentTarget::Relation { kind: RelationKind::View, name: existing_relation_name(object_name, &context)? }

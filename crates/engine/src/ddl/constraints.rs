@@ -253,6 +253,10 @@ impl Place<'_> {
         } else {
             match find_relation(&table, self.context)? {
                 Relation::Table(found) => other = found,
+                Relation::Foreign(table) => {
+                    let message = format!("referenced relation \"{}\" is not a table", table.name);
+                    return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));
+                }
                 Relation::View(view) => {
                     let message = format!("referenced relation \"{}\" is not a table", view.name);
                     return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));

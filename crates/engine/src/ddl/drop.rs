@@ -8,8 +8,9 @@ use super::{propose, unsupported_clause};
 use crate::bind::names::last_part;
 use crate::names::existing_relation_name;
 use crate::session::Session;
+use crate::syntax::Clauses;
 
-pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), SqlError> {
+pub(super) async fn run(session: &mut Session, statement: &Ast, clauses: Clauses) -> Result<(), SqlError> {
     let Ast::Drop { object_type, if_exists, names, cascade, purge, .. } = statement else {
         return Err(SqlError::internal("not DROP"));
     };
@@ -21,7 +22,11 @@ pub(super) async fn run(session: &mut Session, statement: &Ast) -> Result<(), Sq
     let search_path = context.search_path.schemas().to_vec();
     let command = match object_type {
         ObjectType::Table | ObjectType::View => {
-            let kind = if *object_type == ObjectType::Table { RelationKind::Table } else { RelationKind::View };
+            let kind = match object_type {
+                ObjectType::View => RelationKind::View,
+                _ if clauses.foreign => RelationKind::Foreign,
+                _ => RelationKind::Table,
+            };
             let names =
                 names.iter().map(|name| existing_relation_name(name, &context)).collect::<Result<Vec<_>, _>>()?;
             for RelationName { schema, name } in &names {

@@ -12,7 +12,7 @@ use wharf_lake::partition::Layout;
 use wharf_values::{SqlError, SqlState};
 
 use crate::error::from_lake;
-use crate::names::{existing_relation_name, find_relation};
+use crate::names::{existing_relation_name, find_relation, refused_of_foreign};
 use crate::session::Session;
 use crate::syntax::{LayoutChange, TableClauses};
 
@@ -50,6 +50,10 @@ pub(super) async fn alter(
             let message = format!("ALTER action cannot be performed on relation \"{}\"", name.name);
             return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
                 .with_detail("This operation is not supported for views."));
+        }
+        Ok(Relation::Foreign(table)) => {
+            let message = format!("ALTER action cannot be performed on relation \"{}\"", table.name);
+            return Err(refused_of_foreign(message).with_detail("This operation is not supported for foreign tables."));
         }
         Err(error) if error.code == SqlState::UNDEFINED_TABLE && alter.if_exists => {
             let message = format!("relation \"{}\" does not exist, skipping", name.name);

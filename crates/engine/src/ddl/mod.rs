@@ -9,6 +9,8 @@ mod alter_table;
 mod comment;
 mod constraints;
 mod drop;
+mod external;
+mod from_files;
 mod layout;
 mod like;
 mod refs;
@@ -32,8 +34,10 @@ use crate::syntax::Own;
 /// The command tag of a statement of this chapter; none when it is of another.
 pub(crate) fn tag(statement: &Statement) -> Option<&'static str> {
     use sqlparser::ast::ObjectType;
-    if matches!(statement.own.as_deref(), Some(Own::Undrop)) {
-        return Some("UNDROP TABLE");
+    match statement.own.as_deref() {
+        Some(Own::Undrop) => return Some("UNDROP TABLE"),
+        Some(Own::External(_)) => return Some("CREATE FOREIGN TABLE"),
+        _ => {}
     }
     Some(match &*statement.ast {
         Ast::CreateSchema { .. } => "CREATE SCHEMA",
@@ -41,6 +45,7 @@ pub(crate) fn tag(statement: &Statement) -> Option<&'static str> {
         Ast::CreateTable(_) => "CREATE TABLE",
         Ast::CreateView(_) => "CREATE VIEW",
         Ast::Drop { object_type, .. } => match object_type {
+            ObjectType::Table if statement.clauses.foreign => "DROP FOREIGN TABLE",
             ObjectType::Table => "DROP TABLE",
             ObjectType::View => "DROP VIEW",
             ObjectType::Schema => "DROP SCHEMA",
@@ -49,6 +54,7 @@ pub(crate) fn tag(statement: &Statement) -> Option<&'static str> {
             _ => return None,
         },
         Ast::AlterTable(_) if statement.clauses.alter_view => "ALTER VIEW",
+        Ast::AlterTable(_) if statement.clauses.foreign => "ALTER FOREIGN TABLE",
         Ast::AlterTable(_) => "ALTER TABLE",
         Ast::AlterSchema(_) => "ALTER SCHEMA",
         Ast::AlterRole { .. } => "ALTER ROLE",
@@ -71,6 +77,14 @@ pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<
     let clauses = statement.layout.as_deref();
     match ast {
         Ast::CreateSchema { .. } => schema::create(session, ast).await?,
+        Ast::CreateTable(create) if let Some(Own::External(files)) = statement.own.as_deref() => {
+            external::create(session, create, files).await?;
+        }
+        Ast::CreateTable(create) if let Some(Own::FromFiles(files)) = statement.own.as_deref() => {
+            if let Some(rows) = from_files::create(session, create, files, clauses).await? {
+                return Ok(Outcome::Complete(format!("COPY {rows}")));
+            }
+        }
         Ast::CreateTable(create) if create.query.is_some() => {
             let rows = table::create_as(session, create, statement.clauses, clauses).await?;
             return Ok(Outcome::Complete(format!("SELECT {rows}")));
@@ -78,7 +92,7 @@ pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<
         Ast::CreateTable(create) if create.clone.is_some() => undrop::clone(session, create).await?,
         Ast::CreateTable(create) => table::create(session, create, statement.clauses.like, clauses).await?,
         Ast::CreateView(create) => view::create(session, create).await?,
-        Ast::Drop { .. } => drop::run(session, ast).await?,
+        Ast::Drop { .. } => drop::run(session, ast, statement.clauses).await?,
         Ast::AlterTable(alter) => match statement.own.as_deref() {
             None => alter::table(session, alter, statement.clauses).await?,
             Some(Own::Undrop) => undrop::undrop(session, alter).await?,
@@ -89,7 +103,7 @@ pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<
         Ast::AlterRole { .. } | Ast::CreateRole(_) | Ast::CreateUser(_) | Ast::AlterUser(_) => {
             role::run(session, ast).await?;
         }
-        Ast::Comment { .. } => comment::run(session, ast).await?,
+        Ast::Comment { .. } => comment::run(session, ast, statement.clauses).await?,
         Ast::CreateIndex(_) => session.notice(
             "NOTICE",
             SqlError::new(SqlState::SUCCESSFUL_COMPLETION, "Wharf has no indexes; the statement changed nothing")

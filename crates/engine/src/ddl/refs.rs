@@ -12,7 +12,7 @@ use wharf_values::{SqlError, SqlState};
 
 use crate::bind::{BindContext, versions};
 use crate::error::{from_lake, from_ref};
-use crate::names::find_relation;
+use crate::names::{find_relation, refused_of_foreign};
 use crate::session::Session;
 use crate::syntax::Own;
 
@@ -27,6 +27,9 @@ pub(super) async fn run(session: &mut Session, alter: &ast::AlterTable, own: &Ow
         Ok(Relation::Table(table)) => table,
         Ok(Relation::View(view)) => {
             return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", view.name)));
+        }
+        Ok(Relation::Foreign(table)) => {
+            return Err(refused_of_foreign(format!("foreign table \"{}\" has no versions", table.name)));
         }
         Err(error) if alter.if_exists => {
             let message = format!("{}, skipping", error.message);
@@ -93,7 +96,7 @@ async fn edit(
             let snapshot_id = snapshot.ok_or_else(|| from_ref(&RefError::NoSnapshot))?;
             RefEdit::Rollback { snapshot_id, to_ancestor: *to_ancestor }
         }
-        Own::Undrop | Own::Layout(_) => {
+        Own::Undrop | Own::Layout(_) | Own::FromFiles(_) | Own::External(_) => {
             return Err(SqlError::internal("not a statement about branches and tags"));
         }
     })

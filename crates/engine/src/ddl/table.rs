@@ -178,7 +178,7 @@ pub(super) fn column(definition: &ast::ColumnDef) -> Result<Column, SqlError> {
     Ok(column)
 }
 
-fn check_names(columns: &[Column]) -> Result<(), SqlError> {
+pub(super) fn check_names(columns: &[Column]) -> Result<(), SqlError> {
     let mut names = HashSet::new();
     match columns.iter().find(|column| !names.insert(column.name.as_str())) {
         None => Ok(()),
@@ -207,7 +207,7 @@ async fn check_defaults(session: &Session, columns: &[Column], context: &BindCon
 }
 
 /// Gives each column its Iceberg field id; the elements of arrays take theirs after all columns.
-fn number(columns: &mut [Column]) {
+pub(super) fn number(columns: &mut [Column]) {
     for (index, column) in columns.iter_mut().enumerate() {
         column.field_id = index as i32 + 1;
     }
@@ -233,7 +233,7 @@ fn described(id: Uuid, name: &RelationName, columns: &[Column], constraints: &[C
 }
 
 /// Writes the metadata of a new table: its id, where that is, and how it is removed again.
-async fn new_metadata(
+pub(super) async fn new_metadata(
     session: &Session,
     name: &RelationName,
     columns: &[Column],

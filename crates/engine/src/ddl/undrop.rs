@@ -11,7 +11,7 @@ use super::table::exists;
 use super::{propose, propose_written};
 use crate::bind::versions;
 use crate::error::from_lake;
-use crate::names::{find_relation, new_relation_name};
+use crate::names::{find_relation, new_relation_name, refused_of_foreign};
 use crate::session::Session;
 
 /// CREATE TABLE .. CLONE. It is made of a head of the source that must still be the head when the catalog takes it, so that no
@@ -42,6 +42,9 @@ async fn clone_once(session: &mut Session, create: &ast::CreateTable) -> Result<
         Relation::Table(table) => table,
         Relation::View(view) => {
             return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", view.name)));
+        }
+        Relation::Foreign(table) => {
+            return Err(refused_of_foreign(format!("cannot clone foreign table \"{}\"", table.name)));
         }
     };
     if exists(&name, create.if_not_exists, session, &context)? {

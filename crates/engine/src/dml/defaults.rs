@@ -78,6 +78,7 @@ pub(crate) struct Filler {
     columns: Vec<Source>,
 }
 
+#[derive(Clone)]
 enum Source {
     Given(usize),
     Default(Arc<dyn PhysicalExpr>),
@@ -106,6 +107,15 @@ impl Filler {
             });
         }
         Ok(Filler { columns })
+    }
+
+    /// The same, for rows that have other columns: this has to have the defaults of all.
+    pub(crate) fn giving(&self, provided: &[usize]) -> Filler {
+        let source = |(index, source): (usize, &Source)| match provided.iter().position(|place| *place == index) {
+            Some(place) => Source::Given(place),
+            None => source.clone(),
+        };
+        Filler { columns: self.columns.iter().enumerate().map(source).collect() }
     }
 
     /// All of the table's columns, for this many rows of the given ones.

@@ -12,7 +12,7 @@ use super::query;
 use crate::bind::names::{fold, last_part};
 use crate::bind::{BindContext, Local};
 use crate::error::from_lake;
-use crate::names::find_relation;
+use crate::names::{find_relation, refused_of_foreign};
 use crate::session::Session;
 
 /// The name of the table that a statement changes, in the queries made for it.
@@ -92,7 +92,7 @@ impl Changed {
 /// The table of a name.
 ///
 /// # Errors
-/// `42P01`, `55000` for a view.
+/// `42P01`, `55000` for a view, `42809` for an external table.
 pub(super) fn find(name: &ast::ObjectName, verb: &str, context: &BindContext) -> Result<Arc<Table>, SqlError> {
     match find_relation(name, context)? {
         Relation::Table(table) => Ok(table),
@@ -101,5 +101,6 @@ pub(super) fn find(name: &ast::ObjectName, verb: &str, context: &BindContext) ->
             format!("cannot {verb} view \"{}\"", view.name),
         )
         .with_hint("Change the table the view reads from.")),
+        Relation::Foreign(table) => Err(refused_of_foreign(format!("cannot {verb} foreign table \"{}\"", table.name))),
     }
 }

@@ -7,7 +7,7 @@ use wharf_catalog::Relation;
 use wharf_lake::commit::Step;
 use wharf_values::{SqlError, SqlState};
 
-use crate::names::find_relation;
+use crate::names::{find_relation, refused_of_foreign};
 use crate::session::{Session, Transaction};
 
 /// Empties the tables.
@@ -23,6 +23,9 @@ pub(crate) async fn run(session: &mut Session, truncate: &ast::Truncate) -> Resu
             Ok(Relation::Table(table)) => tables.push(table),
             Ok(Relation::View(view)) => {
                 return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", view.name)));
+            }
+            Ok(Relation::Foreign(table)) => {
+                return Err(refused_of_foreign(format!("cannot truncate foreign table \"{}\"", table.name)));
             }
             Err(_) if truncate.if_exists => {}
             Err(error) => return Err(error),

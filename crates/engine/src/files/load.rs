@@ -25,6 +25,7 @@ use crate::bind::{BindContext, assign_columns};
 use crate::copy::{CopyDecoder, CopyFormat, CopyOptions, OptionItem, Rejects};
 use crate::copy_load::{Loading, Rows};
 use crate::dml::write;
+use crate::engine::Engine;
 use crate::error::{from_datafusion, from_lake};
 use crate::session::Session;
 
@@ -57,7 +58,7 @@ pub(crate) async fn load(session: &mut Session, load: Load<'_>, context: &BindCo
     // What PostgreSQL can say too means what it means there: the file is loaded, however often that is said.
     let as_postgres = names.len() == 1 && plain && !glob::is_pattern(load.name, true);
     let limits = session.limits();
-    let files = limits.within(all_files(session, &names, &file_options)).await?;
+    let files = limits.within(all_files(&session.engine, &names, &file_options)).await?;
     // A pattern says less than the names of the files that it means.
     let example = files.first().filter(|_| !as_postgres).map_or(load.name, |file| &file.name);
     let options = CopyOptions::with_default(&items, false, default_format(example, as_postgres))?;
@@ -125,7 +126,11 @@ struct Job<'a> {
 
 impl Job<'_> {
     async fn rows(&self, session: &Session, context: &BindContext) -> Result<Rows, SqlError> {
-        let rows = Rows::open(session, self.load.table, self.load.provided.clone(), context).await?;
+        let (table, provided) = (self.load.table, self.load.provided.clone());
+        let rows = match self.options.is_by_name() {
+            true => Rows::open_by_name(session, table, provided, context).await?,
+            false => Rows::open(session, table, provided, context).await?,
+        };
         Ok(rows.telling(self.progress))
     }
 
@@ -208,7 +213,7 @@ impl Job<'_> {
     ) -> Result<Vec<Rows>, SqlError> {
         let limits = session.limits();
         let (count, bytes) = (files.len(), files.iter().map(|file| file.meta.size).sum());
-        let plan = limits.within(parquet_plan(session, files, &self.columns(), context)).await?;
+        let plan = limits.within(parquet_plan(&session.engine, files, &self.columns(), context)).await?;
         let state = &context.session;
         let optimized = state.optimize(&plan).map_err(from_datafusion)?;
         let physical =
@@ -245,7 +250,7 @@ impl Job<'_> {
 /// # Errors
 /// `42703` for a column that no file has, `0A000` for one of a type that SQL does not have.
 pub(crate) async fn parquet_plan(
-    session: &Session,
+    engine: &Engine,
     files: Vec<SourceFile>,
     columns: &[&Column],
     context: &BindContext,
@@ -254,7 +259,7 @@ pub(crate) async fn parquet_plan(
         [only] => format!("file \"{}\"", only.name),
         _ => "the files".to_owned(),
     };
-    let provider = parquet_files(session, files, context).await?;
+    let provider = parquet_files(engine, files, context).await?;
     let unreadable = provider.unreadable().to_vec();
     let scan = LogicalPlanBuilder::scan("files", provider_as_source(Arc::new(provider)), None);
     let scan = scan.and_then(|builder| builder.build()).map_err(from_datafusion)?;
@@ -283,7 +288,7 @@ pub(crate) async fn parquet_plan(
 /// # Errors
 /// `22P04` for what is no Parquet file, `0A000` for files of several stores.
 pub(crate) async fn parquet_files(
-    session: &Session,
+    engine: &Engine,
     files: Vec<SourceFile>,
     context: &BindContext,
 ) -> Result<ParquetFiles, SqlError> {
@@ -295,7 +300,7 @@ pub(crate) async fn parquet_files(
             .with_hint("Load them by one statement for each store."));
     }
     let metas = files.into_iter().map(|file| file.meta).collect();
-    let warehouse = &session.engine.warehouse;
+    let warehouse = &engine.warehouse;
     let opened = ParquetFiles::open(context.session.as_ref(), warehouse, &first.origin, first.store, metas).await;
     opened.map_err(|error| {
         let error = from_lake(&error);

@@ -5,7 +5,10 @@
 //! before them and what is known of them is asked anew by every statement.
 
 pub(crate) mod contents;
+pub(crate) mod described;
+pub(crate) mod external;
 pub(crate) mod glob;
+pub(crate) mod infer;
 pub(crate) mod load;
 pub(crate) mod loaded;
 pub(crate) mod options;

@@ -12,6 +12,7 @@ use wharf_values::{SqlError, SqlState};
 
 use super::FileOptions;
 use super::glob;
+use crate::engine::Engine;
 use crate::error::from_lake;
 use crate::session::Session;
 
@@ -66,15 +67,15 @@ impl Place {
     /// # Errors
     /// `42501` for a location that the configuration does not allow, `42602` for what is no name, `22023` for options that
     /// the store cannot be opened with.
-    pub(crate) fn resolve(session: &Session, name: &str, options: &FileOptions) -> Result<Place, SqlError> {
-        let warehouse = &session.engine.warehouse;
+    pub(crate) fn resolve(engine: &Engine, name: &str, options: &FileOptions) -> Result<Place, SqlError> {
+        let warehouse = &engine.warehouse;
         let plain = !name.contains("://");
         let url = match name {
             url if !plain => url.to_owned(),
             path if path.starts_with('/') => format!("file://{path}"),
             path => format!("{}/{path}", warehouse.url()),
         };
-        check_allowed(&url, &session.engine.options.allowed_locations, &warehouse.url())?;
+        check_allowed(&url, &engine.options.allowed_locations, &warehouse.url())?;
         let path_start = url.find("://").map(|at| at + 3).and_then(|at| Some(at + url[at..].find('/')?));
         let path = url[path_start.ok_or_else(|| invalid_name(name))? + 1..].to_owned();
         if path.split('/').any(|part| part == ".." || part == ".") {
@@ -181,14 +182,14 @@ impl SourceFile {
 /// # Errors
 /// As [`Place::resolve`] and [`Place::files`].
 pub(crate) async fn all_files(
-    session: &Session,
+    engine: &Engine,
     names: &[String],
     options: &FileOptions,
 ) -> Result<Vec<SourceFile>, SqlError> {
     let mut files: Vec<SourceFile> = Vec::new();
     let mut seen = std::collections::HashSet::new();
     for name in names {
-        let place = Place::resolve(session, name, options)?;
+        let place = Place::resolve(engine, name, options)?;
         let found = place.files().await?;
         files.extend(found.into_iter().filter(|file| seen.insert((file.origin.clone(), file.meta.location.clone()))));
     }

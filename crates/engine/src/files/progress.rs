@@ -47,6 +47,25 @@ pub(crate) struct Shown {
 }
 
 impl Progress {
+    /// Of reading that nobody lists.
+    pub(crate) fn unlisted() -> Progress {
+        Progress::new(0, 0, "")
+    }
+
+    fn new(process: u32, database: u32, table: &str) -> Progress {
+        Progress(Arc::new(Counts {
+            process,
+            database,
+            table: table.to_owned(),
+            start_us: now_us(),
+            files: AtomicU64::new(0),
+            files_total: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            bytes_total: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+        }))
+    }
+
     pub(crate) fn read(&self, bytes: u64) {
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -83,17 +102,7 @@ impl Progresses {
     /// Lists a load that begins.
     pub(crate) fn begin(self: &Arc<Self>, process: u32, database: u32, table: &str) -> Listed {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let progress = Progress(Arc::new(Counts {
-            process,
-            database,
-            table: table.to_owned(),
-            start_us: now_us(),
-            files: AtomicU64::new(0),
-            files_total: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            bytes_total: AtomicU64::new(0),
-            rows: AtomicU64::new(0),
-        }));
+        let progress = Progress::new(process, database, table);
         self.loads.lock().insert(number, progress.clone());
         Listed { all: Arc::clone(self), number, progress }
     }

@@ -54,7 +54,7 @@ pub(crate) async fn unload(
     require_superuser(session)?;
     let (file_options, items) = FileOptions::split(options)?;
     file_options.check_direction(true)?;
-    let place = Place::resolve(session, name, &file_options)?;
+    let place = Place::resolve(&session.engine, name, &file_options)?;
     place.check_writable(&session.engine.warehouse.url())?;
     let is_folder = name.ends_with('/');
     let format = if is_folder { CopyFormat::Parquet } else { default_format(name, place.plain) };

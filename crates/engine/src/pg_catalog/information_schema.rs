@@ -41,6 +41,7 @@ fn tables(source: &Source<'_>) -> Rows {
         let (kind, insertable) = match relation {
             Relation::Table(_) => ("BASE TABLE", "YES"),
             Relation::View(_) => ("VIEW", "NO"),
+            Relation::Foreign(_) => ("FOREIGN", "NO"),
         };
         rows.push(vec![
             source.database_name().into(),

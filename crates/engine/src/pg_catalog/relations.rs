@@ -24,6 +24,7 @@ fn kind(relation: &Relation) -> &'static str {
     match relation {
         Relation::Table(_) => "r",
         Relation::View(_) => "v",
+        Relation::Foreign(_) => "f",
     }
 }
 
@@ -79,6 +80,7 @@ fn classes(source: &Source<'_>) -> Rows {
     ]);
     for (_, relation) in source.relations() {
         let view = matches!(relation, Relation::View(_));
+        let stored = relation.as_table().is_some();
         rows.push(vec![
             relation.oid().into(),
             relation.name().into(),
@@ -86,8 +88,8 @@ fn classes(source: &Source<'_>) -> Rows {
             0u32.into(),
             0u32.into(),
             relation.owner().into(),
-            if view { 0u32 } else { 2 }.into(),
-            if view { 0 } else { relation.oid() }.into(),
+            if stored { 2u32 } else { 0 }.into(),
+            if stored { relation.oid() } else { 0 }.into(),
             0u32.into(),
             0i32.into(),
             Cell::Float(-1.0),
@@ -105,7 +107,7 @@ fn classes(source: &Source<'_>) -> Rows {
             false.into(),
             false.into(),
             true.into(),
-            if view { "n" } else { "d" }.into(),
+            if stored { "d" } else { "n" }.into(),
             false.into(),
             0u32.into(),
         ]);

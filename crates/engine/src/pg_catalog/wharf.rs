@@ -89,7 +89,7 @@ fn cache(source: &Source<'_>) -> Rows {
     rows
 }
 
-/// Where each table's Iceberg metadata is, for engines that read it themselves.
+/// Where each table's Iceberg metadata is, for engines that read it themselves, and the files of external tables.
 fn tables(source: &Source<'_>) -> Rows {
     let mut rows = Rows::new(&[
         ("schema_name", SqlType::Name),
@@ -98,17 +98,32 @@ fn tables(source: &Source<'_>) -> Rows {
         ("table_id", SqlType::Uuid),
         ("metadata_location", SqlType::Text),
         ("version", SqlType::BigInt),
+        ("format", SqlType::Text),
+        ("files", SqlType::Text),
     ]);
     for (schema, relation) in source.relations() {
-        if let Relation::Table(table) = relation {
-            rows.push(vec![
+        match relation {
+            Relation::Table(table) => rows.push(vec![
                 schema.into(),
                 table.name.as_str().into(),
                 table.oid.into(),
                 table.id.to_string().into(),
                 table.metadata_location.as_str().into(),
                 Cell::Int(table.version as i64),
-            ]);
+                "iceberg".into(),
+                Cell::Null,
+            ]),
+            Relation::Foreign(table) => rows.push(vec![
+                schema.into(),
+                table.name.as_str().into(),
+                table.oid.into(),
+                Cell::Null,
+                Cell::Null,
+                Cell::Null,
+                table.source.format.as_str().into(),
+                table.source.locations.join(", ").into(),
+            ]),
+            Relation::View(_) => {}
         }
     }
     rows

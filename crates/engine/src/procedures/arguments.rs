@@ -12,7 +12,7 @@ use super::Procedure;
 use crate::bind::BindContext;
 use crate::bind::names::fold;
 use crate::dml::constants;
-use crate::names::find_relation;
+use crate::names::{find_relation, refused_of_foreign};
 use crate::session::Session;
 
 /// The values of a call, one for each parameter; NULL stands for one that was left out.
@@ -122,6 +122,9 @@ fn table_of(procedure: &Procedure, values: &RecordBatch, context: &BindContext) 
         Relation::Table(table) => Ok(table),
         Relation::View(view) => {
             Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, format!("\"{}\" is not a table", view.name)))
+        }
+        Relation::Foreign(table) => {
+            Err(refused_of_foreign(format!("foreign table \"{}\" has nothing to maintain", table.name)))
         }
     }
 }

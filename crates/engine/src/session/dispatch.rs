@@ -45,7 +45,7 @@ impl Session {
         self.apply_setting_changes();
         self.check_not_failed(&prepared.statement)?;
         let counts_together = matches!(prepared.kind, Kind::With(_)) && self.transaction.is_none();
-        if counts_together || self.needs_transaction(&prepared.statement.ast) {
+        if counts_together || self.needs_transaction(&prepared.statement) {
             return Box::pin(self.execute_alone(prepared, parameters)).await;
         }
         self.execute_now(prepared, parameters).await

@@ -388,7 +388,7 @@ impl Session {
 
     /// How this statement reads tables.
     pub(crate) fn reader(&self) -> TableReader {
-        TableReader { warehouse: Arc::clone(&self.engine.warehouse) }
+        TableReader { warehouse: Arc::clone(&self.engine.warehouse), engine: Arc::clone(&self.engine) }
     }
 
     /// DataFusion's session for one statement.

@@ -58,7 +58,8 @@ pub(super) fn take(tokens: &mut Vec<TokenWithSpan>, source: &Source<'_>) -> Resu
                 at = closing(tokens, at);
                 continue;
             }
-            _ if is_keyword(&tokens[at], Keyword::AS) => break,
+            // What follows is a query, or files and what is said of them.
+            _ if is_keyword(&tokens[at], Keyword::AS) || is_keyword(&tokens[at], Keyword::FROM) => break,
             _ => {}
         }
         let Some((clause, words)) = clause_at(tokens, at) else {

@@ -7,6 +7,7 @@ mod changes;
 mod deferrable;
 mod escapes;
 mod fetch;
+mod files;
 mod layout;
 mod lexer;
 mod like;
@@ -28,6 +29,7 @@ use wharf_values::{SqlError, SqlState};
 use crate::copy::{self, OptionItem};
 
 pub(crate) use changes::{CURRENT_OF, DEFAULTS, NOTHING};
+pub(crate) use files::FilesClause;
 pub(crate) use layout::{LayoutChange, TableClauses};
 pub(crate) use like::LikeOptions;
 pub(crate) use own::Own;

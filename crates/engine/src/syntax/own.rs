@@ -1,7 +1,7 @@
-//! Statements that the parser has no tree for: branches and tags, rollback, UNDROP.
+//! Statements that the parser has no tree for: branches and tags, rollback, UNDROP, tables of files.
 //!
-//! Beside what is read here there is always a tree, an ALTER TABLE that names the table and changes nothing, so that everything
-//! that looks at statements finds one.
+//! Beside what is read here there is always a tree, an ALTER TABLE that names the table and changes nothing, or a CREATE TABLE, so
+//! that everything that looks at statements finds one.
 
 use sqlparser::ast::helpers::attached_token::AttachedToken;
 use sqlparser::ast::{self, Ident, ObjectName, TableVersion};
@@ -10,6 +10,7 @@ use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 use wharf_lake::commit::{RefKind, RefRetention};
 
+use super::files::{self, FilesClause};
 use super::layout::{self, LayoutChange};
 use super::versions::Versions;
 use crate::bind::names::fold;
@@ -44,6 +45,10 @@ pub(crate) enum Own {
     Undrop,
     /// ALTER TABLE .. PARTITION FIELD, SORT BY, SET, RESET.
     Layout(LayoutChange),
+    /// CREATE TABLE .. FROM files.
+    FromFiles(FilesClause),
+    /// CREATE EXTERNAL TABLE.
+    External(FilesClause),
 }
 
 pub(super) fn word_is(token: Option<&TokenWithSpan>, word: &str) -> bool {
@@ -56,6 +61,9 @@ pub(super) fn begins(tokens: &[TokenWithSpan]) -> bool {
     let is = |at: usize, word: &str| word_is(tokens.get(at), word);
     if is(0, "undrop") {
         return is(1, "table");
+    }
+    if files::begins(tokens) {
+        return true;
     }
     if !(is(0, "alter") && is(1, "table")) {
         return false;
@@ -84,6 +92,9 @@ pub(super) fn begins(tokens: &[TokenWithSpan]) -> bool {
 
 /// Reads a statement that [`begins`] so.
 pub(super) fn parse(parser: &mut Parser<'_>, versions: &mut Versions) -> Result<(ast::Statement, Own), ParserError> {
+    if word_is(Some(&parser.peek_token()), "create") {
+        return files::parse(parser);
+    }
     let undrop = word(parser, "undrop");
     if !undrop {
         parser.expect_keyword(Keyword::ALTER)?;

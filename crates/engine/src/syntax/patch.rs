@@ -12,6 +12,8 @@ pub(crate) struct Clauses {
     pub(crate) alter_view: bool,
     /// ALTER .. SET SCHEMA, said as RENAME TO.
     pub(crate) set_schema: bool,
+    /// FOREIGN TABLE or EXTERNAL TABLE in DROP, ALTER and COMMENT, said as TABLE.
+    pub(crate) foreign: bool,
     /// CREATE TABLE .. AS .. WITH NO DATA.
     pub(crate) no_data: bool,
     /// MOVE, as against FETCH.
@@ -34,7 +36,7 @@ fn keyword(token: Option<&TokenWithSpan>) -> Keyword {
 
 /// Replaces what the parser does not read.
 pub(super) fn apply(tokens: &mut Vec<TokenWithSpan>) -> Clauses {
-    let mut clauses = Clauses::default();
+    let mut clauses = Clauses { foreign: foreign(tokens), ..Clauses::default() };
     match (keyword(tokens.first()), keyword(tokens.get(1))) {
         (Keyword::ABORT, _) => replace(tokens, 0, "ROLLBACK"),
         (Keyword::ALTER, Keyword::VIEW) if !tokens.iter().any(|token| keyword(Some(token)) == Keyword::AS) => {
@@ -56,6 +58,21 @@ pub(super) fn apply(tokens: &mut Vec<TokenWithSpan>) -> Clauses {
     table_queries(tokens);
     symmetric(tokens);
     clauses
+}
+
+/// `DROP FOREIGN TABLE t` becomes `DROP TABLE t`, and so do ALTER and COMMENT ON; EXTERNAL is another word for it.
+fn foreign(tokens: &mut Vec<TokenWithSpan>) -> bool {
+    let at = match (keyword(tokens.first()), keyword(tokens.get(1))) {
+        (Keyword::COMMENT, Keyword::ON) => 2,
+        (Keyword::DROP | Keyword::ALTER, _) => 1,
+        _ => return false,
+    };
+    let named = matches!(keyword(tokens.get(at)), Keyword::FOREIGN | Keyword::EXTERNAL);
+    let found = named && keyword(tokens.get(at + 1)) == Keyword::TABLE;
+    if found {
+        tokens.remove(at);
+    }
+    found
 }
 
 /// `BETWEEN SYMMETRIC a` becomes `BETWEEN !! a`, by an operator that PostgreSQL no longer has, which the binder reads

@@ -104,6 +104,8 @@ impl ParquetFiles {
 /// The columns of all files, in the order in which they are met.
 fn merged(files: Vec<(String, SchemaRef)>) -> std::result::Result<(Schema, Vec<(String, DataType)>), LakeError> {
     let mut fields: Vec<Field> = Vec::new();
+    // The file that each column was met in first.
+    let mut places: Vec<String> = Vec::new();
     let mut unreadable = BTreeMap::new();
     for (location, schema) in files {
         for field in schema.fields() {
@@ -114,13 +116,16 @@ fn merged(files: Vec<(String, SchemaRef)>) -> std::result::Result<(Schema, Vec<(
             }
             // A column of nothing but NULLs.
             let ty = if ty == SqlType::Unknown { SqlType::Text } else { ty };
-            match fields.iter().find(|known| known.name() == field.name()) {
-                None => fields.push(mapping::field(field.name(), &ty, true)),
-                Some(known) if mapping::sql_type(known) == ty => {}
+            match fields.iter().position(|known| known.name() == field.name()) {
+                None => {
+                    fields.push(mapping::field(field.name(), &ty, true));
+                    places.push(location.clone());
+                }
+                Some(known) if mapping::sql_type(&fields[known]) == ty => {}
                 Some(known) => {
-                    let known = mapping::sql_type(known);
+                    let (before, place) = (mapping::sql_type(&fields[known]), &places[known]);
                     let reason =
-                        format!("column \"{}\" is of type {ty}, and of type {known} in other files", field.name());
+                        format!("column \"{}\" is of type {ty}, and of type {before} in {place}", field.name());
                     return Err(LakeError::Corrupt { location, reason });
                 }
             }

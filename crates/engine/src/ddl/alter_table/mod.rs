@@ -80,7 +80,8 @@ async fn once(
     let context = session.bind_context(catalog);
     let table = match find_relation(&alter.name, &context) {
         Ok(Relation::Table(table)) => table,
-        Ok(Relation::View(view)) => return Err(not_for_views(&view.name, operations)),
+        Ok(Relation::View(view)) => return Err(only_for_tables(&view.name, "views", operations)),
+        Ok(Relation::Foreign(table)) => return Err(only_for_tables(&table.name, "foreign tables", operations)),
         Err(error) if alter.if_exists => {
             session.notice("NOTICE", SqlError::new(SqlState::SUCCESSFUL_COMPLETION, format!("{error}, skipping")));
             return Ok(());
@@ -94,7 +95,8 @@ async fn once(
     draft.commit(session).await
 }
 
-fn not_for_views(name: &str, operations: &[&AlterTableOperation]) -> SqlError {
+/// What a statement would do to a relation of another kind, whose plural is `kinds`.
+fn only_for_tables(name: &str, kinds: &str, operations: &[&AlterTableOperation]) -> SqlError {
     let action = match operations.first() {
         Some(AlterTableOperation::AddColumn { .. }) => "ADD COLUMN",
         Some(AlterTableOperation::DropColumn { .. }) => "DROP COLUMN",
@@ -105,6 +107,7 @@ fn not_for_views(name: &str, operations: &[&AlterTableOperation]) -> SqlError {
             AlterColumnOperation::SetNotNull => "ALTER COLUMN ... SET NOT NULL",
             AlterColumnOperation::DropNotNull => "ALTER COLUMN ... DROP NOT NULL",
             AlterColumnOperation::SetDataType { .. } => "ALTER COLUMN ... SET DATA TYPE",
+            _ if kinds != "views" => "ALTER COLUMN",
             _ => {
                 return SqlError::unsupported(format!("defaults of view \"{name}\" are not supported"))
                     .with_hint("Give the default to the table's column.");
@@ -116,5 +119,6 @@ fn not_for_views(name: &str, operations: &[&AlterTableOperation]) -> SqlError {
         }
     };
     let message = format!("ALTER action {action} cannot be performed on relation \"{name}\"");
-    SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).with_detail("This operation is not supported for views.")
+    SqlError::new(SqlState::WRONG_OBJECT_TYPE, message)
+        .with_detail(format!("This operation is not supported for {kinds}."))
 }

@@ -10,6 +10,8 @@ use wharf_values::{SqlError, SqlState};
 
 use super::Transaction;
 use crate::session::Session;
+use crate::statement::Statement;
+use crate::syntax::Own;
 
 /// An isolation level as it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,7 +200,12 @@ impl Session {
     }
 
     /// Does a statement outside of a transaction need one of its own, in which what it reads is noted?
-    pub(in crate::session) fn needs_transaction(&self, statement: &ast::Statement) -> bool {
+    pub(in crate::session) fn needs_transaction(&self, statement: &Statement) -> bool {
+        // It is a definition and a load.
+        if matches!(statement.own.as_deref(), Some(Own::FromFiles(_))) && self.transaction.is_none() {
+            return true;
+        }
+        let statement = &*statement.ast;
         let writes = match statement {
             ast::Statement::Insert(_)
             | ast::Statement::Update(_)
