@@ -13,8 +13,7 @@ FOREIGN = "42809"
 def columns(connection, table):
     return connection.execute(
         "SELECT string_agg(a.attname || ' ' || format_type(a.atttypid, a.atttypmod), ', ' ORDER BY a.attnum) "
-        "FROM pg_attribute a WHERE a.attrelid = %s::regclass AND a.attnum > 0",
-        [table],
+        f"FROM pg_attribute a WHERE a.attrelid = '{table}'::regclass AND a.attnum > 0"
     ).fetchone()[0]
 
 
@@ -188,7 +187,8 @@ def test_what_fails_makes_no_table(connection, server, wharf_only, schema, tmp_p
     refused(connection, f"CREATE TABLE t FROM '{tmp_path}/b.csv'", "42701")
     (tmp_path / "c.csv").write_text("")
     refused(connection, f"CREATE TABLE t FROM '{tmp_path}/c.csv'", "22P04")
-    assert connection.execute("SELECT count(*) FROM pg_class WHERE relname = 't' AND relnamespace = %s::regnamespace", [schema]).fetchone() == (0,)
+    tables = f"SELECT count(*) FROM pg_class WHERE relname = 't' AND relnamespace = '{schema}'::regnamespace"
+    assert connection.execute(tables).fetchone() == (0,)
     # Within a transaction it is undone with it.
     (tmp_path / "d.csv").write_text("a\n1\n")
     connection.execute("BEGIN")

@@ -339,8 +339,8 @@ async fn open_relation(
     }
 }
 
-/// A view's columns keep the names they had when it was made.
-fn with_column_names(plan: LogicalPlan, columns: &[wharf_catalog::Column]) -> Result<LogicalPlan, SqlError> {
+/// The columns of a plan by the names of a relation's: those of a view keep the names they had when it was made.
+pub(crate) fn with_column_names(plan: LogicalPlan, columns: &[wharf_catalog::Column]) -> Result<LogicalPlan, SqlError> {
     let exprs: Vec<Expr> = plan
         .schema()
         .iter()

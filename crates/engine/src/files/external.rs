@@ -29,6 +29,7 @@ use super::load::parquet_plan;
 use super::progress::Progress;
 use super::{FileOptions, SourceFile, contents};
 use crate::bind::BindContext;
+use crate::bind::planner::with_column_names;
 use crate::copy::{CopyDecoder, CopyFormat, CopyOptions, OptionItem, OptionValue};
 use crate::engine::Engine;
 use crate::error::{from_datafusion, to_datafusion};
@@ -51,6 +52,7 @@ pub(crate) async fn provider(
     if described.options.format == CopyFormat::Parquet {
         let columns: Vec<&Column> = table.columns.iter().collect();
         let plan = parquet_plan(engine, described.files, &columns, context).await?;
+        let plan = with_column_names(plan, &table.columns)?;
         return Ok(Arc::new(ViewTable::new(plan, None)));
     }
     let Described { files, options, file_options, .. } = described;

@@ -14,6 +14,8 @@ pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
         "pg_user" => users(source),
         "pg_description" => descriptions(source),
         "pg_am" => access_methods(),
+        "pg_foreign_server" => foreign_servers(),
+        "pg_foreign_table" => foreign_tables(source),
         "pg_tablespace" => tablespaces(),
         "pg_collation" => collations(),
         _ => return None,
@@ -141,6 +143,25 @@ fn descriptions(source: &Source<'_>) -> Rows {
     for namespace in source.state.namespaces(source.database) {
         if let Some(comment) = &namespace.comment {
             rows.push(vec![namespace.oid.into(), 2615u32.into(), 0i32.into(), comment.as_str().into()]);
+        }
+    }
+    rows
+}
+
+/// The server that external tables are of, for tools that ask which it is.
+const FILES_SERVER: u32 = 9_000;
+
+fn foreign_servers() -> Rows {
+    let mut rows = Rows::new(&[("oid", SqlType::Oid), ("srvname", SqlType::Name), ("srvowner", SqlType::Oid)]);
+    rows.push(vec![FILES_SERVER.into(), "files".into(), 10u32.into()]);
+    rows
+}
+
+fn foreign_tables(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[("ftrelid", SqlType::Oid), ("ftserver", SqlType::Oid)]);
+    for (_, relation) in source.relations() {
+        if let Some(table) = relation.as_foreign() {
+            rows.push(vec![table.oid.into(), FILES_SERVER.into()]);
         }
     }
     rows

@@ -1,8 +1,8 @@
 //! Parts of clients' catalog queries that can have no value here, taken out before planning.
 //!
 //! What always holds: the query gives the same rows. A select over a system table that is always empty (there are no
-//! publications, no policies) gives none, so the subqueries in its list are never computed; `reloptions` is always NULL, so
-//! an array made of its items is empty.
+//! publications, no policies) gives none, so the subqueries in its list are never computed; `reloptions` and the options of foreign
+//! tables are always NULL, so an array made of their items is empty.
 
 use sqlparser::ast::{
     Array, ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
@@ -110,7 +110,7 @@ fn parts(name: &ObjectName) -> Vec<String> {
     name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect()
 }
 
-/// `array(SELECT .. FROM unnest(c.reloptions) x)`
+/// `array(SELECT .. FROM unnest(c.reloptions) x)`, `array(SELECT .. FROM pg_options_to_table(ftoptions))`
 fn is_array_of_options(function: &Function) -> bool {
     let FunctionArguments::Subquery(query) = &function.args else { return false };
     let SetExpr::Select(select) = query.body.as_ref() else { return false };
@@ -119,11 +119,17 @@ fn is_array_of_options(function: &Function) -> bool {
     else {
         return false;
     };
-    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(column)))] = args.args.as_slice() else {
-        return false;
+    let column = match args.args.as_slice() {
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::CompoundIdentifier(column)))] => column.last(),
+        [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(column)))] => Some(column),
+        _ => None,
+    };
+    let options: &[&str] = match last_part(name).as_str() {
+        "unnest" => &["reloptions"],
+        "pg_options_to_table" => &["ftoptions", "attfdwoptions"],
+        _ => &[],
     };
     last_part(&function.name) == "array"
         && joins.is_empty()
-        && last_part(name) == "unnest"
-        && column.last().is_some_and(|column| fold(column) == "reloptions")
+        && column.is_some_and(|column| options.contains(&fold(column).as_str()))
 }

@@ -49,6 +49,8 @@ const WITH_ROWS: &[&str] = &[
     "pg_constraint",
     "pg_database",
     "pg_description",
+    "pg_foreign_server",
+    "pg_foreign_table",
     "pg_index",
     "pg_indexes",
     "pg_namespace",

@@ -103,6 +103,8 @@ fn only_for_tables(name: &str, kinds: &str, operations: &[&AlterTableOperation])
         Some(AlterTableOperation::AddConstraint { .. }) => "ADD CONSTRAINT",
         Some(AlterTableOperation::DropConstraint { .. }) => "DROP CONSTRAINT",
         Some(AlterTableOperation::ValidateConstraint { .. }) => "VALIDATE CONSTRAINT",
+        // Of a view, columns can be renamed.
+        Some(AlterTableOperation::RenameColumn { .. }) if kinds != "views" => "RENAME COLUMN",
         Some(AlterTableOperation::AlterColumn { op, .. }) => match op {
             AlterColumnOperation::SetNotNull => "ALTER COLUMN ... SET NOT NULL",
             AlterColumnOperation::DropNotNull => "ALTER COLUMN ... DROP NOT NULL",
