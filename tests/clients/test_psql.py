@@ -136,3 +136,13 @@ def test_variables_and_gset(psql):
 def test_explain(tables):
     assert tables("-At", "-c", "EXPLAIN SELECT * FROM harbour").stdout != ""
     assert tables("-At", "-c", "EXPLAIN ANALYZE SELECT * FROM harbour").stdout != ""
+
+
+def test_an_external_table_is_described(psql, wharf_only, tmp_path):
+    (tmp_path / "a.csv").write_text("id,day\n1,2024-01-01\n")
+    psql("-c", f"CREATE EXTERNAL TABLE t LOCATION '{tmp_path}/a.csv'")
+    described = psql("-c", "\\d t").stdout
+    assert 'Foreign table "' in described and "Server: files" in described
+    assert "id     | bigint" in described and "day    | date" in described
+    assert "foreign table" in psql("-c", "\\d").stdout
+    assert psql("-At", "-c", "\\det").stdout.split("|")[1:] == ["t", "files\n"]
