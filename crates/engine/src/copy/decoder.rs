@@ -68,15 +68,14 @@ pub(crate) struct CopyDecoder {
     rejects: Option<(Arc<Rejects>, Option<Arc<str>>)>,
 }
 
+/// The values of a record; null for what stands for null.
+type Values = Vec<Option<Vec<u8>>>;
+
 /// The values of the first record of some data in CSV or text, null for what stands for null; none when it is not whole.
 ///
 /// # Errors
 /// `22P04` for ends of line that contradict each other.
-pub(super) fn first_record(
-    options: &CopyOptions,
-    bytes: &[u8],
-    at_end: bool,
-) -> Result<Option<Vec<Option<Vec<u8>>>>, SqlError> {
+pub(super) fn first_record(options: &CopyOptions, bytes: &[u8], at_end: bool) -> Result<Option<Values>, SqlError> {
     let mut options = options.clone();
     (options.force_not_null, options.force_null) = Default::default();
     let mut decoder = CopyDecoder::new(&options, "", Vec::new(), &TextFormat::default(), 1)?;
