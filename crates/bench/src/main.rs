@@ -5,6 +5,7 @@
 
 mod answers;
 mod bad_input;
+mod compaction;
 mod compare;
 mod crash;
 mod inserts;
@@ -13,6 +14,8 @@ mod peers;
 mod planning;
 mod report;
 mod slt;
+mod store;
+mod throttle;
 mod workloads;
 
 use std::process::ExitCode;
@@ -33,6 +36,10 @@ enum Command {
     Slt(slt::Arguments),
     /// Measure Wharf and its peers on the same data, side by side.
     Compare(compare::Arguments),
+    /// Measure a warehouse on an object store beside one on a local disk.
+    Store(store::Arguments),
+    /// Measure how fast small files are written together.
+    Compaction(compaction::Arguments),
     /// Hold Wharf's answers to TPC-H against PostgreSQL's, character by character.
     Answers(answers::Arguments),
     /// Kill a server that is being written to, and count what is there afterwards.
@@ -52,6 +59,8 @@ async fn main() -> anyhow::Result<ExitCode> {
     match CommandLine::parse().command {
         Command::Slt(arguments) => slt::run(arguments).await,
         Command::Compare(arguments) => compare::run(arguments).await,
+        Command::Store(arguments) => store::run(arguments).await,
+        Command::Compaction(arguments) => compaction::run(arguments).await,
         Command::Answers(arguments) => answers::run(arguments).await,
         Command::Crash(arguments) => crash::run(arguments).await,
         Command::Inserts(arguments) => inserts::run(arguments).await,
