@@ -22,6 +22,7 @@ use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::resolve::resolve_table_references;
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
 use sqlparser::ast::{ObjectName, Query, Spanned, Statement, TableFactor, Visit, Visitor};
 use wharf_catalog::{Relation, SqlType, Table};
 use wharf_lake::{Inspection, LakeTable, Version};
@@ -41,6 +42,9 @@ use crate::table_reader::TableReader;
 
 /// How deep views may refer to views.
 const MAX_VIEW_DEPTH: usize = 64;
+
+/// Tables of one query that are opened at the same time.
+const OPENED_AT_ONCE: usize = 8;
 
 /// A planned query and the relations it reads.
 pub(crate) struct PlannedQuery {
@@ -89,22 +93,28 @@ pub(super) fn plan_statement<'a>(
         let mut tables = HashMap::new();
         let mut reads = Vec::new();
         let mut relations = HashMap::new();
-        for reference in references {
-            // Functions in FROM are among the references.
-            let is_function = matches!(&reference, TableReference::Bare { table }
-                if context.session.table_functions().contains_key(table.as_ref()));
-            if is_function {
-                continue;
+        // Functions in FROM are among the references.
+        let is_function = |reference: &TableReference| {
+            matches!(reference, TableReference::Bare { table }
+                if context.session.table_functions().contains_key(table.as_ref()))
+        };
+        let opening = references.into_iter().filter(|reference| !is_function(reference)).map(|reference| {
+            let asked = versions.get(reference.table());
+            async move {
+                let Some(asked) = asked else {
+                    let opened = open(&reference, context, reader, depth).await?;
+                    return Ok((reference, opened, Vec::new()));
+                };
+                let (version, read) = versions::evaluate(&asked.version, parameters, context, reader).await?;
+                Ok::<_, SqlError>((reference, open_version(&asked.name, version, context, reader).await?, read))
             }
-            let Opened { oid, read, source } = match versions.get(reference.table()) {
-                Some(asked) => {
-                    let version = versions::evaluate(&asked.version, parameters, context, reader);
-                    let (version, read) = version.await?;
-                    reads.extend(read);
-                    open_version(&asked.name, version, context, reader).await?
-                }
-                None => open(&reference, context, reader, depth).await?,
-            };
+        });
+        // Collected first: a stream over borrowing closures is not provably `Send` for every lifetime.
+        let opening: Vec<_> = opening.collect();
+        // One after the other, tables that are not in memory would cost several requests each, all of them late.
+        let mut opening = stream::iter(opening).buffered(OPENED_AT_ONCE);
+        while let Some((reference, Opened { oid, read, source }, more)) = opening.try_next().await? {
+            reads.extend(more);
             reads.extend(read);
             if let Some(oid) = oid {
                 let view = source.get_logical_plan().map(|plan| plan.into_owned());

@@ -1,10 +1,11 @@
 //! Reading a table: files are chosen at planning, DataFusion's own Parquet scan does the rest.
 //!
-//! `provider` makes the plan, `prune` leaves out files by the bounds in the manifests, `statistics` says what the optimizer may
+//! `provider` makes the plan, `ahead` asks a remote store early for what is read next, `prune` leaves out files by the bounds in the manifests, `statistics` says what the optimizer may
 //! believe, `field_ids` finds columns in files, `places` says
 //! which rows of which files, `source` wraps DataFusion's Parquet source so that errors name their file, `runtime_filters` holds
 //! rows against what joins find out while they run.
 
+mod ahead;
 mod changed;
 mod field_ids;
 mod foreign;

@@ -24,10 +24,11 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion_datasource::{PartitionedFile, TableSchema};
-use datafusion_datasource_parquet::CachedParquetFileReaderFactory;
+use datafusion_datasource_parquet::{CachedParquetFileReaderFactory, ParquetFileReaderFactory};
 use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::RowNumber;
 
+use super::ahead::{AheadReaders, ReadAhead};
 use super::field_ids::FieldIds;
 use super::source::{LakeSource, balanced_groups};
 use super::{RowPlaces, merged_statistics, prune};
@@ -288,9 +289,15 @@ impl TableProvider for LakeProvider {
         let store = self.table.store();
         let footers = session.runtime_env().cache_manager.get_file_metadata_cache();
         let readers = CachedParquetFileReaderFactory::new(Arc::clone(store.data_files()), footers);
+        // A few rows are in the first part, most likely.
+        let ahead = store.cached().filter(|_| limit.is_none()).map(|cached| Arc::new(ReadAhead::new(cached)));
+        let readers: Arc<dyn ParquetFileReaderFactory> = match &ahead {
+            Some(ahead) => Arc::new(AheadReaders { inner: readers, ahead: Arc::clone(ahead) }),
+            None => Arc::new(readers),
+        };
         let mut parquet = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(readers));
+            .with_parquet_file_reader_factory(readers);
         if let Some(hint) = session.config_options().execution.parquet.metadata_size_hint {
             parquet = parquet.with_metadata_size_hint(hint);
         }
@@ -300,7 +307,7 @@ impl TableProvider for LakeProvider {
             Cow::Owned(files) => files.iter().map(|file| file.entry.file_size_in_bytes()).sum(),
         };
         let read = format!("read={} of {all} files, {bytes} of {all_bytes} bytes", files.len());
-        let source = LakeSource::new(Arc::new(parquet), &self.table, read);
+        let source = LakeSource::new(Arc::new(parquet), &self.table, read, ahead);
         let config = FileScanConfigBuilder::new(store.url().clone(), Arc::new(source))
             .with_file_groups(balanced_groups(parts, groups))
             .with_statistics(statistics)

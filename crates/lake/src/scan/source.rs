@@ -2,8 +2,8 @@
 //!
 //! Errors of reading and decoding name the file they are about, and a panic of a decoder over damaged bytes is such an
 //! error. Scans are spread over partitions by whole row groups, which is how the parts of a file arrive here, and not by byte
-//! ranges that cut through them. Before a file that has deletes is read, they are loaded, and its scan leaves those rows out. Rows are
-//! held against the filters that joins find while they run (`runtime_filters`).
+//! ranges that cut through them, and their order is told to who reads ahead. Before a file that has deletes is read, they are loaded,
+//! and its scan leaves those rows out. Rows are held against the filters that joins find while they run (`runtime_filters`).
 //! Everything else is passed on. Other errors, those of evaluating a filter for instance,
 //! are left as they are, since they say what is wrong with the query.
 
@@ -30,6 +30,7 @@ use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
+use super::ahead::ReadAhead;
 use super::runtime_filters::{RowFilters, RuntimeFilters};
 use crate::deletes::FileDeletes;
 use crate::error::LakeError;
@@ -48,13 +49,20 @@ pub(super) struct LakeSource {
     _reading: Arc<()>,
     /// How much of the table is read, for EXPLAIN.
     read: Arc<str>,
+    /// Reads ahead, where that is worth it.
+    ahead: Option<Arc<ReadAhead>>,
     runtime_filters: RuntimeFilters,
     batch_rows: usize,
 }
 
 impl LakeSource {
-    pub(super) fn new(inner: Arc<dyn FileSource>, table: &LakeTable, read: String) -> LakeSource {
-        LakeSource { _reading: table.reading(), ..LakeSource::foreign(inner, table.store(), read) }
+    pub(super) fn new(
+        inner: Arc<dyn FileSource>,
+        table: &LakeTable,
+        read: String,
+        ahead: Option<Arc<ReadAhead>>,
+    ) -> LakeSource {
+        LakeSource { _reading: table.reading(), ahead, ..LakeSource::foreign(inner, table.store(), read) }
     }
 
     /// A source of files that are not a table's.
@@ -64,6 +72,7 @@ impl LakeSource {
             store: Arc::clone(store),
             _reading: Arc::default(),
             read: read.into(),
+            ahead: None,
             runtime_filters: RuntimeFilters::default(),
             batch_rows: BATCH_ROWS,
         }
@@ -186,7 +195,11 @@ impl FileSource for LakeSource {
     }
 
     fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
-        self.inner.reorder_files(files)
+        let files = self.inner.reorder_files(files);
+        if let Some(ahead) = &self.ahead {
+            ahead.queue(&files);
+        }
+        files
     }
 
     fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> Result<Option<Arc<dyn FileSource>>> {

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use foyer::{
-    BlockEngineConfig, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder, HybridCachePolicy, Source,
+    BlockEngineConfig, DeviceBuilder, FsDeviceBuilder, HybridCache, HybridCacheBuilder, HybridCachePolicy,
+    S3FifoConfig, Source,
 };
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt, StreamExt, stream};
@@ -195,10 +196,7 @@ impl Blocks {
     ) -> Result<(Vec<Bytes>, u64)> {
         let failed = |reason: String| object_store::Error::Generic { store: "cache", source: reason.into() };
         let cache = self.open().await.map_err(failed)?;
-        let mut blocks = BTreeMap::new();
-        for range in ranges.iter().filter(|range| range.start < range.end) {
-            blocks.extend((range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES).map(|index| (index, None)));
-        }
+        let mut blocks = blocks_of(ranges);
         self.find(cache, path, &mut blocks).await;
         self.fetch(cache, store, path, &mut blocks).await?;
         let mut size = 0;
@@ -211,6 +209,23 @@ impl Blocks {
         }
         let read: Result<Vec<Bytes>> = ranges.iter().map(|range| assemble(&contents, range, path)).collect();
         Ok((read?, size))
+    }
+
+    /// Fetches what is missing of some ranges of a file.
+    ///
+    /// # Errors
+    /// As [`read`](Blocks::read).
+    pub(super) async fn read_ahead(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        path: &Path,
+        ranges: &[Range<u64>],
+    ) -> Result<()> {
+        let failed = |reason: String| object_store::Error::Generic { store: "cache", source: reason.into() };
+        let cache = self.open().await.map_err(failed)?;
+        let mut missing = blocks_of(ranges);
+        missing.retain(|index, _| !cache.contains(&block_key(path, *index)));
+        self.fetch(cache, store, path, &mut missing).await
     }
 
     /// The last bytes of a file and the size of it, from the cache.
@@ -242,6 +257,18 @@ impl Blocks {
         count(&self.counters.misses, 1);
         if let Ok(cache) = self.open().await {
             cache.insert(whole_key(path), content);
+        }
+    }
+
+    /// Keeps a file that was written, as its readers will ask for it: data files by ranges, others whole.
+    pub(super) async fn keep_written(&self, path: &Path, content: Bytes) {
+        let Ok(cache) = self.open().await else { return };
+        if !matches!(path.extension(), Some("parquet" | "puffin")) {
+            cache.insert(whole_key(path), content);
+            return;
+        }
+        for (index, block) in (0..).zip(content.chunks(BLOCK_BYTES as usize)) {
+            cache.insert(block_key(path, index), sized(content.len() as u64, block));
         }
     }
 
@@ -332,6 +359,13 @@ impl Blocks {
     }
 }
 
+/// The blocks of some ranges, none of them there yet.
+fn blocks_of(ranges: &[Range<u64>]) -> BTreeMap<u64, Option<Bytes>> {
+    let ranges = ranges.iter().filter(|range| range.start < range.end);
+    let blocks = ranges.flat_map(|range| range.start / BLOCK_BYTES..=(range.end - 1) / BLOCK_BYTES);
+    blocks.map(|index| (index, None)).collect()
+}
+
 async fn content_of(result: GetResult) -> Result<(Bytes, u64)> {
     let size = result.meta.size;
     Ok((result.bytes().await?, size))
@@ -343,6 +377,9 @@ async fn open(options: &CacheOptions) -> std::result::Result<Cache, String> {
         .with_policy(HybridCachePolicy::WriteOnInsertion)
         .with_flush_on_close(false)
         .memory(options.memory_bytes)
+        // A scan of more than there is room for would leave nothing of what was there before, nor of itself, were the block that was
+        // used longest ago the one to go.
+        .with_eviction_config(S3FifoConfig::default())
         .with_shards((options.memory_bytes / SHARD_BYTES).clamp(1, 16))
         .with_weighter(|key: &String, value: &Bytes| key.len() + value.len())
         .storage();

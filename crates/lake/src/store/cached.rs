@@ -1,6 +1,7 @@
 //! A remote object store behind a cache of blocks, with its requests counted.
 //!
-//! What always holds: ranges and small whole files are read through [`Blocks`]; everything else passes. Only for a
+//! What always holds: ranges and small whole files are read through [`Blocks`], which get small files as they are written, too;
+//! everything else passes. Only for a
 //! warehouse, whose files never change. Of a file that comes from the cache only the name and the bytes are known: its
 //! time is the epoch.
 
@@ -18,23 +19,30 @@ use object_store::{
     ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
 
+use tokio::sync::Semaphore;
+
 use super::blocks::{Blocks, CacheOptions, CacheStatistics, Counters, count};
 
 /// Whole files up to this size are kept: manifests and metadata.
 const WHOLE_BYTES: u64 = 16 << 20;
+/// Parts of scans that are read ahead at a time, over all queries.
+const PARTS_AHEAD: usize = 8;
 
 /// A remote store with a cache.
 #[derive(Debug)]
 pub(crate) struct CachedStore {
     inner: Arc<dyn ObjectStore>,
-    blocks: Blocks,
+    blocks: Arc<Blocks>,
     counters: Arc<Counters>,
+    /// For what is read ahead.
+    ahead: Arc<Semaphore>,
 }
 
 impl CachedStore {
     pub(super) fn new(inner: Arc<dyn ObjectStore>, options: CacheOptions) -> CachedStore {
         let counters = Arc::new(Counters::default());
-        CachedStore { inner, blocks: Blocks::new(options, Arc::clone(&counters)), counters }
+        let blocks = Arc::new(Blocks::new(options, Arc::clone(&counters)));
+        CachedStore { inner, blocks, counters, ahead: Arc::new(Semaphore::new(PARTS_AHEAD)) }
     }
 
     /// Opens the cache.
@@ -48,6 +56,18 @@ impl CachedStore {
     /// What happened since the start.
     pub(crate) fn statistics(&self) -> CacheStatistics {
         self.blocks.statistics()
+    }
+
+    /// Fetches ranges of a file that will be read soon, unless enough is fetched so already; what fails is left to who reads.
+    pub(crate) fn read_ahead(&self, location: &Path, ranges: Vec<Range<u64>>) {
+        let Ok(permit) = Arc::clone(&self.ahead).try_acquire_owned() else { return };
+        let (blocks, inner, location) = (Arc::clone(&self.blocks), Arc::clone(&self.inner), location.clone());
+        tokio::spawn(async move {
+            if let Err(error) = blocks.read_ahead(&inner, &location, &ranges).await {
+                tracing::debug!(%location, %error, "nothing was read ahead");
+            }
+            drop(permit);
+        });
     }
 
     fn noted<T>(&self, result: Result<T>) -> Result<T> {
@@ -119,7 +139,13 @@ impl ObjectStore for CachedStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         count(&self.counters.puts, 1);
         count(&self.counters.put_bytes, payload.content_length() as u64);
-        self.noted(self.inner.put_opts(location, payload, options).await)
+        // What was just written is what is read next: by the next statement, and after a restart.
+        let kept = (payload.content_length() as u64 <= WHOLE_BYTES).then(|| payload.clone());
+        let written = self.noted(self.inner.put_opts(location, payload, options).await)?;
+        if let Some(kept) = kept {
+            self.blocks.keep_written(location, kept.into()).await;
+        }
+        Ok(written)
     }
 
     async fn put_multipart_opts(
@@ -324,5 +350,51 @@ mod tests {
         }
         let statistics = store.statistics();
         assert_eq!((statistics.get_requests, statistics.misses, statistics.memory_hits), (1, 1, 2));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_written_is_not_fetched() {
+        let (store, path, content) = filled(CacheOptions::default(), BLOCK_BYTES as usize + 1000).await;
+        let written = Path::from("t/data/b.parquet");
+        store.put(&written, content.clone().into()).await.unwrap();
+        assert_eq!(
+            store.get_range(&written, 500..BLOCK_BYTES + 700).await.unwrap(),
+            content[500..][..BLOCK_BYTES as usize + 200]
+        );
+        let suffix = GetOptions { range: Some(GetRange::Bounded(5..10)), ..GetOptions::default() };
+        assert_eq!(store.get_opts(&written, suffix).await.unwrap().meta.size, content.len() as u64);
+        let manifest = Path::from("t/metadata/m.avro");
+        store.put(&manifest, content.clone().into()).await.unwrap();
+        assert_eq!(store.get(&manifest).await.unwrap().bytes().await.unwrap(), content);
+        assert_eq!(store.statistics().get_requests, 0);
+        store.get_range(&path, 0..1).await.unwrap();
+        assert_eq!(store.statistics().get_requests, 1, "others are");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_scan_of_more_than_there_is_room_for_finds_some_of_it_again() {
+        let options = CacheOptions { memory_bytes: 16 << 20, ..CacheOptions::default() };
+        let (store, path, _) = filled(options, 20 * BLOCK_BYTES as usize).await;
+        for _ in 0..6 {
+            for block in 0..20 {
+                store.get_range(&path, block * BLOCK_BYTES..(block + 1) * BLOCK_BYTES).await.unwrap();
+            }
+        }
+        let statistics = store.statistics();
+        assert!(statistics.memory_hits >= 20, "{statistics:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_read_ahead_is_there() {
+        let (store, path, content) = filled(CacheOptions::default(), 8 * BLOCK_BYTES as usize).await;
+        let range = 2 * BLOCK_BYTES + 5..4 * BLOCK_BYTES;
+        store.read_ahead(&path, vec![range.clone()]);
+        while store.statistics().misses < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let read = store.get_range(&path, range.clone()).await.unwrap();
+        assert_eq!(read, content[range.start as usize..range.end as usize]);
+        let statistics = store.statistics();
+        assert_eq!((statistics.get_requests, statistics.get_bytes), (1, 2 * BLOCK_BYTES));
     }
 }
