@@ -182,6 +182,11 @@ impl LakeTable {
         self.metadata.table.properties()
     }
 
+    /// Whether rows are written in an order.
+    pub fn has_order(&self) -> bool {
+        !self.metadata.table.default_sort_order().is_unsorted()
+    }
+
     /// The metadata as the format's JSON. With `only_referenced`, without snapshots that no branch or tag names.
     ///
     /// # Errors

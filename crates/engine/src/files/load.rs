@@ -90,7 +90,7 @@ pub(crate) async fn load(session: &mut Session, load: Load<'_>, context: &BindCo
         None => None,
     };
     let rejects = Arc::new(options.rejects(rejects_table.is_some()));
-    let listed = session.engine.progress.begin(session.identity.process, session.identity.database, &load.table.name);
+    let listed = session.begin_work("COPY FROM", &load.table.name);
     listed.progress.total(files.len() as u64, files.iter().map(|file| file.meta.size).sum());
     let remembered = remember.then(|| LoadedFiles { digests: files.iter().map(loaded::digest).collect(), again });
     let job = Job { load: &load, options: &options, file_options: &file_options, progress: &listed.progress };

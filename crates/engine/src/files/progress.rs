@@ -1,6 +1,6 @@
-//! What loads under way have done: `wharf.progress`.
+//! What loads and maintenance under way have done: `wharf.progress`.
 //!
-//! What always holds: a load is listed from its beginning to its end, however it ends.
+//! What always holds: work is listed from its beginning to its end, however it ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,22 +10,20 @@ use parking_lot::Mutex;
 
 use crate::engine::now_us;
 
-/// All loads of a node.
+/// All work of a node that takes long.
 #[derive(Debug, Default)]
 pub(crate) struct Progresses {
-    loads: Mutex<BTreeMap<u64, Progress>>,
+    listed: Mutex<BTreeMap<u64, Progress>>,
     next: AtomicU64,
 }
 
-/// One load. Clones count together.
+/// Some work. Clones count together.
 #[derive(Clone, Debug)]
 pub(crate) struct Progress(Arc<Counts>);
 
 #[derive(Debug)]
 struct Counts {
-    process: u32,
-    database: u32,
-    table: String,
+    work: Work,
     start_us: i64,
     files: AtomicU64,
     files_total: AtomicU64,
@@ -34,10 +32,19 @@ struct Counts {
     rows: AtomicU64,
 }
 
-/// A load as it is now.
-pub(crate) struct Shown {
-    pub(crate) process: u32,
+/// What is done, to what, and by whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    /// The session; none: the server by itself.
+    pub(crate) process: Option<u32>,
+    pub(crate) database: u32,
+    pub(crate) command: &'static str,
     pub(crate) table: String,
+}
+
+/// Work as it is now.
+pub(crate) struct Shown {
+    pub(crate) work: Work,
     pub(crate) start_us: i64,
     pub(crate) files: u64,
     pub(crate) files_total: u64,
@@ -49,14 +56,12 @@ pub(crate) struct Shown {
 impl Progress {
     /// Of reading that nobody lists.
     pub(crate) fn unlisted() -> Progress {
-        Progress::new(0, 0, "")
+        Progress::new(Work { process: None, database: 0, command: "", table: String::new() })
     }
 
-    fn new(process: u32, database: u32, table: &str) -> Progress {
+    fn new(work: Work) -> Progress {
         Progress(Arc::new(Counts {
-            process,
-            database,
-            table: table.to_owned(),
+            work,
             start_us: now_us(),
             files: AtomicU64::new(0),
             files_total: AtomicU64::new(0),
@@ -85,7 +90,7 @@ impl Progress {
     }
 }
 
-/// Lists a load until it is dropped.
+/// Lists work until it is dropped.
 pub(crate) struct Listed {
     all: Arc<Progresses>,
     number: u64,
@@ -94,27 +99,26 @@ pub(crate) struct Listed {
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        self.all.loads.lock().remove(&self.number);
+        self.all.listed.lock().remove(&self.number);
     }
 }
 
 impl Progresses {
-    /// Lists a load that begins.
-    pub(crate) fn begin(self: &Arc<Self>, process: u32, database: u32, table: &str) -> Listed {
+    /// Lists work that begins.
+    pub(crate) fn begin(self: &Arc<Self>, work: Work) -> Listed {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let progress = Progress::new(process, database, table);
-        self.loads.lock().insert(number, progress.clone());
+        let progress = Progress::new(work);
+        self.listed.lock().insert(number, progress.clone());
         Listed { all: Arc::clone(self), number, progress }
     }
 
-    /// The loads of a database, in the order in which they began.
+    /// The work in a database, in the order in which they began.
     pub(crate) fn shown(&self, database: u32) -> Vec<Shown> {
         let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let loads = self.loads.lock();
-        let own = loads.values().filter(|progress| progress.0.database == database);
+        let listed = self.listed.lock();
+        let own = listed.values().filter(|progress| progress.0.work.database == database);
         own.map(|Progress(counts)| Shown {
-            process: counts.process,
-            table: counts.table.clone(),
+            work: counts.work.clone(),
             start_us: counts.start_us,
             files: value(&counts.files),
             files_total: value(&counts.files_total),

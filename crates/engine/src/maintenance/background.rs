@@ -17,8 +17,9 @@ use wharf_lake::maintain::{CompactionOptions, ExpireOptions};
 use wharf_values::{SqlError, SqlState};
 
 use super::dropped::purge_dropped;
-use super::{compact, expire, remove_orphans, rewrite_manifests};
+use super::{Rewrite, compact, expire, remove_orphans, rewrite_manifests};
 use crate::engine::{Engine, now_us};
+use crate::files::progress::Work;
 
 /// A table with so many files is compacted even while it changes.
 const MANY_FILES: u64 = 500;
@@ -61,7 +62,11 @@ impl Engine {
 
     async fn round(&self, options: &MaintenanceOptions, seen: &mut HashMap<Uuid, Seen>) {
         let tables = match self.catalog().await {
-            Ok(catalog) => catalog.relations().filter_map(Relation::as_table).cloned().collect::<Vec<_>>(),
+            Ok(catalog) => {
+                let tables = catalog.relations().filter_map(Relation::as_table).cloned();
+                let database = |table: &Table| catalog.namespace(table.namespace).map_or(0, |schema| schema.database);
+                tables.map(|table| (database(&table), table)).collect::<Vec<_>>()
+            }
             Err(error) => {
                 tracing::warn!(%error, "maintenance could not read the catalog");
                 return;
@@ -70,11 +75,11 @@ impl Engine {
         if let Err(error) = purge_dropped(self).await {
             tracing::warn!(%error, "dropped tables could not be purged");
         }
-        seen.retain(|id, _| tables.iter().any(|table| table.id == *id));
+        seen.retain(|id, _| tables.iter().any(|(_, table)| table.id == *id));
         let state = Arc::new(self.base.clone());
-        for table in tables {
+        for (database, table) in tables {
             let known = *seen.entry(table.id).or_insert(Seen { version: u64::MAX, orphans: Instant::now() });
-            let result = self.look_after(&table, known, options, &state).await;
+            let result = self.look_after(&table, database, known, options, &state).await;
             match result {
                 // It was dropped meanwhile.
                 Err(error) if error.code == SqlState::UNDEFINED_TABLE => {}
@@ -88,11 +93,13 @@ impl Engine {
     async fn look_after(
         &self,
         table: &Table,
+        database: u32,
         known: Seen,
         options: &MaintenanceOptions,
         state: &Arc<SessionState>,
     ) -> Result<Seen, SqlError> {
         let mut after = known;
+        let begin = |command| self.progress.begin(Work { process: None, database, command, table: table.name.clone() });
         let since_change_ms = (now_us() / 1000).saturating_sub(table.changed_ms);
         let is_quiet = u128::try_from(since_change_ms).is_ok_and(|since| since >= options.quiet.as_millis());
         if table.version != known.version {
@@ -100,19 +107,26 @@ impl Engine {
             if is_quiet || files >= MANY_FILES {
                 let compaction =
                     CompactionOptions { min_input_files: options.min_input_files, ..CompactionOptions::default() };
-                compact(self, state, table.id, &compaction).await?;
+                let listed = begin("rewrite_data_files");
+                let asked = Rewrite { options: compaction, order: None };
+                compact(self, state, table.id, &asked, &listed.progress).await?;
+                drop(listed);
                 let small = RewriteManifests { only_many_small: true, ..RewriteManifests::default() };
                 rewrite_manifests(self, table.id, small).await?;
                 after.version = self.catalog().await?.table_by_id(table.id).map_or(u64::MAX, |table| table.version);
             }
         }
-        let expired = expire(self, table.id, &ExpireOptions::default()).await?;
+        let listed = begin("expire_snapshots");
+        let expired = expire(self, table.id, &ExpireOptions::default(), &listed.progress).await?;
+        drop(listed);
         if !expired.snapshots.is_empty() || !expired.refs.is_empty() {
             after.version = after.version.saturating_add(1);
         }
         if known.orphans.elapsed() >= options.orphan_interval {
             let age_ms = i64::try_from(options.orphan_age.as_millis()).unwrap_or(i64::MAX);
-            remove_orphans(self, table.id, (now_us() / 1000).saturating_sub(age_ms), false).await?;
+            let older_than_ms = (now_us() / 1000).saturating_sub(age_ms);
+            let listed = begin("remove_orphan_files");
+            remove_orphans(self, table.id, older_than_ms, false, &listed.progress).await?;
             after.orphans = Instant::now();
         }
         Ok(after)

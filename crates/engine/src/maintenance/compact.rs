@@ -1,6 +1,7 @@
 //! Writing small files together, and files that have lost rows without these.
 //!
-//! Each group of files is a commit of its own, so a conflict costs one group, and what is done stays done.
+//! Each group of files is a commit of its own, so a conflict costs one group, and what is done stays done. Rows that are to have an order
+//! are sorted as they are written, group by group, in the memory of queries and on the disk they spill to.
 
 use std::sync::Arc;
 
@@ -12,13 +13,23 @@ use futures::StreamExt;
 use uuid::Uuid;
 use wharf_lake::commit::Step;
 use wharf_lake::maintain::{CompactionGroup, CompactionOptions, plan_compaction};
+use wharf_lake::partition::SortTerm;
 use wharf_lake::{LakeProvider, TableWriter, WriteOptions};
 use wharf_values::{SqlError, SqlState};
 
 use super::head;
 use crate::engine::Engine;
 use crate::error::{from_datafusion, from_lake};
+use crate::files::progress::Progress;
 use crate::session::{Transaction, task_context};
+
+/// What a compaction is to do.
+#[derive(Debug, Default)]
+pub(crate) struct Rewrite {
+    pub(crate) options: CompactionOptions,
+    /// The order that rows are to be brought in, empty: that of the table; none: that of the table if it has one.
+    pub(crate) order: Option<Vec<SortTerm>>,
+}
 
 /// What a compaction did.
 #[derive(Debug, Default)]
@@ -33,22 +44,31 @@ pub(crate) struct Compacted {
     pub(crate) failed_groups: usize,
 }
 
-/// Compacts a table.
+/// Compacts a table; `progress` has the files that go.
 ///
 /// # Errors
-/// `42P01` for a table that is gone, and what reading and writing can raise; groups that were written before stay.
+/// `42P01` for a table that is gone, `22023` for one without the order that it is to have, and what reading and writing can raise; groups that were written before stay.
 pub(crate) async fn compact(
     engine: &Engine,
     state: &Arc<SessionState>,
     id: Uuid,
-    options: &CompactionOptions,
+    asked: &Rewrite,
+    progress: &Progress,
 ) -> Result<Compacted, SqlError> {
     let base = head(engine, id).await?;
+    if asked.order.as_ref().is_some_and(Vec::is_empty) && !base.has_order() {
+        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "the table has no sort order")
+            .with_hint("Give sort_order => 'column, ..', or set an order with ALTER TABLE .. WRITE ORDERED BY."));
+    }
     let provider = base.rewritable().await.map_err(|error| from_lake(&error))?;
     let mut done = Compacted::default();
-    for group in plan_compaction(&provider, options) {
-        match rewrite(engine, state, id, &provider, &group, options).await {
+    let groups = plan_compaction(&provider, &asked.options);
+    progress
+        .total(groups.iter().map(|group| group.files.len() as u64).sum(), groups.iter().map(|group| group.bytes).sum());
+    for group in groups {
+        match rewrite(engine, state, id, &provider, &group, asked, progress).await {
             Ok(added) => {
+                (0..group.files.len()).for_each(|_| progress.file_done());
                 done.rewritten_files += group.files.len();
                 done.rewritten_bytes += group.bytes;
                 done.added_files += added;
@@ -77,7 +97,8 @@ async fn rewrite(
     id: Uuid,
     provider: &LakeProvider,
     group: &CompactionGroup,
-    options: &CompactionOptions,
+    asked: &Rewrite,
+    progress: &Progress,
 ) -> Result<usize, SqlError> {
     let files = provider.only(&group.files);
     let removed = files.removed_files().await.map_err(|error| from_lake(&error))?;
@@ -89,11 +110,21 @@ async fn rewrite(
     let physical = state.query_planner().create_physical_plan(&plan, state.as_ref()).await.map_err(from_datafusion)?;
     let mut rows = execute_stream(physical, task_context(state)).map_err(from_datafusion)?;
 
-    let write_options = WriteOptions { target_file_bytes: options.target_file_bytes, ..WriteOptions::default() };
+    let write_options = WriteOptions {
+        target_file_bytes: asked.options.target_file_bytes,
+        order: asked.order.clone().unwrap_or_default(),
+        runtime: Some(Arc::clone(engine.base.runtime_env())),
+        ..WriteOptions::default()
+    };
+    let mut share = Share::new(group);
     let mut writer = TableWriter::new(&engine.warehouse, &base, write_options);
     while let Some(batch) = rows.next().await {
         let written = match batch.map_err(from_datafusion) {
-            Ok(batch) => writer.write(batch).await.map_err(|error| from_lake(&error)),
+            Ok(batch) => {
+                progress.rows(batch.num_rows() as u64);
+                progress.read(share.of(batch.num_rows() as u64));
+                writer.write(batch).await.map_err(|error| from_lake(&error))
+            }
             Err(error) => Err(error),
         };
         if let Err(error) = written {
@@ -101,10 +132,54 @@ async fn rewrite(
             return Err(error);
         }
     }
+    progress.read(share.rest());
     let added = writer.finish().await.map_err(|error| from_lake(&error))?;
     let count = added.len();
     let mut transaction = Transaction::new(false);
     transaction.step(engine, id, base.metadata_location(), Step::Overwrite { removed, added }).await?;
     transaction.commit(engine).await?;
     Ok(count)
+}
+
+/// How many bytes of a group the rows that came stand for: nobody counts those of the files while they are read.
+struct Share {
+    bytes: u64,
+    rows: u64,
+    told: u64,
+    come: u64,
+}
+
+impl Share {
+    fn new(group: &CompactionGroup) -> Share {
+        Share { bytes: group.bytes, rows: group.rows.max(1), told: 0, come: 0 }
+    }
+
+    /// The bytes of more rows.
+    fn of(&mut self, rows: u64) -> u64 {
+        self.come = (self.come + rows).min(self.rows);
+        let until = u128::from(self.bytes) * u128::from(self.come) / u128::from(self.rows);
+        self.tell(u64::try_from(until).unwrap_or(self.bytes))
+    }
+
+    /// The bytes of rows that did not come, since they were deleted.
+    fn rest(&mut self) -> u64 {
+        self.tell(self.bytes)
+    }
+
+    fn tell(&mut self, until: u64) -> u64 {
+        until - std::mem::replace(&mut self.told, until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_told_once() {
+        let mut share = Share::new(&CompactionGroup { bytes: 1000, rows: 3, ..CompactionGroup::default() });
+        assert_eq!([share.of(1), share.of(1), share.rest(), share.rest()], [333, 333, 334, 0]);
+        let mut more = Share::new(&CompactionGroup { bytes: 1000, rows: 0, ..CompactionGroup::default() });
+        assert_eq!([more.of(7), more.of(7), more.rest()], [1000, 0, 0]);
+    }
 }

@@ -46,7 +46,7 @@ pub(crate) async fn purge_dropped(engine: &Engine) -> Result<(), SqlError> {
         }
         let files = maintain::find_dropped(&engine.warehouse, &location, &needed).await;
         let files = files.map_err(|error| from_lake(&error))?;
-        maintain::remove(&engine.warehouse, &files).await.map_err(|error| from_lake(&error))?;
+        maintain::remove(&engine.warehouse, &files, || {}).await.map_err(|error| from_lake(&error))?;
         tracing::info!(table = %table.name, files = files.locations.len(), bytes = files.bytes, "dropped table purged");
     }
     Ok(())

@@ -8,6 +8,7 @@ use wharf_values::SqlError;
 use super::{head, lasting_readers, relatives};
 use crate::engine::{Engine, now_us};
 use crate::error::{from_catalog, from_lake};
+use crate::files::progress::Progress;
 
 /// What is gone.
 #[derive(Debug, Default)]
@@ -19,10 +20,17 @@ pub(crate) struct Done {
 
 /// Expires what a table may forget, and removes the files that nothing else needs.
 ///
+/// `progress` has the files that are removed.
+///
 /// # Errors
 /// `42P01` for a table that is gone, `22023` for options that make no sense, and what the lake says. `40001` when others
 /// keep changing the table.
-pub(crate) async fn expire(engine: &Engine, id: Uuid, options: &ExpireOptions) -> Result<Done, SqlError> {
+pub(crate) async fn expire(
+    engine: &Engine,
+    id: Uuid,
+    options: &ExpireOptions,
+    progress: &Progress,
+) -> Result<Done, SqlError> {
     for _ in 0..engine.options.commit_attempts.max(1) {
         let base = head(engine, id).await?;
         let expiry = maintain::expire(&engine.warehouse, &base, options, now_us() / 1000).await;
@@ -45,7 +53,9 @@ pub(crate) async fn expire(engine: &Engine, id: Uuid, options: &ExpireOptions) -
         needed.extend(relatives(engine, id).await?);
         let files = maintain::files_only_of(&base, &expiry.snapshots, &needed).await;
         let files = files.map_err(|error| from_lake(&error))?;
-        maintain::remove(&engine.warehouse, &files).await.map_err(|error| from_lake(&error))?;
+        progress.total(files.locations.len() as u64, files.bytes);
+        let removed = maintain::remove(&engine.warehouse, &files, || progress.file_done());
+        removed.await.map_err(|error| from_lake(&error))?;
         tracing::info!(table = %id, snapshots = expiry.snapshots.len(), files = files.locations.len(), "snapshots expired");
         return Ok(Done { snapshots: expiry.snapshots, refs: expiry.refs, files: files.locations });
     }

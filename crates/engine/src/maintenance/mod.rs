@@ -12,7 +12,7 @@ mod manifests;
 mod orphans;
 
 pub use background::MaintenanceOptions;
-pub(crate) use compact::compact;
+pub(crate) use compact::{Rewrite, compact};
 pub(crate) use expire::expire;
 pub(crate) use instants::Instants;
 pub(crate) use manifests::rewrite_manifests;

@@ -129,7 +129,7 @@ fn tables(source: &Source<'_>) -> Rows {
     rows
 }
 
-/// What loads under way have done, of how much.
+/// What loads and maintenance under way have done, of how much.
 fn progress(source: &Source<'_>) -> Rows {
     let mut rows = Rows::new(&[
         ("pid", SqlType::Integer),
@@ -142,19 +142,19 @@ fn progress(source: &Source<'_>) -> Rows {
         ("bytes_total", SqlType::BigInt),
         ("rows", SqlType::BigInt),
     ]);
-    let loads = source.session.map(|session| session.progress.shown(source.database)).unwrap_or_default();
-    for load in loads {
+    let listed = source.session.map(|session| session.progress.shown(source.database)).unwrap_or_default();
+    for shown in listed {
         let count = |value: u64| Cell::Int(i64::try_from(value).unwrap_or(i64::MAX));
         rows.push(vec![
-            Cell::Int(i64::from(load.process)),
-            "COPY FROM".into(),
-            load.table.into(),
-            Cell::Int(load.start_us),
-            count(load.files),
-            count(load.files_total),
-            count(load.bytes),
-            count(load.bytes_total),
-            count(load.rows),
+            shown.work.process.map_or(Cell::Null, |process| Cell::Int(i64::from(process))),
+            shown.work.command.into(),
+            shown.work.table.into(),
+            Cell::Int(shown.start_us),
+            count(shown.files),
+            count(shown.files_total),
+            count(shown.bytes),
+            count(shown.bytes_total),
+            count(shown.rows),
         ]);
     }
     rows

@@ -97,6 +97,13 @@ impl Arguments {
         Ok((!values.is_null(0)).then(|| values.value(0)))
     }
 
+    /// A text, none for NULL.
+    pub(super) fn text(&self, name: &str) -> Result<Option<&str>, SqlError> {
+        let values = self.column(name)?.as_string_view_opt();
+        let values = values.ok_or_else(|| SqlError::internal(format!("{name} is no text")))?;
+        Ok((!values.is_null(0)).then(|| values.value(0)))
+    }
+
     /// A moment in milliseconds since 1970, none for NULL.
     pub(super) fn moment_ms(&self, name: &str) -> Result<Option<i64>, SqlError> {
         let values = self.column(name)?.as_primitive_opt::<TimestampMicrosecondType>();

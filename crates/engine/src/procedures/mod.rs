@@ -84,6 +84,8 @@ static PROCEDURES: &[Procedure] = &[
             optional("target_file_size_bytes", SqlType::BigInt),
             optional("min_input_files", SqlType::Integer),
             optional("rewrite_all", SqlType::Boolean),
+            optional("strategy", SqlType::Text),
+            optional("sort_order", SqlType::Text),
         ],
         columns: &[
             ("rewritten_data_files", SqlType::BigInt),

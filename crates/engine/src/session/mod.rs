@@ -28,6 +28,7 @@ use wharf_values::{SqlError, SqlState, TextFormat};
 use crate::bind::BindContext;
 use crate::engine::{Engine, now_us};
 use crate::error::from_catalog;
+use crate::files::progress::{Listed, Work};
 use crate::functions::FunctionContext;
 use crate::pg_catalog::{PreparedInfo, SettingChange, SystemContext};
 use crate::search_path::SearchPath;
@@ -384,6 +385,12 @@ impl Session {
     pub(crate) fn search_path(&self) -> SearchPath {
         let value = self.settings.get("search_path").unwrap_or_default();
         SearchPath::parse(&value, &self.identity.role)
+    }
+
+    /// Lists what this session begins to do in `wharf.progress`, until the value is dropped.
+    pub(crate) fn begin_work(&self, command: &'static str, table: &str) -> Listed {
+        let Identity { process, database, .. } = self.identity;
+        self.engine.progress.begin(Work { process: Some(process), database, command, table: table.to_owned() })
     }
 
     /// How this statement reads tables.

@@ -91,11 +91,15 @@ pub async fn find_dropped(
     Ok(found)
 }
 
-/// Removes files. One that is gone already is no error.
+/// Removes files, and tells of each that has been dealt with. One that is gone already is no error.
 ///
 /// # Errors
 /// The first failure of the store; the others are removed all the same.
-pub async fn remove(warehouse: &Arc<Warehouse>, files: &Removed) -> Result<(), LakeError> {
+pub async fn remove(
+    warehouse: &Arc<Warehouse>,
+    files: &Removed,
+    done: impl Fn() + Send + Sync,
+) -> Result<(), LakeError> {
     let store = warehouse.store();
     let mut failed = None;
     for chunk in files.locations.chunks(REMOVED_AT_ONCE) {
@@ -108,6 +112,7 @@ pub async fn remove(warehouse: &Arc<Warehouse>, files: &Removed) -> Result<(), L
                 Ok(Some(_)) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => failed = failed.or(Some(LakeError::store(&chunk[0], error))),
             }
+            done();
         }
     }
     failed.map_or(Ok(()), Err)

@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::DataType;
 use arrow::row::{RowConverter, SortField};
-use iceberg::spec::{PartitionSpec, Struct, Transform};
+use iceberg::spec::{PartitionSpec, SortOrder, Struct, Transform};
 
 use super::sequence::Place;
 use crate::error::LakeError;
@@ -35,8 +35,8 @@ pub(super) struct Partitioner {
 }
 
 impl Partitioner {
-    /// By the current partition spec of a table.
-    pub(super) fn new(table: &LakeTable) -> Result<Partitioner, LakeError> {
+    /// By the current partition spec of a table, for rows in an order.
+    pub(super) fn new(table: &LakeTable, order: &SortOrder) -> Result<Partitioner, LakeError> {
         let metadata = table.metadata();
         let spec = PartitionSpec::clone(metadata.default_partition_spec());
         let fields = table.iceberg_schema().as_struct().fields();
@@ -48,11 +48,10 @@ impl Partitioner {
             })?;
             Ok((column, field.transform))
         };
-        let order = metadata.default_sort_order();
         Ok(Partitioner {
             folder: properties::data_folder(table.properties(), table.location(), table.store()),
             terms: spec.fields().iter().map(term).collect::<Result<_, LakeError>>()?,
-            sort_order_id: (!order.is_unsorted()).then(|| i32::try_from(order.order_id).ok()).flatten(),
+            sort_order_id: i32::try_from(order.order_id).ok().filter(|id| *id != 0),
             spec,
             converter: None,
         })

@@ -39,6 +39,7 @@ pub use foreign::ParquetFile;
 use metrics::MetricsModes;
 pub(crate) use metrics::{next_bytes, next_text};
 use sequence::FileSequence;
+pub(crate) use settings::target_file_bytes;
 pub use settings::{Codec, WriteOptions};
 use sorting::Sorter;
 
@@ -172,10 +173,11 @@ impl TableWriter {
     /// Where rows go.
     fn route(&mut self) -> Result<&mut Route, LakeError> {
         if self.route.is_none() {
-            let partitioner = Partitioner::new(&self.table)?;
+            let order = sorting::order(&self.table, &self.options)?;
+            let partitioner = Partitioner::new(&self.table, &order)?;
             self.route = Some(Route {
                 modes: Arc::new(MetricsModes::new(self.table.properties(), self.table.iceberg_schema())),
-                sorter: Sorter::new(&self.table, &partitioner, &self.options)?,
+                sorter: Sorter::new(&self.table, &order, &partitioner, &self.options)?,
                 partitioner,
             });
         }

@@ -11,6 +11,7 @@ use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
 
+use crate::partition::SortTerm;
 use crate::properties;
 
 /// How pages are compressed.
@@ -47,11 +48,22 @@ impl Codec {
     }
 }
 
+/// How large a data file becomes when nobody says it.
+pub(super) const TARGET_FILE_BYTES: u64 = 128 * 1024 * 1024;
+
+/// How large the data files of a table with these properties become.
+pub(crate) fn target_file_bytes(table: &HashMap<String, String>) -> u64 {
+    let bytes = properties::number::<u64>(table, properties::TARGET_FILE_BYTES);
+    bytes.filter(|bytes| *bytes > 0).unwrap_or(TARGET_FILE_BYTES)
+}
+
 /// How data files are written.
 #[derive(Clone, Debug)]
 pub struct WriteOptions {
-    /// A file is closed when it has about this many bytes.
-    pub target_file_bytes: u64,
+    /// A file is closed when it has about this many bytes; none: as the properties of the table say, else 128 MiB.
+    pub target_file_bytes: Option<u64>,
+    /// The order of the rows; empty: that of the table.
+    pub order: Vec<SortTerm>,
     /// A row group is closed when it has this many rows.
     pub row_group_rows: usize,
     /// A row group is closed when it has about this many bytes.
@@ -83,7 +95,8 @@ pub struct WriteOptions {
 impl Default for WriteOptions {
     fn default() -> WriteOptions {
         WriteOptions {
-            target_file_bytes: 128 * 1024 * 1024,
+            target_file_bytes: None,
+            order: Vec::new(),
             row_group_rows: 1024 * 1024,
             row_group_bytes: 128 * 1024 * 1024,
             codec: Codec::default(),
@@ -105,9 +118,7 @@ impl WriteOptions {
     /// The options for a table with these properties.
     pub(super) fn for_table(mut self, table: &HashMap<String, String>) -> WriteOptions {
         let number = |name| properties::number::<usize>(table, name).filter(|number| *number > 0);
-        if let Some(bytes) = number(properties::TARGET_FILE_BYTES) {
-            self.target_file_bytes = bytes as u64;
-        }
+        self.target_file_bytes = Some(self.target_file_bytes.unwrap_or_else(|| target_file_bytes(table)));
         if let Some(bytes) = number(properties::ROW_GROUP_BYTES) {
             self.row_group_bytes = bytes;
         }

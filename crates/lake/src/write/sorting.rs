@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::StreamExt;
-use iceberg::spec::{NullOrder, SortDirection, Transform};
+use iceberg::spec::{NullOrder, SortDirection, SortOrder, Transform};
 use tokio::sync::mpsc;
 
 use super::fanout::Partitioner;
@@ -48,17 +48,34 @@ pub(super) struct Sorted {
     _task: SpawnedTask<()>,
 }
 
+/// The order that rows are to have: the one that is asked for, else the table's. One that is asked for has the id of the table's
+/// order that is the same, and the id of no order where there is none.
+///
+/// # Errors
+/// A column that is not there, or that cannot be ordered by.
+pub(super) fn order(table: &LakeTable, options: &WriteOptions) -> Result<SortOrder, LakeError> {
+    let metadata = table.metadata();
+    if options.order.is_empty() {
+        return Ok(SortOrder::clone(metadata.default_sort_order()));
+    }
+    let asked = partition::sort_order(table.iceberg_schema(), &options.order)?;
+    let known = metadata.sort_orders_iter().find(|known| known.fields == asked.fields);
+    let unknown = SortOrder::unsorted_order().order_id;
+    Ok(SortOrder { order_id: known.map_or(unknown, |known| known.order_id), ..asked })
+}
+
 impl Sorter {
     /// The sorter for a table that wants one: one with an order, or with partitions that are to be written one after the
     /// other.
     pub(super) fn new(
         table: &LakeTable,
+        order: &SortOrder,
         partitioner: &Partitioner,
         options: &WriteOptions,
     ) -> Result<Option<Sorter>, LakeError> {
-        let order = table.metadata().default_sort_order();
-        let clustered = partitioner.is_partitioned() && (!order.is_unsorted() || options.clustered);
-        if order.is_unsorted() && !clustered {
+        let ordered = !order.fields.is_empty();
+        let clustered = partitioner.is_partitioned() && (ordered || options.clustered);
+        if !ordered && !clustered {
             return Ok(None);
         }
         let mut keys = Vec::new();

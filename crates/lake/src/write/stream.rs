@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::encoder::FileEncoder;
 use super::finished::Finished;
 use super::row_group::{ClosedRowGroup, RowGroup};
-use super::settings::WriteOptions;
+use super::settings::{TARGET_FILE_BYTES, WriteOptions};
 use crate::error::LakeError;
 
 /// How many closed row groups may wait to be put into the file.
@@ -55,7 +55,7 @@ impl FileStream {
             closed_bytes,
             messages,
             task: Some(task),
-            target_file_bytes: options.target_file_bytes,
+            target_file_bytes: options.target_file_bytes.unwrap_or(TARGET_FILE_BYTES),
             row_group_rows: options.row_group_rows.max(1),
             row_group_bytes: options.row_group_bytes,
         }

@@ -10,7 +10,7 @@ use super::*;
 
 fn small_files() -> WriteOptions {
     WriteOptions {
-        target_file_bytes: 200_000,
+        target_file_bytes: Some(200_000),
         row_group_rows: 10_000,
         row_group_bytes: 1 << 20,
         ..WriteOptions::default()
