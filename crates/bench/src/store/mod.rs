@@ -7,6 +7,7 @@
 mod results;
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,6 +36,9 @@ pub(crate) struct Arguments {
     /// Rounds of warm queries, after the cold one.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: u16,
+    /// An S3 server that is there already, with a bucket `lake`; else one is started.
+    #[arg(long, value_name = "HOST:PORT")]
+    s3: Option<SocketAddr>,
     /// From a request to the first byte of its answer.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 30)]
     first_byte: u64,
@@ -67,10 +71,14 @@ fn setting(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command. The exit code is 1 when answers differ, and with `--enforce` when the aim is missed.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let s3 = tokio::task::spawn_blocking(S3::start).await??;
+    let own = match arguments.s3 {
+        Some(_) => None,
+        None => Some(tokio::task::spawn_blocking(S3::start).await??),
+    };
+    let server = arguments.s3.or_else(|| own.as_ref().map(S3::address)).context("there is no S3 server")?;
     let first_byte = Duration::from_millis(arguments.first_byte);
     let distance = Distance { first_byte, bytes_per_second: arguments.megabytes_per_second * 1e6 };
-    let throttle = Throttle::start(s3.address(), distance).await?;
+    let throttle = Throttle::start(server, distance).await?;
     let (endpoint, requests) = (format!("http://{}", throttle.address()), Arc::clone(throttle.requests()));
     let code = tokio::task::spawn_blocking(move || measure(&arguments, &endpoint, requests)).await?;
     drop(throttle);
