@@ -36,7 +36,7 @@ pub(super) fn copied(
     let columns = relation.columns().iter().map(column).collect();
     let constraints = match &relation {
         Relation::Table(table) => constraints(table, options)?,
-        Relation::View(_) => Vec::new(),
+        Relation::View(_) | Relation::Foreign(_) => Vec::new(),
     };
     Ok(Copied { columns, constraints })
 }

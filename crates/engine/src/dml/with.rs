@@ -47,7 +47,7 @@ struct Part {
 
 enum Main {
     Query { plan: LogicalPlan, columns: Arc<[ResultColumn]> },
-    Write(Write),
+    Write(Box<Write>),
 }
 
 /// What came of it.
@@ -115,7 +115,7 @@ impl WithPlan {
                 Main::Query { plan, columns }
             }
             _ => match Write::plan(session, &statement, parameters, context).await? {
-                Some(write) => Main::Write(write),
+                Some(write) => Main::Write(Box::new(write)),
                 None => return Err(SqlError::internal("a statement that is neither a query nor a change")),
             },
         };
@@ -144,7 +144,7 @@ impl WithPlan {
     fn writes(&self) -> impl Iterator<Item = &Write> {
         let main = match &self.main {
             Main::Query { .. } => None,
-            Main::Write(write) => Some(write),
+            Main::Write(write) => Some(&**write),
         };
         self.parts.iter().map(|part| &part.write).chain(main)
     }

@@ -116,7 +116,7 @@ async fn rewrite(
         runtime: Some(Arc::clone(engine.base.runtime_env())),
         ..WriteOptions::default()
     };
-    let mut share = Share::new(group);
+    let mut share = Share::new(group.bytes, group.rows);
     let mut writer = TableWriter::new(&engine.warehouse, &base, write_options);
     while let Some(batch) = rows.next().await {
         let written = match batch.map_err(from_datafusion) {
@@ -150,8 +150,8 @@ struct Share {
 }
 
 impl Share {
-    fn new(group: &CompactionGroup) -> Share {
-        Share { bytes: group.bytes, rows: group.rows.max(1), told: 0, come: 0 }
+    fn new(bytes: u64, rows: u64) -> Share {
+        Share { bytes, rows: rows.max(1), told: 0, come: 0 }
     }
 
     /// The bytes of more rows.
@@ -177,9 +177,9 @@ mod tests {
 
     #[test]
     fn bytes_are_told_once() {
-        let mut share = Share::new(&CompactionGroup { bytes: 1000, rows: 3, ..CompactionGroup::default() });
+        let mut share = Share::new(1000, 3);
         assert_eq!([share.of(1), share.of(1), share.rest(), share.rest()], [333, 333, 334, 0]);
-        let mut more = Share::new(&CompactionGroup { bytes: 1000, rows: 0, ..CompactionGroup::default() });
+        let mut more = Share::new(1000, 0);
         assert_eq!([more.of(7), more.of(7), more.rest()], [1000, 0, 0]);
     }
 }

@@ -286,18 +286,21 @@ mod tests {
         let main = ("main", 6, branch());
         let tag = |id: i64| ("v1", id, json!({ "type": "tag" }));
         let kept = ("wharf.snapshots-kept", "3");
-        assert_eq!(gone(&[main.clone()], &[]), [0; 0]);
+        assert_eq!(gone(std::slice::from_ref(&main), &[]), [0; 0]);
         // With the new one these are three.
-        assert_eq!(gone(&[main.clone()], &[kept]), [1, 2, 3, 4]);
+        assert_eq!(gone(std::slice::from_ref(&main), &[kept]), [1, 2, 3, 4]);
         assert_eq!(gone(&[main.clone(), tag(2)], &[kept]), [1, 3, 4]);
         assert_eq!(gone(&[main.clone(), ("b", 4, branch())], &[kept]), [1]);
         let one = ("wharf.snapshots-kept", "1");
         assert_eq!(gone(&[main.clone(), ("b", 4, branch())], &[one]), [1, 2, 3, 5, 6]);
         let more = json!({ "type": "branch", "min-snapshots-to-keep": 2 });
         assert_eq!(gone(&[main.clone(), ("b", 4, more)], &[one]), [1, 2, 5, 6]);
-        assert_eq!(gone(&[main.clone()], &[kept, ("history.expire.min-snapshots-to-keep", "5")]), [1, 2]);
+        assert_eq!(gone(std::slice::from_ref(&main), &[kept, ("history.expire.min-snapshots-to-keep", "5")]), [1, 2]);
         let days = |days: i64| (days * DAY_MS).to_string();
-        assert_eq!(gone(&[main.clone()], &[kept, ("history.expire.max-snapshot-age-ms", &days(4))]), [1, 2]);
+        assert_eq!(
+            gone(std::slice::from_ref(&main), &[kept, ("history.expire.max-snapshot-age-ms", &days(4))]),
+            [1, 2]
+        );
         assert_eq!(gone(&[main], &[kept, ("history.expire.max-snapshot-age-ms", "soon")]), [1, 2, 3, 4]);
     }
 

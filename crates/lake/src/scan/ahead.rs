@@ -66,9 +66,11 @@ impl ReadAhead {
     fn begun(&self, part: &Part, metadata: &ParquetMetaData, footer_bytes: usize, ranges: &[Range<u64>]) {
         let next = self.next.lock().unwrap_or_else(PoisonError::into_inner).get(part).cloned();
         let Some(next) = next else { return };
-        let wanted = match next.path == part.0 {
-            true => same_columns(metadata, part.1, next.range, ranges),
-            false => vec![next.file_bytes.saturating_sub(footer_bytes as u64)..next.file_bytes],
+        let wanted = if next.path == part.0 {
+            same_columns(metadata, part.1, next.range, ranges)
+        } else {
+            let footer = next.file_bytes.saturating_sub(footer_bytes as u64)..next.file_bytes;
+            vec![footer]
         };
         self.cached.read_ahead(&next.path, wanted);
     }

@@ -139,7 +139,7 @@ impl LakeProvider {
             }
             touched.push(TouchedFile {
                 number,
-                size_bytes: file.entry.data_file.file_size_in_bytes(),
+                size_bytes: file.entry.file_size_in_bytes(),
                 rows: file.entry.record_count(),
                 deleted: file.deleted().await?.map_or(0, |deleted| deleted.len()),
                 touched: rows.count(number),
