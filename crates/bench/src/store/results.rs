@@ -119,15 +119,16 @@ impl fmt::Display for Results {
             self.scale, self.first_byte_ms, self.megabytes_per_second, self.rounds
         )?;
         let sides = ["store", "local"];
-        let headings = self.phases.iter().flat_map(|phase| sides.map(|side| format!("{} {side}", phase.name)));
+        let measured: Vec<_> = self.phases.iter().filter(|phase| !phase.milliseconds.is_empty()).collect();
+        let headings = measured.iter().flat_map(|phase| sides.map(|side| format!("{} {side}", phase.name)));
         let mut table = TextTable::new(std::iter::once("ms".to_owned()).chain(headings));
         let cell = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
         for query in &QUERIES {
             let time = |phase: &Phase, side: &str| Some(median(phase.milliseconds.get(side)?.get(query.name)?));
-            let times = self.phases.iter().flat_map(|phase| sides.map(|side| cell(time(phase, side))));
+            let times = measured.iter().flat_map(|phase| sides.map(|side| cell(time(phase, side))));
             table.row(std::iter::once(query.name.to_owned()).chain(times));
         }
-        let totals = self.phases.iter().flat_map(|phase| sides.map(|side| cell(phase.total(side))));
+        let totals = measured.iter().flat_map(|phase| sides.map(|side| cell(phase.total(side))));
         table.row(std::iter::once("total".to_owned()).chain(totals));
         write!(f, "{table}")?;
         for (side, seconds) in &self.load_seconds {
