@@ -43,10 +43,12 @@ mod startup;
 mod state_machine;
 #[cfg(test)]
 mod storage_tests;
+mod transport;
 
 pub use error::ConsensusError;
 pub use group::Group;
 pub use options::{GroupOptions, GroupStatus};
+pub use transport::{Peer, Transport, TransportError};
 
 /// The points on a commit's way at which a test can stop the process (crate `fail`), in the order they are passed.
 pub const FAILPOINTS: &[&str] = &[
