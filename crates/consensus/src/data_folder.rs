@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use crate::error::ConsensusError;
 use crate::files;
 
-/// The version of the layout that is written.
-const FORMAT_VERSION: u64 = 1;
+/// The version of the layout that is written. Version 1 had no `IDENTITY`: its folders are those of groups of one.
+const FORMAT_VERSION: u64 = 2;
 /// What a `FORMAT` file begins with.
 const FORMAT_NAME: &str = "wharf-consensus ";
 
@@ -26,6 +26,8 @@ const OWN_LOCK_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     path: PathBuf,
+    /// The version that was found.
+    version: u64,
     /// Holds the lock until it is dropped.
     _lock: File,
 }
@@ -35,9 +37,22 @@ impl DataFolder {
     pub(crate) fn open(path: &Path) -> Result<Self, ConsensusError> {
         files::create_folder(path).map_err(|error| ConsensusError::io(path, &error))?;
         let lock = lock(path)?;
-        let folder = DataFolder { path: path.to_owned(), _lock: lock };
-        folder.check_format()?;
+        let mut folder = DataFolder { path: path.to_owned(), version: FORMAT_VERSION, _lock: lock };
+        folder.version = folder.check_format()?;
         Ok(folder)
+    }
+
+    /// Was the folder written by a version that knew no members but the node itself?
+    pub(crate) fn is_of_first_version(&self) -> bool {
+        self.version == 1
+    }
+
+    /// Gives a folder of an earlier version today's: that version must not open it any more.
+    pub(crate) fn upgrade(&self) -> Result<(), ConsensusError> {
+        if self.version == FORMAT_VERSION {
+            return Ok(());
+        }
+        self.replace_format(&self.path.join("FORMAT"))
     }
 
     /// The folder itself.
@@ -65,19 +80,19 @@ impl DataFolder {
         self.path.join("snapshots")
     }
 
-    fn check_format(&self) -> Result<(), ConsensusError> {
+    fn check_format(&self) -> Result<u64, ConsensusError> {
         let path = self.path.join("FORMAT");
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return self.write_format(&path);
+                return self.write_format(&path).map(|()| FORMAT_VERSION);
             }
             Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
             Err(error) => return Err(ConsensusError::io(&path, &error)),
         };
         let version = text.strip_prefix(FORMAT_NAME).and_then(|version| version.trim_end().parse::<u64>().ok());
         match version {
-            Some(FORMAT_VERSION) => Ok(()),
+            Some(found @ 1..=FORMAT_VERSION) => Ok(found),
             Some(found) if found > FORMAT_VERSION => Err(ConsensusError::NewerVersion {
                 path: self.path.clone(),
                 what: "the data folder".to_owned(),
@@ -96,6 +111,10 @@ impl DataFolder {
                 return Err(ConsensusError::damaged(&self.path, reason));
             }
         }
+        self.replace_format(path)
+    }
+
+    fn replace_format(&self, path: &Path) -> Result<(), ConsensusError> {
         let temporary = path.with_extension("tmp");
         files::write_temporary(&temporary, &[format!("{FORMAT_NAME}{FORMAT_VERSION}\n").as_bytes()])
             .and_then(|()| files::publish(&temporary, path))

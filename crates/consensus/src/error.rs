@@ -86,6 +86,44 @@ pub enum ConsensusError {
     /// This node does not lead the group.
     #[error("this node does not lead the catalog's group")]
     NotLeader,
+    /// Nobody leads the group, so the command was not taken.
+    #[error("the catalog's group has had no leader for {} ms", .after.as_millis())]
+    NoLeader {
+        /// The time that was waited.
+        after: Duration,
+    },
+    /// The node was taken out of the group.
+    #[error("node {node} is not a member of the catalog's group any more")]
+    Removed {
+        /// The node.
+        node: u64,
+    },
+    /// The node could not become a member of a group.
+    #[error("could not join the group through \"{contact}\": {reason}")]
+    JoinFailed {
+        /// The address that was asked.
+        contact: String,
+        /// What was answered.
+        reason: String,
+    },
+    /// There is no member with this number.
+    #[error("node {node} is not a member of the catalog's group")]
+    UnknownMember {
+        /// The number.
+        node: u64,
+    },
+    /// The group cannot be changed like that, or not now.
+    #[error("could not change the catalog's group: {reason}")]
+    ChangeRefused {
+        /// Why.
+        reason: String,
+    },
+    /// The replicas differ.
+    #[error("the catalog's state after log entry {index} is not that of the leader")]
+    Diverged {
+        /// The index after which the states were compared.
+        index: u64,
+    },
     /// The group was shut down.
     #[error("catalog is shutting down")]
     Stopped,
@@ -109,7 +147,14 @@ impl ConsensusError {
             ConsensusError::CommandTooLarge { .. } => "54000",
             ConsensusError::Overloaded { .. } => "53400",
             ConsensusError::Timeout { .. } => "08007",
-            ConsensusError::ReadTimeout { .. } | ConsensusError::NotLeader => "57P03",
+            ConsensusError::ReadTimeout { .. }
+            | ConsensusError::NotLeader
+            | ConsensusError::NoLeader { .. }
+            | ConsensusError::Removed { .. } => "57P03",
+            ConsensusError::JoinFailed { .. } => "08001",
+            ConsensusError::UnknownMember { .. } => "42704",
+            ConsensusError::ChangeRefused { .. } => "55000",
+            ConsensusError::Diverged { .. } => "XX001",
             ConsensusError::Stopped => "57P01",
             ConsensusError::Failed { .. } => "58000",
         }
@@ -140,6 +185,16 @@ impl ConsensusError {
             ConsensusError::DiskFull { .. } => "Free some space.",
             ConsensusError::Io { .. } => "Check that the folder exists and that this user may read and write it.",
             ConsensusError::Overloaded { .. } => "Try again.",
+            ConsensusError::NoLeader { .. } => {
+                "Check that more than half of the group's voters run and can reach each other."
+            }
+            ConsensusError::Removed { .. } => "Start the node with an empty data folder to let it join again.",
+            ConsensusError::JoinFailed { .. } => "Check that a member of the group runs at this address.",
+            ConsensusError::UnknownMember { .. } => "The status of the group lists its members.",
+            ConsensusError::ChangeRefused { .. } => "Try again when the members are up to date.",
+            ConsensusError::Diverged { .. } => {
+                "Stop the node, keep its data folder for a report, and let it join again with an empty one."
+            }
             ConsensusError::Failed { .. } => "See the server's log; restart the server when the cause is removed.",
             ConsensusError::CommandTooLarge { .. }
             | ConsensusError::Timeout { .. }

@@ -128,12 +128,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::{BTreeMap, BTreeSet};
 
-    use openraft::BasicNode;
+    use uuid::Uuid;
 
     use super::*;
+    use crate::raft_types::Member;
 
     fn entries() -> Vec<Entry> {
-        let nodes = BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2"))]);
+        let member = |addr: &str| Member { addr: addr.to_owned(), instance: Uuid::from_u128(5) };
+        let nodes = BTreeMap::from([(1, member("a:1")), (2, member("b:2"))]);
         let membership = Membership::new(vec![BTreeSet::from([1])], nodes);
         let commands = vec![b"first".to_vec(), Vec::new(), b"third".to_vec()];
         let payloads =
@@ -152,6 +154,20 @@ mod tests {
                 assert!(decode_entry(entry.log_id.index, &bytes[..length]).is_err(), "{length} of {entry:?}");
             }
         }
+    }
+
+    /// A membership as the first version of wharf wrote it, whose members had an address and nothing else.
+    #[test]
+    fn a_membership_of_the_first_version_is_read() {
+        let mut bytes = encode_entry(&entries()[0]);
+        *bytes.last_mut().unwrap() = MEMBERSHIP;
+        bytes.extend_from_slice(br#"{"configs":[[1]],"nodes":{"1":{"addr":""}}}"#);
+        let EntryPayload::Membership(membership) = decode_entry(7, &bytes).unwrap().payload else {
+            panic!("a membership");
+        };
+        assert_eq!(membership.get_node(&1), Some(&Member::default()));
+        let again = serde_json::to_string(&membership).unwrap();
+        assert_eq!(again, r#"{"configs":[[1]],"nodes":{"1":{"addr":""}}}"#);
     }
 
     #[test]

@@ -9,30 +9,35 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread;
 
 use fail::fail_point;
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{AnyError, LogState, OptionalSend, RaftLogReader};
+use openraft::{AnyError, EntryPayload, LogState, OptionalSend, RaftLogReader};
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ConsensusError;
-use crate::flushed::FlushedMark;
+use crate::flushed::Mark;
 use crate::health::Health;
 use crate::log_record::{self, RecordError};
 use crate::log_storage::{LogStorage, SmallRecord};
 use crate::raft_types::{Entry, LogId, StorageError, StorageIoError, TypeConfig, Vote};
+use crate::snapshots::Covered;
 
 /// How many requests share a flush at most.
 const MAX_SHARED: usize = 256;
 
+/// How many bytes of commands are sent to another node at a time, unless a single entry has more.
+const MESSAGE_BYTES: usize = 1 << 20;
+
 /// What openraft writes to.
 pub(crate) struct LogStore {
     storage: Arc<dyn LogStorage>,
-    mark: Arc<FlushedMark>,
-    flushes: mpsc::Sender<FlushRequest>,
+    mark: Arc<dyn Mark>,
+    flushes: mpsc::UnboundedSender<FlushRequest>,
+    covered: watch::Receiver<Covered>,
     health: Arc<Health>,
     /// For messages.
     path: PathBuf,
@@ -48,15 +53,15 @@ impl LogStore {
     /// A log store and its flush thread, which ends when the log store is dropped.
     pub(crate) fn new(
         storage: Arc<dyn LogStorage>,
-        mark: FlushedMark,
+        mark: Arc<dyn Mark>,
+        covered: watch::Receiver<Covered>,
         health: Arc<Health>,
         path: &Path,
     ) -> io::Result<Self> {
-        let (flushes, requests) = mpsc::channel();
-        let mark = Arc::new(mark);
-        let thread = FlushThread { storage: Arc::clone(&storage), mark: Arc::clone(&mark), failed: None };
-        thread::Builder::new().name("wharf-log-flush".to_owned()).spawn(move || thread.run(&requests))?;
-        Ok(LogStore { storage, mark, flushes, health, path: path.to_owned() })
+        let (flushes, requests) = mpsc::unbounded_channel();
+        let flusher = Flusher { storage: Arc::clone(&storage), mark: Arc::clone(&mark), failed: None };
+        flusher.start(requests)?;
+        Ok(LogStore { storage, mark, flushes, covered, health, path: path.to_owned() })
     }
 
     /// Notes an error that stops the node.
@@ -93,39 +98,62 @@ fn unreadable(error: RecordError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// The thread that flushes.
-struct FlushThread {
+/// Flushes, once for all that waits.
+struct Flusher {
     storage: Arc<dyn LogStorage>,
-    mark: Arc<FlushedMark>,
+    mark: Arc<dyn Mark>,
     /// The first flush that failed.
     failed: Option<(io::ErrorKind, String)>,
 }
 
-impl FlushThread {
-    fn run(mut self, requests: &mpsc::Receiver<FlushRequest>) {
-        while let Ok(first) = requests.recv() {
-            let mut waiting = vec![first];
-            waiting.extend(requests.try_iter().take(MAX_SHARED - 1));
-            let last = waiting.iter().rev().find_map(|request| match request {
-                FlushRequest::Entries { last, .. } => *last,
-                FlushRequest::Vote { .. } => None,
-            });
-            if self.failed.is_none()
-                && let Err(error) = self.flush(last)
-            {
-                self.failed = Some((error.kind(), error.to_string()));
-            }
-            fail_point!("consensus::after_flush");
-            for request in waiting {
-                let result = match &self.failed {
-                    None => Ok(()),
-                    Some((kind, reason)) => Err(io::Error::new(*kind, reason.clone())),
-                };
-                match request {
-                    FlushRequest::Entries { done, .. } => done.log_io_completed(result),
-                    // Who does not wait any more does not need to know.
-                    FlushRequest::Vote { done } => drop(done.send(result)),
+impl Flusher {
+    /// Starts a thread that flushes until nobody can ask any more.
+    fn start(mut self, mut requests: mpsc::UnboundedReceiver<FlushRequest>) -> io::Result<()> {
+        #[cfg(test)]
+        if crate::simulation::is_running() {
+            drop(crate::runtime::Task::spawn(async move {
+                while let Some(first) = requests.recv().await {
+                    crate::simulation::disk_access().await;
+                    self.serve(first, &mut requests);
                 }
+            }));
+            return Ok(());
+        }
+        let run = move || {
+            while let Some(first) = requests.blocking_recv() {
+                self.serve(first, &mut requests);
+            }
+        };
+        thread::Builder::new().name("wharf-log-flush".to_owned()).spawn(run).map(drop)
+    }
+
+    /// Flushes for a request and all that wait behind it.
+    fn serve(&mut self, first: FlushRequest, requests: &mut mpsc::UnboundedReceiver<FlushRequest>) {
+        let mut waiting = vec![first];
+        while waiting.len() < MAX_SHARED
+            && let Ok(request) = requests.try_recv()
+        {
+            waiting.push(request);
+        }
+        let last = waiting.iter().rev().find_map(|request| match request {
+            FlushRequest::Entries { last, .. } => *last,
+            FlushRequest::Vote { .. } => None,
+        });
+        if self.failed.is_none()
+            && let Err(error) = self.flush(last)
+        {
+            self.failed = Some((error.kind(), error.to_string()));
+        }
+        fail_point!("consensus::after_flush");
+        for request in waiting {
+            let result = match &self.failed {
+                None => Ok(()),
+                Some((kind, reason)) => Err(io::Error::new(*kind, reason.clone())),
+            };
+            match request {
+                FlushRequest::Entries { done, .. } => done.log_io_completed(result),
+                // Who does not wait any more does not need to know.
+                FlushRequest::Vote { done } => drop(done.send(result)),
             }
         }
     }
@@ -133,7 +161,7 @@ impl FlushThread {
     fn flush(&self, last: Option<u64>) -> io::Result<()> {
         self.storage.flush()?;
         match last {
-            Some(last) => self.mark.write(Some(last)),
+            Some(last) => self.mark.raise(last),
             None => Ok(()),
         }
     }
@@ -151,6 +179,24 @@ impl RaftLogReader<TypeConfig> for LogReader {
     ) -> Result<Vec<Entry>, StorageError> {
         read_entries(self.storage.as_ref(), range)
             .map_err(|error| StorageIoError::read_logs(AnyError::new(&error)).into())
+    }
+
+    /// What goes to another node in one message.
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry>, StorageError> {
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        for index in start..end {
+            let read = self.try_get_log_entries(index..=index).await?;
+            let Some(entry) = read.into_iter().next() else { break };
+            if let EntryPayload::Normal(proposal) = &entry.payload {
+                bytes += proposal.commands.iter().map(Vec::len).sum::<usize>();
+            }
+            if bytes > MESSAGE_BYTES && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
     }
 }
 
@@ -237,6 +283,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let records = records.collect::<Vec<_>>();
         let last = records.last().map(|(index, _)| *index);
         self.storage.append(records).map_err(self.failed(StorageIoError::write_logs))?;
+        #[cfg(test)]
+        if crate::simulation::has_planted(crate::simulation::PlantedBug::AcknowledgeBeforeFlush) {
+            callback.log_io_completed(Ok(()));
+            let late = FlushRequest::Vote { done: oneshot::channel().0 };
+            return self.flushes.send(late).map_err(|_| self.failed(StorageIoError::write_logs)(flush_thread_gone()));
+        }
         fail_point!("consensus::after_append_before_flush");
         self.flushes
             .send(FlushRequest::Entries { last, done: callback })
@@ -248,7 +300,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let kept = since.index.checked_sub(1);
         let truncate = || {
             if self.mark.read()? > kept {
-                self.mark.write(kept)?;
+                self.mark.lower(kept)?;
             }
             self.storage.remove(since.index..=u64::MAX)
         };
@@ -257,6 +309,13 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
         fail_point!("consensus::before_purge");
+        // When openraft installs a leader's snapshot, it purges at once, while that is still being written. A crash in between would
+        // leave neither the entries nor the snapshot.
+        let covered = self.covered.wait_for(|covered| covered.has(upto.index).is_some()).await;
+        if !covered.is_ok_and(|covered| covered.has(upto.index) == Some(true)) {
+            let error = AnyError::error("the snapshot that has the log entries was not written");
+            return Err(StorageIoError::write_logs(error).into());
+        }
         self.storage
             .write_small(SmallRecord::Purged, log_record::encode_small(&upto))
             .and_then(|()| self.storage.remove(0..=upto.index))

@@ -1,70 +1,104 @@
-//! The network of a group of one: there is none, and it says so.
-//!
-//! A group of one never sends anything, so these errors are seen only by someone who adds a node before there is a transport.
+//! openraft's calls to other nodes, as requests of ours.
 
-use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-use openraft::error::{InstallSnapshotError, RPCError, RaftError, Unreachable};
-use openraft::network::RPCOption;
+use async_trait::async_trait;
+use bytes::Bytes;
+use openraft::error::{InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, Timeout, Unreachable};
+use openraft::network::{Backoff, RPCOption, RPCTypes};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, InstallSnapshotResponse, VoteRequest,
     VoteResponse,
 };
-use openraft::{BasicNode, RaftNetwork, RaftNetworkFactory};
+use openraft::{RaftNetwork, RaftNetworkFactory};
+use serde::de::DeserializeOwned;
 
-use crate::raft_types::{NodeId, TypeConfig};
+use crate::peers::{CallError, Peers};
+use crate::raft_types::{Member, NodeId, TypeConfig};
+use crate::transport::{Peer, Transport, TransportError};
+use crate::wire::{AppendAnswer, Refusal, Request, SnapshotAnswer, VoteAnswer};
 
-/// Makes connections that do not connect.
-pub(crate) struct NoNetwork;
+/// How long replication waits before it tries a node again that cannot be reached.
+const BACKOFF: Duration = Duration::from_millis(200);
 
-/// Why there is no connection.
-#[derive(Debug)]
-pub(crate) struct NoTransport {
-    target: NodeId,
-}
+/// The transport of a node that was given none: it says so.
+pub(crate) struct NoTransport;
 
-impl fmt::Display for NoTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "node {} cannot be reached: this version of wharf has groups of one node only", self.target)
+#[async_trait]
+impl Transport for NoTransport {
+    async fn call(&self, _peer: &Peer, _request: Bytes, _timeout: Duration) -> Result<Bytes, TransportError> {
+        Err(TransportError::Unreachable("this node was started without a peer port".to_owned()))
     }
 }
 
-impl std::error::Error for NoTransport {}
+/// Makes connections for openraft.
+pub(crate) struct Network {
+    pub(crate) peers: Arc<Peers>,
+}
 
-impl RaftNetworkFactory<TypeConfig> for NoNetwork {
-    type Network = NoTransport;
+/// A connection to one node.
+pub(crate) struct Connection {
+    peers: Arc<Peers>,
+    peer: Peer,
+}
 
-    async fn new_client(&mut self, target: NodeId, _node: &BasicNode) -> Self::Network {
-        NoTransport { target }
+impl RaftNetworkFactory<TypeConfig> for Network {
+    type Network = Connection;
+
+    async fn new_client(&mut self, target: NodeId, node: &Member) -> Self::Network {
+        Connection { peers: Arc::clone(&self.peers), peer: Peer { id: target, address: node.addr.clone() } }
     }
 }
 
-type Refused<T, E = openraft::error::Infallible> = Result<T, RPCError<NodeId, BasicNode, RaftError<NodeId, E>>>;
+type Answered<T, E = openraft::error::Infallible> = Result<T, RPCError<NodeId, Member, RaftError<NodeId, E>>>;
 
-impl NoTransport {
-    fn refusal<E: std::error::Error>(&self) -> RPCError<NodeId, BasicNode, RaftError<NodeId, E>> {
-        RPCError::Unreachable(Unreachable::new(self))
+impl Connection {
+    async fn call<T: DeserializeOwned, E: std::error::Error>(
+        &self,
+        request: Request,
+        action: RPCTypes,
+        option: &RPCOption,
+    ) -> Answered<T, E> {
+        let timeout = option.hard_ttl();
+        self.peers.call(&self.peer, &request, timeout).await.map_err(|error| match error {
+            CallError::Transport(TransportError::Timeout) => {
+                let id = self.peers.caller().node;
+                RPCError::Timeout(Timeout { action, id, target: self.peer.id, timeout })
+            }
+            CallError::Transport(TransportError::Unreachable(_)) => RPCError::Unreachable(Unreachable::new(&error)),
+            // It will not be otherwise at once.
+            CallError::Transport(TransportError::Refused(_)) => RPCError::Unreachable(Unreachable::new(&error)),
+            CallError::Refused(Refusal::Unreadable(_)) => RPCError::Network(NetworkError::new(&error)),
+            CallError::Refused(_) => RPCError::Unreachable(Unreachable::new(&error)),
+        })
     }
 }
 
-impl RaftNetwork<TypeConfig> for NoTransport {
+impl RaftNetwork<TypeConfig> for Connection {
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Refused<AppendEntriesResponse<NodeId>> {
-        Err(self.refusal())
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Answered<AppendEntriesResponse<NodeId>> {
+        self.call::<AppendAnswer, _>(Request::Append(request), RPCTypes::AppendEntries, &option).await
     }
 
     async fn install_snapshot(
         &mut self,
-        _request: InstallSnapshotRequest<TypeConfig>,
-        _option: RPCOption,
-    ) -> Refused<InstallSnapshotResponse<NodeId>, InstallSnapshotError> {
-        Err(self.refusal())
+        request: InstallSnapshotRequest<TypeConfig>,
+        option: RPCOption,
+    ) -> Answered<InstallSnapshotResponse<NodeId>, InstallSnapshotError> {
+        let answer = self.call(Request::Snapshot(request), RPCTypes::InstallSnapshot, &option).await;
+        let answer: SnapshotAnswer = answer?;
+        answer.map_err(|error| RPCError::RemoteError(RemoteError::new(self.peer.id, RaftError::APIError(error))))
     }
 
-    async fn vote(&mut self, _request: VoteRequest<NodeId>, _option: RPCOption) -> Refused<VoteResponse<NodeId>> {
-        Err(self.refusal())
+    async fn vote(&mut self, request: VoteRequest<NodeId>, option: RPCOption) -> Answered<VoteResponse<NodeId>> {
+        self.call::<VoteAnswer, _>(Request::Vote(request), RPCTypes::Vote, &option).await
+    }
+
+    fn backoff(&self) -> Backoff {
+        Backoff::new(std::iter::repeat(BACKOFF))
     }
 }

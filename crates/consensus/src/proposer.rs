@@ -3,34 +3,37 @@
 //! openraft flushes one log entry after the other. So there is one entry in flight, and the commands that come meanwhile wait and
 //! become the next entry together: the more come, the more share a flush. What always holds: a command that was refused here (too
 //! large, queue full, disk full) is not in the log; one that was not answered in time may be, and a retry with the same request
-//! id is safe.
+//! id is safe. Who loses the lead does not wait for what it has in flight: openraft tells its fate only when the entry is applied or
+//! cut off by a later leader, and never when a snapshot covers it. The retry with the next leader finds out.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::{Either, select};
+use openraft::ServerState;
 use openraft::error::{ClientWriteError, RaftError};
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
-use wharf_catalog::{Envelope, encode_envelope};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ConsensusError;
 use crate::files;
 use crate::health::Health;
-use crate::raft_types::{CommandAnswer, Proposal, Raft};
+use crate::raft_types::{CommandAnswer, Metrics, Proposal, Raft};
+use crate::runtime::{self, Moment};
 
 /// How many commands one entry has at most.
 const BATCH_COMMANDS: usize = 256;
 /// How many bytes one entry has at most, if it has more than one command.
 const BATCH_BYTES: usize = 256 << 10;
+/// How long an answer may still come after the lead was lost.
+const LATE_ANSWER: Duration = Duration::from_millis(20);
 
 /// Limits, from the options of the group.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
     pub(crate) waiting_commands: usize,
     pub(crate) command_bytes: usize,
-    pub(crate) timeout: Duration,
     /// What must be free on the disk for a command to be taken, besides two snapshots.
     pub(crate) free_bytes: u64,
 }
@@ -55,34 +58,40 @@ impl Proposer {
         folder: PathBuf,
         snapshot_bytes: Arc<AtomicU64>,
         limits: Limits,
+        paused: watch::Receiver<bool>,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(limits.waiting_commands);
-        let task = Batcher { raft, health, folder, free_bytes: limits.free_bytes, snapshot_bytes, waiting, next: None };
+        let free_bytes = limits.free_bytes;
+        let task = Batcher { raft, health, folder, free_bytes, snapshot_bytes, waiting, next: None, paused };
         (Proposer { queue, limits }, task.run())
     }
 
-    /// Has a command applied, and returns what it was answered.
-    pub(crate) async fn propose(&self, envelope: &Envelope) -> Result<CommandAnswer, ConsensusError> {
-        let command = encode_envelope(envelope);
+    /// The error of a command that is too large.
+    pub(crate) fn check_size(&self, command: &[u8]) -> Result<(), ConsensusError> {
         let (size_bytes, limit_bytes) = (command.len(), self.limits.command_bytes);
         if size_bytes > limit_bytes {
             return Err(ConsensusError::CommandTooLarge { size_bytes, limit_bytes });
         }
-        let after = self.limits.timeout;
-        let deadline = Instant::now() + after;
+        Ok(())
+    }
+
+    /// Has a command applied, and returns what it was answered. Only a leader can; any other says so.
+    pub(crate) async fn propose(&self, command: Vec<u8>, deadline: Moment) -> Result<CommandAnswer, ConsensusError> {
+        self.check_size(&command)?;
+        let after = runtime::left(deadline);
         let (answer, answered) = oneshot::channel();
-        match tokio::time::timeout_at(deadline, self.queue.send(Waiting { command, answer })).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(ConsensusError::Stopped),
-            Err(_) => {
+        match runtime::until(deadline, self.queue.send(Waiting { command, answer })).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return Err(ConsensusError::Stopped),
+            None => {
                 return Err(ConsensusError::Overloaded { limit: self.limits.waiting_commands });
             }
         }
-        match tokio::time::timeout_at(deadline, answered).await {
-            Ok(Ok(answer)) => answer,
+        match runtime::until(deadline, answered).await {
+            Some(Ok(answer)) => answer,
             // The task was stopped with the group.
-            Ok(Err(_)) => Err(ConsensusError::Stopped),
-            Err(_) => Err(ConsensusError::Timeout { after }),
+            Some(Err(_)) => Err(ConsensusError::Stopped),
+            None => Err(ConsensusError::Timeout { after }),
         }
     }
 }
@@ -98,6 +107,8 @@ struct Batcher {
     waiting: mpsc::Receiver<Waiting>,
     /// What did not fit into the batch before.
     next: Option<Waiting>,
+    /// Does the leader hand over to another node? Then commands wait.
+    paused: watch::Receiver<bool>,
 }
 
 impl Batcher {
@@ -138,15 +149,29 @@ impl Batcher {
         Some(batch)
     }
 
-    async fn write(&self, proposal: Proposal) -> Result<Vec<CommandAnswer>, ConsensusError> {
+    async fn write(&mut self, proposal: Proposal) -> Result<Vec<CommandAnswer>, ConsensusError> {
         self.check_space()?;
-        match self.raft.client_write(proposal).await {
-            Ok(response) => Ok(response.data),
-            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => Err(ConsensusError::NotLeader),
-            Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error))) => {
+        // Its other end lives as long as the node.
+        drop(self.paused.wait_for(|paused| !paused).await);
+        let metrics = self.raft.metrics();
+        let term = metrics.borrow().current_term;
+        let written = std::pin::pin!(self.raft.client_write(proposal));
+        let lost = std::pin::pin!(lost_lead(metrics, term));
+        let written = match select(written, lost).await {
+            Either::Left((written, _)) => Some(written),
+            Either::Right(((), written)) => runtime::within(LATE_ANSWER, written).await,
+        };
+        match written {
+            Some(Ok(response)) => Ok(response.data),
+            None => match self.health.failure() {
+                Some(failure) => Err(failure),
+                None => Err(ConsensusError::NotLeader),
+            },
+            Some(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => Err(ConsensusError::NotLeader),
+            Some(Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(error)))) => {
                 Err(ConsensusError::Failed { reason: error.to_string() })
             }
-            Err(RaftError::Fatal(fatal)) => Err(self.health.failure_or(fatal)),
+            Some(Err(RaftError::Fatal(fatal))) => Err(self.health.failure_or(fatal)),
         }
     }
 
@@ -156,4 +181,13 @@ impl Batcher {
         let snapshots = self.snapshot_bytes.load(Ordering::Relaxed).saturating_mul(2);
         files::check_free_space(&self.folder, self.free_bytes.saturating_add(snapshots))
     }
+}
+
+/// Returns when a node does not lead any more as it did in a term.
+async fn lost_lead(mut metrics: watch::Receiver<Metrics>, term: u64) {
+    let lost = |metrics: &Metrics| {
+        metrics.running_state.is_err() || metrics.state != ServerState::Leader || metrics.current_term != term
+    };
+    // The other end is gone when the node has stopped.
+    drop(metrics.wait_for(lost).await);
 }

@@ -4,57 +4,80 @@
 //! knows to be answered. So there is at most one round under way, and all readers that come meanwhile share the next.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
-use openraft::error::{CheckIsLeaderError, RaftError};
 use parking_lot::Mutex;
 
 use crate::error::ConsensusError;
-use crate::health::Health;
-use crate::raft_types::Raft;
 
-type Round = Shared<BoxFuture<'static, Result<(), ConsensusError>>>;
+/// What a round finds: the index up to which a state must be applied to have everything that was answered before the round.
+pub(crate) type RoundResult = Result<Option<u64>, ConsensusError>;
 
-/// The rounds of one node.
-#[derive(Clone)]
-pub(crate) struct ReadIndex {
-    raft: Raft,
-    health: Arc<Health>,
-    timeout: Duration,
+type Round = Shared<BoxFuture<'static, RoundResult>>;
+
+/// The rounds of one kind.
+#[derive(Clone, Default)]
+pub(crate) struct Rounds {
     /// The round that has not begun yet, if someone waits for one.
     next: Arc<Mutex<Option<Round>>>,
     /// Held by the round that is under way.
     under_way: Arc<tokio::sync::Mutex<()>>,
 }
 
-impl ReadIndex {
-    pub(crate) fn new(raft: Raft, health: Arc<Health>, timeout: Duration) -> Self {
-        ReadIndex { raft, health, timeout, next: Arc::default(), under_way: Arc::default() }
-    }
-
-    /// Returns when this node's state has every command that was answered before the call.
-    pub(crate) async fn wait(&self) -> Result<(), ConsensusError> {
+impl Rounds {
+    /// What a round finds that begins after this call; `make` makes one if none waits to begin.
+    pub(crate) async fn join(&self, make: impl FnOnce() -> BoxFuture<'static, RoundResult>) -> RoundResult {
         let round = {
             let mut next = self.next.lock();
-            next.get_or_insert_with(|| self.clone().round().boxed().shared()).clone()
+            next.get_or_insert_with(|| self.clone().run(make()).boxed().shared()).clone()
         };
-        tokio::time::timeout(self.timeout, round)
-            .await
-            .unwrap_or(Err(ConsensusError::ReadTimeout { after: self.timeout }))
+        round.await
     }
 
-    async fn round(self) -> Result<(), ConsensusError> {
+    async fn run(self, round: BoxFuture<'static, RoundResult>) -> RoundResult {
         let _under_way = self.under_way.lock().await;
         // From here on it is too late to join.
         *self.next.lock() = None;
-        match self.raft.ensure_linearizable().await {
-            Ok(_) => Ok(()),
-            Err(RaftError::APIError(
-                CheckIsLeaderError::ForwardToLeader(_) | CheckIsLeaderError::QuorumNotEnough(_),
-            )) => Err(ConsensusError::NotLeader),
-            Err(RaftError::Fatal(fatal)) => Err(self.health.failure_or(fatal)),
+        round.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn those_who_come_during_a_round_share_the_next() {
+        let rounds = Rounds::default();
+        let made = Arc::new(AtomicU64::new(0));
+        let (release, released) = tokio::sync::watch::channel(false);
+        let read = || {
+            let (made, mut released) = (Arc::clone(&made), released.clone());
+            rounds.join(move || {
+                async move {
+                    let number = made.fetch_add(1, Ordering::SeqCst);
+                    drop(released.wait_for(|released| *released).await);
+                    Ok(Some(number))
+                }
+                .boxed()
+            })
+        };
+        let mut first = std::pin::pin!(read());
+        assert!(futures::poll!(first.as_mut()).is_pending());
+        let mut later = (0..10).map(|_| Box::pin(read())).collect::<Vec<_>>();
+        for reader in &mut later {
+            assert!(futures::poll!(reader).is_pending());
         }
+        release.send(true).unwrap();
+        assert_eq!(first.await.unwrap(), Some(0));
+        for reader in later {
+            assert_eq!(reader.await.unwrap(), Some(1));
+        }
+        assert_eq!(made.load(Ordering::SeqCst), 2);
     }
 }

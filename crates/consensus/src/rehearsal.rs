@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::data_folder::DataFolder;
 use crate::error::ConsensusError;
 use crate::files;
-use crate::flushed::FlushedMark;
+use crate::flushed::Mark;
 use crate::raft_types::SnapshotMeta;
 use crate::sled_storage::SledStorage;
 use crate::startup;
@@ -24,7 +24,7 @@ use crate::startup;
 /// As [`startup::check_log`], about the log itself; and when there is no room for the copy.
 pub(crate) fn check(
     data: &Arc<DataFolder>,
-    mark: &FlushedMark,
+    mark: &dyn Mark,
     snapshot: Option<&SnapshotMeta>,
 ) -> Result<(), ConsensusError> {
     let (log, copy) = (data.log(), data.rehearsal());

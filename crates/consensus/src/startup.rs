@@ -10,7 +10,7 @@ use openraft::EntryPayload;
 use wharf_catalog::{EncodingError, decode_envelope};
 
 use crate::error::ConsensusError;
-use crate::flushed::FlushedMark;
+use crate::flushed::Mark;
 use crate::log_record::{self, RecordError};
 use crate::log_storage::{LogStorage, SmallRecord};
 use crate::log_store::read_small;
@@ -22,7 +22,7 @@ const CHUNK: u64 = 256;
 /// Checks a log against the snapshot that was read; returns the index of its last entry.
 pub(crate) fn check_log(
     storage: &dyn LogStorage,
-    mark: &FlushedMark,
+    mark: &dyn Mark,
     snapshot: Option<&SnapshotMeta>,
     path: &Path,
 ) -> Result<Option<u64>, ConsensusError> {

@@ -12,47 +12,87 @@ use fail::fail_point;
 use openraft::storage::RaftStateMachine;
 use openraft::{AnyError, EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot};
 use parking_lot::RwLock;
-use wharf_catalog::{EncodingError, State, apply, decode_envelope, encode_state};
+use tokio::sync::watch;
+use wharf_catalog::{EncodingError, State, apply, decode_envelope};
 
 use crate::error::ConsensusError;
+use crate::hashes::HashQueue;
 use crate::health::Health;
 use crate::raft_types::{
-    CommandAnswer, Entry, LogId, SnapshotMeta, StorageError, StorageIoError, StoredMembership, TypeConfig,
+    CommandAnswer, Entry, LogId, NodeId, SnapshotMeta, StorageError, StorageIoError, StoredMembership, TypeConfig,
 };
-use crate::snapshots::{self, SnapshotStore, StoredSnapshot};
+use crate::runtime::blocking;
+use crate::snapshots::{SnapshotContent, SnapshotStore, StoredSnapshot};
 
 /// The state and which log entries made it.
 #[derive(Clone, Default)]
 pub(crate) struct Applied {
     pub(crate) last: Option<LogId>,
     pub(crate) membership: StoredMembership,
+    /// The highest number that a node of the group ever had: the counter by which numbers are never used again. Every membership that
+    /// is applied moves it, so it is the same on all nodes.
+    pub(crate) last_node_id: NodeId,
     pub(crate) state: Arc<State>,
 }
 
-/// The latest state, for readers. Held for a moment only.
-pub(crate) type SharedApplied = Arc<RwLock<Applied>>;
+/// The latest state, for readers; and who waits for an index.
+#[derive(Default)]
+pub(crate) struct SharedApplied {
+    latest: RwLock<Applied>,
+    /// The index after the last that was applied.
+    next: watch::Sender<u64>,
+}
+
+impl SharedApplied {
+    /// What was applied last, whole. Costs little.
+    pub(crate) fn get(&self) -> Applied {
+        self.latest.read().clone()
+    }
+
+    /// The state alone.
+    pub(crate) fn state(&self) -> Arc<State> {
+        Arc::clone(&self.latest.read().state)
+    }
+
+    /// The last index that was applied.
+    pub(crate) fn index(&self) -> Option<u64> {
+        self.latest.read().last.map(|last| last.index)
+    }
+
+    /// Returns when an index has been applied; false when it never will be.
+    pub(crate) async fn wait_for(&self, index: Option<u64>) -> bool {
+        let wanted = index.map_or(0, |index| index + 1);
+        self.next.subscribe().wait_for(|next| *next >= wanted).await.is_ok()
+    }
+
+    fn set(&self, applied: Applied) {
+        let next = applied.last.map_or(0, |last| last.index + 1);
+        *self.latest.write() = applied;
+        self.next.send_replace(next);
+    }
+}
 
 /// What openraft applies to.
 pub(crate) struct StateMachine {
-    applied: SharedApplied,
+    applied: Arc<SharedApplied>,
     snapshots: Arc<SnapshotStore>,
     health: Arc<Health>,
+    hashes: HashQueue,
 }
 
 impl StateMachine {
     /// A state machine that goes on from a snapshot, and where readers find its state.
     pub(crate) fn new(
         snapshots: Arc<SnapshotStore>,
-        newest: Option<(SnapshotMeta, State)>,
+        newest: Option<(SnapshotMeta, SnapshotContent)>,
         health: Arc<Health>,
-    ) -> (Self, SharedApplied) {
-        let applied = newest.map(|(meta, state)| Applied {
-            last: meta.last_log_id,
-            membership: meta.last_membership,
-            state: Arc::new(state),
-        });
-        let applied = Arc::new(RwLock::new(applied.unwrap_or_default()));
-        (StateMachine { applied: Arc::clone(&applied), snapshots, health }, applied)
+        hashes: HashQueue,
+    ) -> (Self, Arc<SharedApplied>) {
+        let applied = Arc::new(SharedApplied::default());
+        if let Some((meta, content)) = newest {
+            applied.set(from_snapshot(&meta, content));
+        }
+        (StateMachine { applied: Arc::clone(&applied), snapshots, health, hashes }, applied)
     }
 
     /// Applies one entry.
@@ -61,6 +101,8 @@ impl StateMachine {
         match entry.payload {
             EntryPayload::Blank => Ok(Vec::new()),
             EntryPayload::Membership(membership) => {
+                let highest = membership.nodes().map(|(id, _)| *id).max();
+                applied.last_node_id = applied.last_node_id.max(highest.unwrap_or_default());
                 applied.membership = StoredMembership::new(Some(entry.log_id), membership);
                 Ok(Vec::new())
             }
@@ -68,6 +110,8 @@ impl StateMachine {
                 let mut answers = Vec::with_capacity(proposal.commands.len());
                 for command in &proposal.commands {
                     let (state, answer) = apply(&applied.state, &decode_envelope(command)?);
+                    #[cfg(test)]
+                    let state = crate::simulation::apply_more(state, entry.log_id.index);
                     applied.state = Arc::new(state);
                     answers.push(answer);
                 }
@@ -81,8 +125,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> Result<(Option<LogId>, StoredMembership), StorageError> {
-        let applied = self.applied.read();
-        Ok((applied.last, applied.membership.clone()))
+        let applied = self.applied.get();
+        Ok((applied.last, applied.membership))
     }
 
     async fn apply<I>(&mut self, entries: I) -> Result<Vec<Vec<CommandAnswer>>, StorageError>
@@ -92,7 +136,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     {
         fail_point!("consensus::before_apply");
         // Only this method and `install_snapshot` write, and openraft calls one at a time.
-        let mut applied = self.applied.read().clone();
+        let mut applied = self.applied.get();
         let mut answers = Vec::new();
         for entry in entries {
             let log_id = entry.log_id;
@@ -102,15 +146,16 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 self.health.fail(ConsensusError::Failed { reason: error.to_string() });
                 StorageIoError::apply(log_id, AnyError::new(&error))
             })?);
+            self.hashes.offer(&applied);
         }
-        *self.applied.write() = applied;
+        self.applied.set(applied);
         fail_point!("consensus::after_apply");
         Ok(answers)
     }
 
     async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
         SnapshotBuilder {
-            applied: self.applied.read().clone(),
+            applied: self.applied.get(),
             snapshots: Arc::clone(&self.snapshots),
             health: Arc::clone(&self.health),
         }
@@ -125,17 +170,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         meta: &SnapshotMeta,
         snapshot: Box<Cursor<Vec<u8>>>,
     ) -> Result<(), StorageError> {
-        let stored = StoredSnapshot { meta: meta.clone(), state: snapshot.into_inner() };
+        let stored = StoredSnapshot { meta: meta.clone(), content: snapshot.into_inner() };
         let snapshots = Arc::clone(&self.snapshots);
-        let state = blocking(move || {
-            let state = snapshots::decode(Path::new("a snapshot from the leader"), &stored.state)?;
+        let content = blocking(move || {
+            let content = SnapshotContent::decode(Path::new("a snapshot from the leader"), &stored.content)?;
             snapshots.save(&stored)?;
-            Ok(state)
+            Ok(content)
         })
         .await
         .map_err(|error| snapshot_failed(&self.health, meta, error))?;
-        *self.applied.write() =
-            Applied { last: meta.last_log_id, membership: meta.last_membership.clone(), state: Arc::new(state) };
+        tracing::info!(last = %meta.snapshot_id, "snapshot of the leader installed");
+        self.applied.set(from_snapshot(meta, content));
         Ok(())
     }
 
@@ -143,7 +188,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let snapshots = Arc::clone(&self.snapshots);
         let newest = blocking(move || snapshots.newest()).await;
         let newest = newest.map_err(|error| StorageIoError::read_snapshot(None, AnyError::new(&error)))?;
-        Ok(newest.map(|stored| Snapshot { meta: stored.meta, snapshot: Box::new(Cursor::new(stored.state)) }))
+        Ok(newest.map(|stored| Snapshot { meta: stored.meta, snapshot: Box::new(Cursor::new(stored.content)) }))
     }
 }
 
@@ -159,16 +204,18 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let applied = self.applied.clone();
         // The same entries give the same bytes, so the log id names them.
         let snapshot_id = applied.last.map_or("empty".to_owned(), |last| last.to_string());
-        let meta = SnapshotMeta { last_log_id: applied.last, last_membership: applied.membership, snapshot_id };
+        let last_membership = applied.membership.clone();
+        let meta = SnapshotMeta { last_log_id: applied.last, last_membership, snapshot_id };
         let (snapshots, building) = (Arc::clone(&self.snapshots), meta.clone());
         let stored = blocking(move || {
-            let stored = StoredSnapshot { meta: building, state: encode_state(&applied.state) };
+            let content = SnapshotContent { last_node_id: applied.last_node_id, state: applied.state }.encode();
+            let stored = StoredSnapshot { meta: building, content };
             snapshots.save(&stored)?;
             Ok(stored)
         });
         let stored = stored.await.map_err(|error| snapshot_failed(&self.health, &meta, error))?;
-        tracing::info!(last = %stored.meta.snapshot_id, bytes = stored.state.len(), "snapshot written");
-        Ok(Snapshot { meta: stored.meta, snapshot: Box::new(Cursor::new(stored.state)) })
+        tracing::info!(last = %stored.meta.snapshot_id, bytes = stored.content.len(), "snapshot written");
+        Ok(Snapshot { meta: stored.meta, snapshot: Box::new(Cursor::new(stored.content)) })
     }
 }
 
@@ -178,10 +225,11 @@ fn snapshot_failed(health: &Health, meta: &SnapshotMeta, error: ConsensusError) 
     failed.into()
 }
 
-/// Runs what waits for a disk.
-async fn blocking<T: Send + 'static>(
-    run: impl FnOnce() -> Result<T, ConsensusError> + Send + 'static,
-) -> Result<T, ConsensusError> {
-    let result = tokio::task::spawn_blocking(run).await;
-    result.unwrap_or_else(|error| Err(ConsensusError::Failed { reason: error.to_string() }))
+fn from_snapshot(meta: &SnapshotMeta, content: SnapshotContent) -> Applied {
+    Applied {
+        last: meta.last_log_id,
+        membership: meta.last_membership.clone(),
+        last_node_id: content.last_node_id,
+        state: content.state,
+    }
 }

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use openraft::testing::{StoreBuilder, Suite};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
-use crate::data_folder::DataFolder;
-use crate::flushed::FlushedMark;
+use crate::disk::Disk;
+use crate::hashes::HashQueue;
 use crate::health::Health;
 use crate::log_store::LogStore;
+use crate::options::GroupOptions;
 use crate::raft_types::{StorageError, TypeConfig};
-use crate::sled_storage::SledStorage;
-use crate::snapshots::SnapshotStore;
+use crate::snapshots::Covered;
 use crate::state_machine::StateMachine;
 
 struct Builder;
@@ -21,13 +22,12 @@ struct Builder;
 impl StoreBuilder<TypeConfig, LogStore, StateMachine, TempDir> for Builder {
     async fn build(&self) -> Result<(TempDir, LogStore, StateMachine), StorageError> {
         let folder = tempfile::tempdir().unwrap();
-        let data = Arc::new(DataFolder::open(folder.path()).unwrap());
+        let disk = Disk::open(&GroupOptions::new(folder.path())).unwrap();
         let health = Arc::new(Health::default());
-        let storage = Arc::new(SledStorage::open(data.log(), Arc::clone(&data)).unwrap());
-        let mark = FlushedMark::open(&data.flushed()).unwrap();
-        let log = LogStore::new(storage, mark, Arc::clone(&health), &data.log()).unwrap();
-        let (snapshots, newest) = SnapshotStore::open(data).unwrap();
-        let (machine, _) = StateMachine::new(Arc::new(snapshots), newest, health);
+        let covered = watch::channel(Covered::everything()).1;
+        let log = LogStore::new(disk.storage, disk.mark, covered, Arc::clone(&health), &disk.folder).unwrap();
+        let (hashes, _) = HashQueue::new(64);
+        let (machine, _) = StateMachine::new(Arc::new(disk.snapshots), disk.newest, health, hashes);
         Ok((folder, log, machine))
     }
 }

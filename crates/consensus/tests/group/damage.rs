@@ -59,11 +59,11 @@ async fn a_newer_version_is_refused() {
     let folder = used_folder().await;
     fs::write(folder.path().join("FORMAT"), "wharf-consensus 7\n").unwrap();
     let error = refused(folder.path()).await;
-    assert!(matches!(error, ConsensusError::NewerVersion { found: 7, supported: 1, .. }), "{error}");
+    assert!(matches!(error, ConsensusError::NewerVersion { found: 7, supported: 2, .. }), "{error}");
     assert_eq!(error.hint().as_deref(), Some("Start the version of wharf that wrote it, or a newer one."));
 
     // Of a snapshot: there is an earlier one, but it is not for us to pass the newer over.
-    fs::write(folder.path().join("FORMAT"), "wharf-consensus 1\n").unwrap();
+    fs::write(folder.path().join("FORMAT"), "wharf-consensus 2\n").unwrap();
     damage(snapshot_files(folder.path()).last().unwrap(), |bytes| bytes[9] = 7);
     let error = refused(folder.path()).await;
     assert!(matches!(error, ConsensusError::NewerVersion { found: 7, .. }), "{error}");

@@ -1,7 +1,8 @@
-//! A group of one on a real folder: what was answered is there again, whatever happened in between.
+//! Groups of one and of several on real folders: what was answered is there again, whatever happened in between.
 
 #![allow(clippy::unwrap_used)]
 
+mod cluster;
 mod crash;
 mod damage;
 mod helpers;
