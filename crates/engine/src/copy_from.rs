@@ -145,7 +145,14 @@ impl Session {
     /// # Errors
     /// What was wrong with the data, and what the commit raises.
     pub async fn finish_copy(&mut self, copy: CopyIn) -> Result<String, SqlError> {
-        let rows = copy.loading.finish(self).await?;
-        Ok(format!("COPY {rows}"))
+        let observed = self.copying.take();
+        let finished = copy.loading.finish(self).await;
+        if let Some(observed) = observed {
+            match &finished {
+                Ok(_) => observed.succeeded(),
+                Err(error) => observed.failed(error),
+            }
+        }
+        Ok(format!("COPY {}", finished?))
     }
 }

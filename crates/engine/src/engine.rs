@@ -24,6 +24,7 @@ use wharf_values::{SqlError, SqlState};
 use crate::error::{from_catalog, from_consensus, from_datafusion};
 use crate::files::progress::Progresses;
 use crate::maintenance::Instants;
+use crate::metrics::Statistics;
 use crate::operators::OperatorPlanner;
 use crate::session::{Queues, Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
@@ -80,6 +81,8 @@ pub struct Engine {
     pub(crate) instants: Instants,
     /// What is appended to tables at the same time.
     pub(crate) appends: Queues,
+    /// What is counted.
+    pub(crate) statistics: Arc<Statistics>,
     next_process: AtomicU32,
     /// By table, the turn of those who write to it again.
     turns: Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
@@ -105,6 +108,7 @@ impl Engine {
             instants: Instants::default(),
             appends: Queues::default(),
             progress: Arc::default(),
+            statistics: Arc::default(),
             next_process: AtomicU32::new(1),
             turns: Mutex::default(),
         }))

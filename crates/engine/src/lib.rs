@@ -25,6 +25,7 @@ pub mod external;
 mod files;
 mod functions;
 mod maintenance;
+mod metrics;
 mod names;
 mod operators;
 mod pg_catalog;

@@ -18,7 +18,7 @@ use crate::tokens::Tokens;
 /// How many passwords may be checked at once: each takes a thread some milliseconds.
 const CONCURRENT_PASSWORDS: usize = 4;
 
-/// The catalog's port.
+/// The catalog.
 pub(crate) struct Application {
     pub(crate) engine: Arc<Engine>,
     pub(crate) options: Options,

@@ -8,32 +8,26 @@
 //! - Who may do what is decided as for SQL: roles prove their password, and what a session could do for the same role is done
 //!   through one.
 //! - No secret of the server's own leaves it: object stores are reached with credentials the client has.
-//! - Connections, requests at a time, the size and the duration of a request are limited.
+//! - Requests at a time, their size and their duration are limited.
 //!
-//! Not here: scan planning on the server, and the metadata files themselves, which are the lake's.
+//! Not here: the port (`wharf_http_server`), scan planning on the server, and the metadata files themselves, which are the lake's.
 
 mod application;
 mod authentication;
 mod catalog_config;
 mod commits;
-mod connection;
 mod error;
-mod listener;
 mod names;
 mod namespaces;
 mod options;
 mod pages;
 mod requests;
 mod router;
-mod serve;
 mod sql;
 mod tables;
-mod tls;
 mod tokens;
 mod view_metadata;
 mod views;
 
 pub use options::{Authentication, Options};
 pub use router::router;
-pub use serve::serve;
-pub use tls::{Tls, TlsError};

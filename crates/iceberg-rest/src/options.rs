@@ -1,37 +1,27 @@
-//! What an operator may choose about the catalog's port.
+//! What an operator may choose about the catalog.
 //!
 //! What always holds: [`Options::default`] asks for passwords and limits everything. Where the values come from is not known
 //! here.
 
 use std::time::Duration;
 
-use crate::tls::Tls;
-
-/// The settings of the port.
+/// The settings of the catalog.
 #[derive(Clone)]
 pub struct Options {
     /// How clients prove who they are.
     pub authentication: Authentication,
-    /// The certificate and key: with them the port speaks HTTPS and nothing else.
-    pub tls: Option<Tls>,
     /// The database of clients that name no warehouse.
     pub database: String,
-    /// How many connections there may be at once; further ones wait to be accepted.
-    pub max_connections: usize,
     /// How many requests may be worked on at once; the next one is answered 503.
     pub max_requests: usize,
     /// The largest body of a request, in bytes; a larger one is answered 413.
     pub max_body_bytes: usize,
     /// How long a request may take; then it is answered 504.
     pub request_timeout: Duration,
-    /// How long a connection may be silent between requests; then it is closed.
-    pub idle_timeout: Duration,
     /// How long a token is good for.
     pub token_lifetime: Duration,
     /// What tokens are signed with: whoever knows it can be anybody. Tokens of another secret are refused.
     pub token_secret: [u8; 32],
-    /// How long running requests may take to finish after the shutdown began.
-    pub drain_timeout: Duration,
 }
 
 /// How clients prove who they are.
@@ -52,16 +42,12 @@ impl Default for Options {
         getrandom::fill(&mut token_secret).expect("the operating system has randomness");
         Options {
             authentication: Authentication::Password,
-            tls: None,
             database: "wharf".to_owned(),
-            max_connections: 1_000,
             max_requests: 256,
             max_body_bytes: 32 << 20,
             request_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(60),
             token_lifetime: Duration::from_secs(3_600),
             token_secret,
-            drain_timeout: Duration::from_secs(30),
         }
     }
 }

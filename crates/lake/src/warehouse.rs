@@ -114,6 +114,14 @@ impl Warehouse {
         cached.open().await.map_err(|reason| LakeError::InvalidUrl { url: self.url(), reason })
     }
 
+    /// Asks the store whether it is there: one small request.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn reach(&self) -> Result<(), LakeError> {
+        self.store.reach().await
+    }
+
     /// What the remote store and its cache did; none for a local store.
     pub fn cache_statistics(&self) -> Option<CacheStatistics> {
         self.store.cached().map(|cached| cached.statistics())

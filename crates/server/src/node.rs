@@ -89,7 +89,7 @@ impl Node {
         let (listener, address) = listen(config.postgres.listen_address()?, "--listen").await?;
         let options = front_end_options(config, address, &data)?;
         let http = match config.http_address()? {
-            Some(wanted) => Some((listen(wanted, "http.listen").await?, http_options(config, &data)?)),
+            Some(wanted) => Some((listen(wanted, "http.listen").await?, http_options(config)?, catalog_options(config, &data)?)),
             None => None,
         };
 
@@ -107,10 +107,10 @@ impl Node {
             let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
             async move { wharf_pgwire_server::serve(listener, engine, options, shutdown).await }
         });
-        let http = http.map(|((listener, address), options)| {
+        let http = http.map(|((listener, address), options, catalog)| {
             let encrypted = options.tls.is_some();
             let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
-            let serve = async move { wharf_iceberg_rest::serve(listener, engine, options, shutdown).await };
+            let serve = async move { wharf_http_server::serve(listener, engine, catalog, options, shutdown).await };
             Http { address, encrypted, front_end: tokio::spawn(serve) }
         });
         let maintenance = maintenance_options(&config.maintenance)
@@ -355,24 +355,29 @@ fn front_end_options(config: &Config, address: SocketAddr, data: &DataDirectory)
     })
 }
 
-fn http_options(config: &Config, data: &DataDirectory) -> Result<wharf_iceberg_rest::Options, Failure> {
+fn http_options(config: &Config) -> Result<wharf_http_server::Options, Failure> {
     let http = &config.http;
-    let milliseconds = Duration::from_millis;
+    Ok(wharf_http_server::Options {
+        tls: with_certificate(&config.postgres, wharf_http_server::Tls::from_pem)?,
+        max_connections: http.max_connections,
+        silence_timeout: Duration::from_millis(http.request_timeout_ms.saturating_add(http.idle_timeout_ms)),
+        drain_timeout: Duration::from_millis(config.server.shutdown_timeout_ms),
+    })
+}
+
+fn catalog_options(config: &Config, data: &DataDirectory) -> Result<wharf_iceberg_rest::Options, Failure> {
+    let http = &config.http;
     Ok(wharf_iceberg_rest::Options {
         authentication: match config.postgres.authentication {
             Authentication::ScramSha256 => wharf_iceberg_rest::Authentication::Password,
             Authentication::Trust => wharf_iceberg_rest::Authentication::Trust { role: SUPERUSER.to_owned() },
         },
-        tls: with_certificate(&config.postgres, wharf_iceberg_rest::Tls::from_pem)?,
         database: DATABASE.to_owned(),
-        max_connections: http.max_connections,
         max_requests: http.max_requests,
         max_body_bytes: http.max_body_bytes,
-        request_timeout: milliseconds(http.request_timeout_ms),
-        idle_timeout: milliseconds(http.idle_timeout_ms),
-        token_lifetime: milliseconds(http.token_lifetime_ms),
+        request_timeout: Duration::from_millis(http.request_timeout_ms),
+        token_lifetime: Duration::from_millis(http.token_lifetime_ms),
         token_secret: data.token_secret()?,
-        drain_timeout: milliseconds(config.server.shutdown_timeout_ms),
     })
 }
 

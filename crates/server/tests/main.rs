@@ -4,5 +4,6 @@
 mod architecture;
 mod hermitage;
 mod maintenance;
+mod operations;
 mod start_up;
 mod transactions;

@@ -12,7 +12,7 @@ use tokio_postgres::{Client, NoTls};
 /// Longer than any start or stop takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn wharf(folder: &Path) -> Command {
+pub(crate) fn wharf(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
     command.current_dir(folder);
     for (name, _) in std::env::vars_os() {
@@ -25,7 +25,7 @@ fn wharf(folder: &Path) -> Command {
 
 /// Runs to the end and expects a refusal: exit code 1 and exactly two lines on standard error, after log lines.
 #[track_caller]
-fn refused(command: &mut Command) -> (String, String) {
+pub(crate) fn refused(command: &mut Command) -> (String, String) {
     let Output { status, stderr, .. } = command.output().unwrap();
     let stderr = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(1), "{stderr}");
@@ -48,7 +48,7 @@ pub(crate) struct Server {
 impl Server {
     /// Starts and waits for `listening on`.
     #[track_caller]
-    fn start(command: &mut Command) -> Server {
+    pub(crate) fn start(command: &mut Command) -> Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut announced = Vec::new();
@@ -75,12 +75,29 @@ impl Server {
         Server::start(&mut command)
     }
 
-    fn signal(&self, name: &str) {
+    /// What followed these words in a line that was printed before `listening on`.
+    #[track_caller]
+    pub(crate) fn announced(&self, words: &str) -> String {
+        let found = self.announced.iter().find_map(|line| line.strip_prefix(words));
+        found.unwrap_or_else(|| panic!("no line \"{words}..\" in {:?}", self.announced)).to_owned()
+    }
+
+    /// Reads standard error, which has to be piped, to its end.
+    pub(crate) fn stderr(&mut self) -> std::thread::JoinHandle<String> {
+        let mut stderr = self.child.stderr.take().unwrap();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).unwrap();
+            text
+        })
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
 
     #[track_caller]
-    fn wait(&mut self) -> std::process::ExitStatus {
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -92,9 +109,13 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self, password: &str) -> Result<Client, tokio_postgres::Error> {
+        self.connect_as("wharf", password).await
+    }
+
+    pub(crate) async fn connect_as(&self, user: &str, password: &str) -> Result<Client, tokio_postgres::Error> {
         let mut config = tokio_postgres::Config::new();
         config.host(self.address.ip().to_string()).port(self.address.port());
-        config.user("wharf").dbname("wharf").password(password);
+        config.user(user).dbname("wharf").password(password);
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);
         Ok(client)

@@ -9,6 +9,7 @@ use datafusion::common::config::{ConfigEntry, ConfigExtension, ExtensionOptions}
 use datafusion::common::{Result, config_err};
 use parking_lot::Mutex;
 use wharf_catalog::State;
+use wharf_consensus::Group;
 use wharf_lake::Warehouse;
 
 use super::PreparedInfo;
@@ -40,6 +41,8 @@ pub(crate) struct SystemContext {
     pub(crate) statements: Arc<Mutex<BTreeMap<String, PreparedInfo>>>,
     /// For what it did to its object store.
     pub(crate) warehouse: Arc<Warehouse>,
+    /// For what its nodes do.
+    pub(crate) group: Arc<Group>,
     /// How long dropped tables can come back.
     pub(crate) dropped_retention: Duration,
     /// The loads under way.

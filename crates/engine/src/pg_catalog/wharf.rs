@@ -1,12 +1,13 @@
 //! Wharf's own system tables.
 
 use wharf_catalog::{Relation, SqlType};
+use wharf_consensus::Role;
 
 use super::rows::{Cell, Rows};
 use super::tables::Source;
 
 /// The tables of schema `wharf`.
-pub(super) const NAMES: &[&str] = &["cache", "dropped_tables", "progress", "tables"];
+pub(super) const NAMES: &[&str] = &["cache", "dropped_tables", "nodes", "progress", "raft", "tables"];
 
 /// A table of schema `wharf`.
 pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
@@ -15,6 +16,8 @@ pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
         "cache" => Some(cache(source)),
         "dropped_tables" => Some(dropped_tables(source)),
         "progress" => Some(progress(source)),
+        "nodes" => Some(nodes(source)),
+        "raft" => Some(raft(source)),
         _ => None,
     }
 }
@@ -144,7 +147,6 @@ fn progress(source: &Source<'_>) -> Rows {
     ]);
     let listed = source.session.map(|session| session.progress.shown(source.database)).unwrap_or_default();
     for shown in listed {
-        let count = |value: u64| Cell::Int(i64::try_from(value).unwrap_or(i64::MAX));
         rows.push(vec![
             shown.work.process.map_or(Cell::Null, |process| Cell::Int(i64::from(process))),
             shown.work.command.into(),
@@ -158,4 +160,68 @@ fn progress(source: &Source<'_>) -> Rows {
         ]);
     }
     rows
+}
+
+/// The nodes of the cluster, as the one that is asked sees them.
+fn nodes(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("node_id", SqlType::BigInt),
+        ("address", SqlType::Text),
+        ("role", SqlType::Text),
+        ("is_self", SqlType::Boolean),
+        ("last_contact_ms", SqlType::BigInt),
+        ("lag_entries", SqlType::BigInt),
+    ]);
+    let Some(status) = source.session.map(|session| session.group.status()) else { return rows };
+    for member in &status.members {
+        let role = match member.role {
+            Role::Leader => "leader",
+            Role::Voter => "voter",
+            Role::Learner => "learner",
+        };
+        let contact_ms = member.last_contact.map(|ago| u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
+        rows.push(vec![
+            count(member.node),
+            member.address.as_str().into(),
+            role.into(),
+            (member.node == status.node).into(),
+            contact_ms.map_or(Cell::Null, count),
+            member.lag.map_or(Cell::Null, count),
+        ]);
+    }
+    rows
+}
+
+/// What Raft is doing on the node that is asked.
+fn raft(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("node_id", SqlType::BigInt),
+        ("cluster_id", SqlType::Uuid),
+        ("leader_id", SqlType::BigInt),
+        ("term", SqlType::BigInt),
+        ("last_log_index", SqlType::BigInt),
+        ("applied_index", SqlType::BigInt),
+        ("snapshot_index", SqlType::BigInt),
+        ("purged_index", SqlType::BigInt),
+        ("log_bytes", SqlType::BigInt),
+    ]);
+    let Some(status) = source.session.map(|session| session.group.status()) else { return rows };
+    let index = |index: Option<u64>| index.map_or(Cell::Null, count);
+    rows.push(vec![
+        count(status.node),
+        status.cluster.to_string().into(),
+        index(status.leader),
+        count(status.term),
+        index(status.last_log_index),
+        index(status.applied_index),
+        index(status.snapshot_index),
+        index(status.purged_index),
+        count(status.log_bytes_on_disk),
+    ]);
+    rows
+}
+
+/// A number as bigint.
+fn count(value: u64) -> Cell {
+    Cell::Int(i64::try_from(value).unwrap_or(i64::MAX))
 }

@@ -19,7 +19,8 @@ use crate::session::Session;
 pub(super) struct Arguments {
     procedure: &'static Procedure,
     values: RecordBatch,
-    table: Arc<Table>,
+    /// None when the procedure is not about a table.
+    table: Option<Arc<Table>>,
 }
 
 impl Arguments {
@@ -65,14 +66,17 @@ impl Arguments {
         let catalog = session.catalog().await?;
         let context = session.bind_context(catalog);
         let values = constants::evaluate(session, values, &types, &context).await?;
-        let table = table_of(procedure, &values, &context)?;
+        let table = match procedure.position("table") {
+            Some(_) => Some(table_of(procedure, &values, &context)?),
+            None => None,
+        };
         // The instant of the catalog is let go of here: while it is held, no file goes that the table has at it.
         Ok(Arguments { procedure, values, table })
     }
 
     /// The table that the parameter `table` names.
-    pub(super) fn table(&self) -> &Table {
-        &self.table
+    pub(super) fn table(&self) -> Result<&Table, SqlError> {
+        self.table.as_deref().ok_or_else(|| SqlError::internal("the procedure is not about a table"))
     }
 
     fn column(&self, name: &str) -> Result<&Arc<dyn Array>, SqlError> {

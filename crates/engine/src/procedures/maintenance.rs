@@ -23,7 +23,7 @@ const SPILLED_PER_STORED: u64 = 8;
 
 /// `wharf.expire_snapshots`
 pub(super) async fn expire_snapshots(session: &mut Session, arguments: &Arguments) -> Result<Vec<ArrayRef>, SqlError> {
-    let table = arguments.table();
+    let table = arguments.table()?;
     let retain_last = arguments.integer("retain_last")?;
     if retain_last.is_some_and(|count| count < 1) {
         let message = "retain_last must be at least 1";
@@ -45,7 +45,7 @@ pub(super) async fn remove_orphan_files(
     session: &mut Session,
     arguments: &Arguments,
 ) -> Result<Vec<ArrayRef>, SqlError> {
-    let table = arguments.table();
+    let table = arguments.table()?;
     let now_ms = now_us() / 1000;
     let older_than_ms = arguments.moment_ms("older_than")?.unwrap_or(now_ms - ORPHAN_AGE_MS);
     let dry_run = arguments.boolean("dry_run")?.unwrap_or(false);
@@ -65,7 +65,7 @@ pub(super) async fn rewrite_data_files(
     session: &mut Session,
     arguments: &Arguments,
 ) -> Result<Vec<ArrayRef>, SqlError> {
-    let id = arguments.table().id;
+    let id = arguments.table()?.id;
     let mut options = CompactionOptions::default();
     if let Some(bytes) = arguments.integer("target_file_size_bytes")? {
         let bytes = u64::try_from(bytes).ok().filter(|bytes| *bytes >= 1024);
@@ -87,7 +87,7 @@ pub(super) async fn rewrite_data_files(
     }
     let catalog = session.catalog().await?;
     let state = session.execution_state(&catalog);
-    let listed = session.begin_work("rewrite_data_files", &arguments.table().name);
+    let listed = session.begin_work("rewrite_data_files", &arguments.table()?.name);
     let asked = Rewrite { options, order };
     let done = maintenance::compact(&session.engine, &state, id, &asked, &listed.progress).await?;
     let bytes = i64::try_from(done.rewritten_bytes).unwrap_or(i64::MAX);
@@ -99,7 +99,7 @@ pub(super) async fn rewrite_data_files(
 pub(super) async fn rewrite_manifests(session: &mut Session, arguments: &Arguments) -> Result<Vec<ArrayRef>, SqlError> {
     let spec_id = arguments.integer("spec_id")?.and_then(|id| i32::try_from(id).ok());
     let which = RewriteManifests { spec_id, ..RewriteManifests::default() };
-    let done = maintenance::rewrite_manifests(&session.engine, arguments.table().id, which).await?;
+    let done = maintenance::rewrite_manifests(&session.engine, arguments.table()?.id, which).await?;
     let counts = [done.rewritten as i64, done.added as i64];
     Ok(counts.map(|count| Arc::new(Int64Array::from(vec![count])) as ArrayRef).to_vec())
 }

@@ -1,9 +1,10 @@
-//! CALL: what is done to tables by hand, as procedures of schema `wharf`.
+//! CALL: what is done to tables and the cluster by hand, as procedures of schema `wharf`.
 //!
 //! Arguments go by position, or by name with `=>` (or `:=`); those with a default may be left out. A procedure answers with rows.
 //! None of them runs inside a transaction block, since what they do is committed by itself.
 
 mod arguments;
+mod cluster;
 mod maintenance;
 
 use std::sync::Arc;
@@ -40,6 +41,8 @@ enum What {
     RemoveOrphanFiles,
     RewriteDataFiles,
     RewriteManifests,
+    RemoveNode,
+    TransferLeader,
 }
 
 const fn required(name: &'static str, ty: SqlType) -> Parameter {
@@ -101,6 +104,18 @@ static PROCEDURES: &[Procedure] = &[
         columns: &[("rewritten_manifests", SqlType::BigInt), ("added_manifests", SqlType::BigInt)],
         what: What::RewriteManifests,
     },
+    Procedure {
+        name: "remove_node",
+        parameters: &[required("node_id", SqlType::BigInt)],
+        columns: &[("removed_node_id", SqlType::BigInt)],
+        what: What::RemoveNode,
+    },
+    Procedure {
+        name: "transfer_leader",
+        parameters: &[required("node_id", SqlType::BigInt)],
+        columns: &[("leader_id", SqlType::BigInt)],
+        what: What::TransferLeader,
+    },
 ];
 
 /// The procedure of a CALL.
@@ -159,6 +174,8 @@ impl Procedure {
             What::RemoveOrphanFiles => maintenance::remove_orphan_files(session, arguments).await,
             What::RewriteDataFiles => maintenance::rewrite_data_files(session, arguments).await,
             What::RewriteManifests => maintenance::rewrite_manifests(session, arguments).await,
+            What::RemoveNode => cluster::remove_node(session, arguments).await,
+            What::TransferLeader => cluster::transfer_leader(session, arguments).await,
         }
     }
 }

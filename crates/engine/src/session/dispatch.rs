@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use sqlparser::ast::{self, Statement as Ast};
+use tracing::Instrument;
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState};
 
@@ -31,8 +32,10 @@ impl Session {
         prepared: &Arc<Prepared>,
         parameters: Vec<Option<ArrayRef>>,
     ) -> Result<Outcome, SqlError> {
+        let observed = self.observe(&prepared.statement);
         self.bound = None;
-        self.execute_bound(prepared, parameters).await
+        let result = self.execute_bound(prepared, parameters).instrument(observed.span()).await;
+        self.answered(observed, result)
     }
 
     /// The same for a statement that may have been bound just now.
@@ -275,7 +278,8 @@ impl Session {
                 let name = name.as_ref().map(last_part).unwrap_or_default();
                 let prepared = self.named(&name)?;
                 let values = self.evaluate(arguments, prepared.parameters(), &name).await?;
-                Box::pin(self.execute(&prepared, values)).await
+                self.bound = None;
+                Box::pin(self.execute_bound(&prepared, values)).await
             }
             Ast::Deallocate { name, .. } => {
                 let folded = fold(name);
@@ -366,7 +370,7 @@ impl Session {
             notices: Arc::new([]),
             ..whole.clone()
         };
-        let prepared = Box::pin(self.prepare(&statement, &oids)).await?;
+        let prepared = Box::pin(self.prepare_unobserved(&statement, &oids)).await?;
         self.store_statement(&name, Some(prepared));
         Ok(Outcome::Complete("PREPARE".to_owned()))
     }

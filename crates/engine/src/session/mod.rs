@@ -6,6 +6,7 @@
 mod canceller;
 mod cursor;
 mod dispatch;
+mod observe;
 mod plan_cache;
 mod prepare;
 mod result;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use datafusion::execution::session_state::SessionState;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use uuid::Uuid;
 use wharf_catalog::{Answer, Command, Effect, Role, SqlType, State};
 use wharf_lake::commit::{Step, Uncommitted};
@@ -47,6 +49,7 @@ pub(crate) use result::columns_of;
 pub(crate) use stream::Limits;
 pub(crate) use transaction::{Queues, Reads, Transaction, append, conflict};
 
+use observe::Observed;
 use plan_cache::PlanCache;
 
 /// Who wants a session, and how.
@@ -98,6 +101,14 @@ pub struct Session {
     cursors: cursor::Cursors,
     notices: Vec<Notice>,
     canceller: Arc<Canceller>,
+    /// The COPY whose data come now.
+    pub(crate) copying: Option<Observed>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.engine.statistics.sessions.dec();
+    }
 }
 
 /// The most prepared statements a session may keep.
@@ -120,6 +131,7 @@ impl Session {
         settings.keep_as_initial();
         let plans = PlanCache::new(engine.options.plan_cache_entries);
         tracing::debug!(role = role.name, peer = startup.peer, process, "session opened");
+        engine.statistics.sessions.inc();
         Ok(Session {
             engine,
             identity: Identity {
@@ -143,6 +155,7 @@ impl Session {
             cursors: cursor::Cursors::new(),
             notices: Vec::new(),
             canceller: Arc::new(Canceller::default()),
+            copying: None,
         })
     }
 
@@ -154,7 +167,7 @@ impl Session {
         // A text with a plan was one statement when it was parsed, and still is.
         match self.plans.get(sql) {
             Some(known) => Ok(vec![known.statement.clone()]),
-            None => statement::split(sql),
+            None => statement::split(sql).inspect_err(|error| observe::unreadable(&self.engine.statistics, error)),
         }
     }
 
@@ -163,13 +176,19 @@ impl Session {
     /// # Errors
     /// Whatever the statement raises.
     pub async fn run(&mut self, statement: &Statement) -> Result<Outcome, SqlError> {
+        let observed = self.observe(statement);
+        let result = self.run_unobserved(statement).instrument(observed.span()).await;
+        self.answered(observed, result)
+    }
+
+    async fn run_unobserved(&mut self, statement: &Statement) -> Result<Outcome, SqlError> {
         // What an earlier statement left: its clock is not this one's.
         self.bound = None;
         let without = || {
             let error = SqlError::new(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1");
             crate::syntax::locate(error, &statement.ast, &statement.text)
         };
-        let prepared = self.prepare(statement, &[]).await.map_err(|error| match error.code {
+        let prepared = self.prepare_unobserved(statement, &[]).await.map_err(|error| match error.code {
             SqlState::INDETERMINATE_DATATYPE if error.message.contains("of parameter $") => without(),
             _ => error,
         })?;
@@ -177,6 +196,19 @@ impl Session {
             return Err(without());
         }
         self.execute_bound(&prepared, Vec::new()).await
+    }
+
+    /// A statement begins.
+    fn observe(&mut self, statement: &Statement) -> Observed {
+        self.copying = None;
+        Observed::begin(&self.engine.statistics, &statement.ast, self.identity.process)
+    }
+
+    /// What a statement comes to.
+    fn answered(&mut self, observed: Observed, result: Result<Outcome, SqlError>) -> Result<Outcome, SqlError> {
+        let (result, copying) = observed.answered(result);
+        self.copying = copying;
+        result
     }
 
     /// Remembers a statement under a name; `None` is a text without a statement in it.
@@ -239,6 +271,7 @@ impl Session {
 
     /// An error was reported: an open block has failed.
     pub fn fail(&mut self) {
+        self.copying = None;
         self.setting_changes.lock().clear();
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
@@ -416,6 +449,7 @@ impl Session {
             changes: Arc::clone(&self.setting_changes),
             statements: Arc::clone(&self.statement_list),
             warehouse: Arc::clone(&self.engine.warehouse),
+            group: Arc::clone(&self.engine.group),
             dropped_retention: self.engine.options.dropped_retention,
             progress: Arc::clone(&self.engine.progress),
         });

@@ -22,7 +22,7 @@ use wharf_values::{SqlError, SqlState, mapping};
 
 use super::result::{ResultColumn, columns_of};
 use super::stream::{Limits, RowStream};
-use super::{Session, cursor};
+use super::{Session, cursor, observe};
 use crate::bind::{BindContext, BoundValues, analyze, planner};
 use crate::dml::{self, WithPlan, Write};
 use crate::error::from_datafusion;
@@ -117,6 +117,16 @@ impl Session {
     /// # Errors
     /// All that binding refuses.
     pub async fn prepare(&mut self, statement: &Statement, oids: &[u32]) -> Result<Arc<Prepared>, SqlError> {
+        let prepared = self.prepare_unobserved(statement, oids).await;
+        prepared.inspect_err(|error| observe::unprepared(&self.engine.statistics, &statement.ast, error.code))
+    }
+
+    /// The same as a part of a statement that is counted as a whole.
+    pub(super) async fn prepare_unobserved(
+        &mut self,
+        statement: &Statement,
+        oids: &[u32],
+    ) -> Result<Arc<Prepared>, SqlError> {
         let declared = declared_types(oids)?;
         self.check_not_failed(statement)?;
         for notice in statement.notices.iter() {

@@ -4,7 +4,6 @@
 mod authentication;
 mod commits;
 mod namespaces;
-mod port;
 mod support;
 mod tables;
 mod views;

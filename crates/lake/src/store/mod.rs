@@ -159,6 +159,25 @@ impl Store {
         Ok(path)
     }
 
+    /// Asks the store whether it is there. What is asked for is an object that does not exist: that is an answer.
+    pub(crate) async fn reach(&self) -> Result<(), LakeError> {
+        let failed = |error| LakeError::store(&self.root(), error);
+        if self.prefix == LOCAL {
+            // A file system that is gone answers that, too.
+            let directory = format!("/{}", self.root);
+            return match tokio::fs::metadata(&directory).await {
+                Ok(_) => Ok(()),
+                Err(source) => {
+                    Err(failed(object_store::Error::Generic { store: "LocalFileSystem", source: source.into() }))
+                }
+            };
+        }
+        match self.objects.head(&self.root.clone().join(".reach")).await {
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// The whole content of a file.
     pub(crate) async fn get(&self, location: &str) -> Result<Bytes, LakeError> {
         let path = self.path(location)?;

@@ -67,7 +67,7 @@ impl Listener for Connections {
 
 async fn accept(listener: TcpListener, options: Options, ready: mpsc::Sender<(Connection, SocketAddr)>) {
     let places = Arc::new(Semaphore::new(options.max_connections));
-    let silence = options.request_timeout.saturating_add(options.idle_timeout);
+    let silence = options.silence_timeout;
     loop {
         // Without a place clients wait in the kernel.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };

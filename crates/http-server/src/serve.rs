@@ -18,13 +18,14 @@ use crate::router::router;
 pub async fn serve(
     listener: TcpListener,
     engine: Arc<Engine>,
+    catalog: wharf_iceberg_rest::Options,
     options: Options,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let connections = Connections::new(listener, &options)?;
     let drain_timeout = options.drain_timeout;
     let stopped = shutdown.clone();
-    let served = axum::serve(connections, router(engine, options))
+    let served = axum::serve(connections, router(engine, catalog, shutdown.clone()))
         .with_graceful_shutdown(async move { stopped.cancelled().await })
         .into_future();
     tokio::pin!(served);

@@ -9,15 +9,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use wharf_iceberg_rest::{Authentication, Options, Tls, serve};
+use wharf_http_server::{Options, Tls, serve};
 
-use crate::support::Catalog;
+use crate::support::{Catalog, catalog_options};
 
 const REQUEST: &[u8] = b"GET /iceberg/v1/config HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 fn options() -> Options {
-    let authentication = Authentication::Trust { role: "wharf".to_owned() };
-    Options { authentication, drain_timeout: Duration::from_secs(5), ..Options::default() }
+    Options { drain_timeout: Duration::from_secs(5), ..Options::default() }
 }
 
 async fn start(
@@ -26,7 +25,8 @@ async fn start(
 ) -> (SocketAddr, CancellationToken, JoinHandle<std::io::Result<()>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let served = tokio::spawn(serve(listener, Arc::clone(&catalog.engine), options, shutdown.clone()));
+    let served =
+        tokio::spawn(serve(listener, Arc::clone(&catalog.engine), catalog_options(), options, shutdown.clone()));
     (address, shutdown, served)
 }
 
@@ -60,8 +60,7 @@ async fn it_answers_and_stops() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_wait_for_a_place_and_silent_ones_end() {
     let catalog = Catalog::open().await;
-    let (request_timeout, idle_timeout) = (Duration::from_millis(400), Duration::from_millis(400));
-    let limited = Options { max_connections: 1, request_timeout, idle_timeout, ..options() };
+    let limited = Options { max_connections: 1, silence_timeout: Duration::from_millis(800), ..options() };
     let (address, shutdown, served) = start(&catalog, limited).await;
     let mut silent = TcpStream::connect(address).await.unwrap();
     silent.write_all(b"GET /iceberg").await.unwrap();

@@ -1,0 +1,70 @@
+//! What those who operate a node see of it: health, metrics, log lines.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::start_up::{Server, folder, wharf};
+
+/// Status and body of a GET.
+fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_how_it_is_and_what_it_did() {
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let url = server.announced("Iceberg catalog on ");
+    let address = url.strip_prefix("http://").unwrap().strip_suffix("/iceberg").unwrap();
+    let client = server.connect("").await.unwrap();
+    client.simple_query("SELECT 1").await.unwrap();
+    client.simple_query("SELECT 1 / 0").await.unwrap_err();
+
+    assert_eq!(get(address, "/health/live"), (200, "{\"status\":\"live\"}".to_owned()));
+    let (status, ready) = get(address, "/health/ready");
+    assert_eq!((status, serde_json::from_str::<Value>(&ready).unwrap()["status"].clone()), (200, "ready".into()));
+    let (status, metrics) = get(address, "/metrics");
+    assert_eq!(status, 200);
+    let expected = [
+        "wharf_statements_total{kind=\"SELECT\",sqlstate_class=\"00\"} 1",
+        "wharf_statements_total{kind=\"SELECT\",sqlstate_class=\"22\"} 1",
+        "wharf_sessions 1",
+        "wharf_raft_leads 1",
+    ];
+    for line in expected {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_line_of_a_statement_has_its_id() {
+    let folder = folder();
+    let mut command = wharf(folder.path());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--auth", "trust"]).stderr(Stdio::piped());
+    command.env("WHARF_LOG__FORMAT", "json").env("WHARF_LOG__FILTER", "warn,wharf=debug");
+    let mut server = Server::start(&mut command);
+    let log = server.stderr();
+    let client = server.connect("").await.unwrap();
+    client.simple_query("SELECT 1").await.unwrap();
+    client.simple_query("SELECT 1 / 0").await.unwrap_err();
+    drop(client);
+    server.signal("-TERM");
+    server.wait();
+    let lines: Vec<Value> = log.join().unwrap().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of = |message: &str| {
+        let found = lines.iter().find(|line| line["fields"]["message"] == message && line["span"]["kind"] == "SELECT");
+        found.unwrap_or_else(|| panic!("no line \"{message}\" in {lines:#?}"))
+    };
+    let (ended, failed) = (of("the statement ended"), of("the statement failed"));
+    assert_eq!(failed["fields"]["code"], "22012");
+    let id = |line: &Value| line["span"]["query_id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap();
+    assert_ne!(id(ended), id(failed));
+}
