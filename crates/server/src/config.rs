@@ -10,6 +10,7 @@
 //!
 //! It does not touch the disk except to read that one file, and it does not start anything.
 
+mod peers;
 mod sources;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
+pub(crate) use peers::PeersConfig;
 pub(crate) use sources::{Flags, load};
 
 /// Everything that can be configured. An empty string means "not set" wherever a default depends on other keys.
@@ -31,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) postgres: PostgresConfig,
     /// The HTTP port: the Iceberg REST catalog.
     pub(crate) http: HttpConfig,
+    /// The port for the other nodes of the cluster.
+    pub(crate) peers: PeersConfig,
     /// The catalog and its Raft log.
     pub(crate) catalog: CatalogConfig,
     /// The tables' object store.
@@ -333,7 +337,7 @@ impl Default for MaintenanceConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        LogConfig { format: LogFormat::Text, filter: "warn,wharf=info".to_owned() }
+        LogConfig { format: LogFormat::Text, filter: "warn,wharf=info,openraft=off".to_owned() }
     }
 }
 
@@ -468,6 +472,7 @@ impl Config {
             at_least("postgres.keepalive_probes", postgres.keepalive_probes.into(), 1)?;
         }
         self.validate_http()?;
+        self.peers.validate()?;
         at_least("catalog.snapshot_every_entries", self.catalog.snapshot_every_entries, 1)?;
         at_least("catalog.max_waiting_commands", self.catalog.max_waiting_commands as u64, 1)?;
         at_least("catalog.max_command_bytes", self.catalog.max_command_bytes as u64, 64 << 10)?;

@@ -4,7 +4,9 @@
 //! flags; it has no SQL, no storage and no protocol of its own. Whatever keeps the server from starting ends the
 //! process with exit code 1 and two lines on standard error: what went wrong, and what to do.
 
+mod cert;
 mod cli;
+mod cluster;
 mod config;
 mod data_directory;
 mod demo;
@@ -13,6 +15,7 @@ mod logging;
 mod machine;
 mod node;
 mod password;
+mod peers;
 mod signals;
 
 use std::process::ExitCode;

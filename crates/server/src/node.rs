@@ -11,7 +11,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures::future::OptionFuture;
 use tokio::net::TcpListener;
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharf_catalog::{CatalogError, Command, Envelope, State};
-use wharf_consensus::{ConsensusError, Group, GroupOptions};
+use wharf_consensus::{ConsensusError, Group, GroupOptions, MemberStatus, Role};
 use wharf_engine::{Engine, EngineOptions, MaintenanceOptions, Session, Startup};
 use wharf_lake::{CacheOptions, StoreOptions, Warehouse, WarehouseOptions};
 use wharf_pgwire_server::{Keepalive, Options, Tls};
@@ -28,6 +28,7 @@ use wharf_pgwire_server::{Keepalive, Options, Tls};
 use crate::config::{Authentication, Config, MaintenanceConfig, PostgresConfig, is_loopback};
 use crate::data_directory::DataDirectory;
 use crate::failure::Failure;
+use crate::peers::Peers;
 use crate::{machine, password};
 
 /// The database that the first start creates.
@@ -35,6 +36,12 @@ pub(crate) const DATABASE: &str = "wharf";
 
 /// The superuser that the first start creates.
 pub(crate) const SUPERUSER: &str = "wharf";
+
+/// How long another node may take to be the leader in the place of one that stops.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The pause before a catalog that did not answer is asked again.
+const READ_PAUSE: Duration = Duration::from_millis(250);
 
 /// A running node.
 pub(crate) struct Node {
@@ -46,6 +53,7 @@ pub(crate) struct Node {
     front_end: JoinHandle<std::io::Result<()>>,
     http: Option<Http>,
     maintenance: Option<JoinHandle<()>>,
+    peers: Option<Peers>,
     /// Held to the end: dropping it lets another process in.
     data: DataDirectory,
 }
@@ -88,13 +96,23 @@ impl Node {
         let data = DataDirectory::open(&config.server.data_directory)?;
         let (listener, address) = listen(config.postgres.listen_address()?, "--listen").await?;
         let options = front_end_options(config, address, &data)?;
+        let peers = match config.peers.listen_address()? {
+            Some(wanted) => Some(listen(wanted, "peers.listen").await?),
+            None => None,
+        };
         let http = match config.http_address()? {
-            Some(wanted) => Some((listen(wanted, "http.listen").await?, http_options(config)?, catalog_options(config, &data)?)),
+            Some(wanted) => {
+                Some((listen(wanted, "http.listen").await?, http_options(config)?, catalog_options(config, &data)?))
+            }
             None => None,
         };
 
-        let group = open_catalog(config, &data).await?;
-        let generated_password = bootstrap(&group).await?;
+        let peers = peers.map(|(listener, bound)| Peers::open(listener, bound, config)).transpose()?;
+        let group = open_catalog(config, &data, peers.as_ref()).await?;
+        if let Some(peers) = &peers {
+            peers.serve_group(&group);
+        }
+        let generated_password = bootstrap(&group, Duration::from_millis(config.catalog.startup_timeout_ms)).await?;
         let warehouse = open_warehouse(config, &data).await?;
         let engine_options = engine_options(config, data.empty_spill()?);
         let engine = Engine::open(Arc::clone(&group), warehouse, engine_options)
@@ -116,7 +134,7 @@ impl Node {
         let maintenance = maintenance_options(&config.maintenance)
             .map(|options| tokio::spawn(Arc::clone(&engine).maintain(options, shutdown.clone())));
         tracing::info!(%address, data = %data.root().display(), "ready");
-        Ok(Node { address, generated_password, group, engine, shutdown, front_end, http, maintenance, data })
+        Ok(Node { address, generated_password, group, engine, shutdown, front_end, http, maintenance, peers, data })
     }
 
     /// Where clients connect; the port is the real one when 0 was configured.
@@ -129,6 +147,11 @@ impl Node {
         let http = self.http.as_ref()?;
         let scheme = if http.encrypted { "https" } else { "http" };
         Some(format!("{scheme}://{}/iceberg", http.address))
+    }
+
+    /// Where the other nodes of the cluster reach this one, if they do.
+    pub(crate) fn peer_address(&self) -> Option<&str> {
+        self.peers.as_ref().map(Peers::address)
     }
 
     /// The superuser's password, if this start made one up.
@@ -162,7 +185,7 @@ impl Node {
     /// # Errors
     /// A catalog that could not be closed; what was acknowledged is on disk all the same.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        let Node { group, shutdown, front_end, http, maintenance, data, .. } = self;
+        let Node { group, shutdown, front_end, http, maintenance, peers, data, .. } = self;
         shutdown.cancel();
         // Both drain at the same time.
         for front_end in [Some(front_end), http.map(|http| http.front_end)].into_iter().flatten() {
@@ -175,7 +198,13 @@ impl Node {
         if let Some(Err(error)) = OptionFuture::from(maintenance).await {
             tracing::error!(%error, "maintenance ended abnormally");
         }
+        if peers.is_some() {
+            hand_over(&group).await;
+        }
         let closed = group.shutdown().await;
+        if let Some(peers) = peers {
+            peers.close().await;
+        }
         drop(data);
         tracing::info!("stopped");
         closed.map_err(|error| consensus_failure("cannot close the catalog", &error))
@@ -207,7 +236,7 @@ async fn listen(wanted: SocketAddr, setting: &str) -> Result<(TcpListener, Socke
     Ok((listener, address))
 }
 
-async fn open_catalog(config: &Config, data: &DataDirectory) -> Result<Arc<Group>, Failure> {
+async fn open_catalog(config: &Config, data: &DataDirectory, peers: Option<&Peers>) -> Result<Arc<Group>, Failure> {
     let catalog = &config.catalog;
     let options = GroupOptions {
         snapshot_every: catalog.snapshot_every_entries,
@@ -217,9 +246,30 @@ async fn open_catalog(config: &Config, data: &DataDirectory) -> Result<Arc<Group
         read_timeout: Duration::from_millis(catalog.read_timeout_ms),
         startup_timeout: Duration::from_millis(catalog.startup_timeout_ms),
         min_free_bytes: catalog.min_free_bytes,
+        address: peers.map_or_else(String::new, |peers| peers.address().to_owned()),
         ..GroupOptions::new(data.catalog())
     };
-    Group::open(options).await.map_err(|error| consensus_failure("cannot open the catalog", &error))
+    let opened = match peers {
+        None => Group::open(options).await,
+        Some(peers) => match peers.contact(&config.peers.contacts()).await {
+            Some(contact) => Group::join(options, peers.transport(), &contact).await,
+            None => Group::open_with(options, peers.transport()).await,
+        },
+    };
+    opened.map_err(|error| consensus_failure("cannot open the catalog", &error))
+}
+
+/// Lets another voter lead, so that the others need not find out by themselves that this node has gone.
+async fn hand_over(group: &Group) {
+    let status = group.status();
+    let follows = |member: &&MemberStatus| member.node != status.node && member.role == Role::Voter;
+    let successor = status.members.iter().filter(follows).min_by_key(|member| (member.lag, member.last_contact));
+    let Some(successor) = successor.filter(|_| status.leads) else { return };
+    match tokio::time::timeout(HAND_OVER_TIMEOUT, group.transfer_leader(successor.node)).await {
+        Ok(Ok(())) => tracing::info!(node = successor.node, "handed the lead over"),
+        Ok(Err(error)) => tracing::warn!(%error, "the others have to elect a leader themselves"),
+        Err(_) => tracing::warn!("the others have to elect a leader themselves: handing the lead over took too long"),
+    }
 }
 
 /// The catalog's errors know what to do about them.
@@ -228,11 +278,30 @@ fn consensus_failure(what: &str, error: &ConsensusError) -> Failure {
     Failure::from_error(what, error, hint.as_deref().unwrap_or("start again; the log above may say more"))
 }
 
+/// The catalog when it answers: a member of a cluster waits for others, which may be starting too.
+async fn first_read(group: &Group, timeout: Duration) -> Result<Arc<State>, Failure> {
+    let (deadline, mut said) = (Instant::now() + timeout, false);
+    loop {
+        let error = match group.read().await {
+            Ok(state) => return Ok(state),
+            Err(error) => error,
+        };
+        // Others can come; a node that is out, or has failed, does not come back by waiting.
+        let hopeless = group.failure().is_some() || matches!(error, ConsensusError::Removed { .. });
+        if hopeless || Instant::now() >= deadline {
+            return Err(consensus_failure("the catalog does not answer", &error));
+        }
+        if !std::mem::replace(&mut said, true) {
+            tracing::info!(%error, "waiting for the other nodes of the cluster");
+        }
+        tokio::time::sleep(READ_PAUSE).await;
+    }
+}
+
 /// Creates the first database and superuser in an empty catalog. Returns the password if one was made up.
-async fn bootstrap(group: &Group) -> Result<Option<String>, Failure> {
+async fn bootstrap(group: &Group, timeout: Duration) -> Result<Option<String>, Failure> {
     let refuse = |error: ConsensusError| consensus_failure("cannot create the first database", &error);
-    let state = group.read().await.map_err(refuse)?;
-    if state.is_bootstrapped() {
+    if first_read(group, timeout).await?.is_bootstrapped() {
         return Ok(None);
     }
     let given = std::env::var(password::VARIABLE).ok().filter(|given| !given.is_empty());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod cluster;
 mod hermitage;
 mod maintenance;
 mod operations;

@@ -3,6 +3,8 @@
 //! Always holds: a flag that sets a configuration key only names that key; what the value means, and which source
 //! wins, is `config`'s business.
 
+mod cert;
+mod cluster;
 mod demo;
 mod failpoints;
 mod serve;
@@ -28,6 +30,11 @@ enum Command {
     Serve(ServeArguments),
     /// Load TPC-H, run its 22 queries, then serve: a node to look at.
     Demo(DemoArguments),
+    /// Make certificates by which the nodes of a cluster know each other.
+    #[command(subcommand)]
+    Cert(cert::CertCommand),
+    /// Ask or change the cluster that a node belongs to.
+    Cluster(cluster::ClusterArguments),
     /// Print the names of all failpoints, which WHARF_FAILPOINTS="name=abort;name=abort@10;.." arms.
     Failpoints,
 }
@@ -46,6 +53,9 @@ pub(crate) struct ServeArguments {
     /// How clients prove who they are [default: scram-sha-256].
     #[arg(long, value_enum)]
     auth: Option<Authentication>,
+    /// Join the cluster of a node at its first start; opens the port for peers.
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +82,8 @@ pub(crate) fn run(command_line: CommandLine) -> Result<(), Failure> {
     match command_line.command {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
+        Command::Cert(command) => cert::run(command),
+        Command::Cluster(arguments) => cluster::run(arguments),
         Command::Failpoints => {
             failpoints::print();
             Ok(())

@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: ServeArguments) -> Result<(), Failure> {
 }
 
 fn flags(arguments: ServeArguments) -> Flags {
-    let ServeArguments { config, data, listen, auth } = arguments;
+    let ServeArguments { config, data, listen, auth, join } = arguments;
     let mut values = Vec::new();
     if let Some(data) = data {
         values.push(("--data", "server.data_directory", data.to_string_lossy().into_owned()));
@@ -35,6 +35,10 @@ fn flags(arguments: ServeArguments) -> Flags {
     }
     if let Some(auth) = auth {
         values.push(("--auth", "postgres.authentication", auth.name().to_owned()));
+    }
+    if let Some(join) = join {
+        values.push(("--join", "peers.join", join));
+        values.push(("--join", "peers.enabled", "true".to_owned()));
     }
     Flags { config_file: config, values }
 }
@@ -50,6 +54,9 @@ pub(super) fn announce(node: &Node, with_password: bool) {
     }
     if let Some(url) = node.iceberg_url() {
         say(format_args!("Iceberg catalog on {url}"));
+    }
+    if let Some(address) = node.peer_address() {
+        say(format_args!("peers on {address}"));
     }
     say(format_args!("listening on {}", node.address()));
 }

@@ -171,6 +171,39 @@ fn a_certificate_needs_its_key() {
 }
 
 #[test]
+fn a_port_for_peers_that_others_reach_wants_certificates() {
+    let peers = |text: &str| with_file(&format!("[peers]\nenabled = true\n{text}"), &[], &[]);
+    let tls = "tls_authority_file = \"ca.pem\"\ntls_certificate_file = \"n.pem\"\ntls_key_file = \"n.key.pem\"\n";
+    let open = "listen = \"192.0.2.7:5442\"\n";
+    peers("").unwrap();
+    assert!(peers(open).unwrap_err().what().contains("without TLS"));
+    peers(&format!("{open}{tls}")).unwrap();
+    peers(&format!("{open}allow_insecure_listen = true\n")).unwrap();
+    // Not open, not dangerous.
+    with_file(&format!("[peers]\n{open}"), &[], &[]).unwrap();
+
+    let everywhere = format!("listen = \"0.0.0.0:5442\"\n{tls}");
+    assert!(peers(&everywhere).unwrap_err().remedy().contains("peers.address"));
+    peers(&format!("{everywhere}address = \"node1.example.com:5442\"\n")).unwrap();
+    assert!(peers("address = \"node1.example.com\"\n").unwrap_err().what().contains("is not a host and port"));
+    assert!(peers("max_message_bytes = 1\n").unwrap_err().what().contains("too small"));
+}
+
+#[test]
+fn certificates_for_peers_come_together() {
+    let refused = with_file("[peers]\ntls_key_file = \"k.pem\"\n", &[], &[]).unwrap_err();
+    assert_eq!(refused.what(), "peers.tls_key_file is set and peers.tls_authority_file is not");
+}
+
+#[test]
+fn whoever_joins_can_be_reached() {
+    let refused = with_file("[peers]\njoin = \"node1:5442\"\n", &[], &[]).unwrap_err();
+    assert_eq!(refused.what(), "peers.join is set and peers.enabled is false");
+    let flags = [("--join", "peers.join", "node1:5442"), ("--join", "peers.enabled", "true")];
+    assert_eq!(with_file("", &[], &flags).unwrap().peers.join, "node1:5442");
+}
+
+#[test]
 fn the_warehouse_is_a_folder_of_the_data_unless_a_url_is_set() {
     let mut config = Config::default();
     assert_eq!(config.warehouse_url(Path::new("/data dir")).unwrap(), "file:///data%20dir/warehouse/");

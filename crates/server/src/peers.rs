@@ -1,0 +1,150 @@
+//! The port for the other nodes, wired: certificates, the port, channels to others, and consensus' transport over them.
+//!
+//! Always holds: the port opens before the catalog does, since a node that joins or comes back is called by the others before
+//! it can answer anything else; it closes after the catalog, which says goodbye to them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use wharf_consensus::{Group, Peer, Transport, TransportError};
+use wharf_peers::{CallError, Identity, MessageService, PeerChannels, ServeError, Services, serve};
+
+use crate::cluster;
+
+use crate::config::{Config, PeersConfig};
+use crate::failure::Failure;
+
+/// The service that takes messages of Raft.
+const RAFT: &str = "raft";
+
+/// The open port.
+pub(crate) struct Peers {
+    address: String,
+    services: Services,
+    channels: Arc<PeerChannels>,
+    /// Ends the tasks, also when a start fails half way.
+    shutdown: DropGuard,
+    serving: JoinHandle<Result<(), ServeError>>,
+    watching: Option<JoinHandle<()>>,
+}
+
+impl Peers {
+    /// Opens the port on a listener.
+    ///
+    /// # Errors
+    /// Certificates that cannot be used.
+    pub(crate) fn open(listener: TcpListener, bound: SocketAddr, config: &Config) -> Result<Peers, Failure> {
+        let peers = &config.peers;
+        let identity = identity(peers)?;
+        if identity.is_none() {
+            tracing::warn!(address = %bound, "nodes are not asked for certificates: whoever reaches this address can be one");
+        }
+        let options = peers.options(config.server.shutdown_timeout_ms);
+        let (services, shutdown) = (Services::new(&options), CancellationToken::new());
+        let channels = PeerChannels::new(identity.clone(), options.clone());
+        let watching = identity.clone().map(|identity| {
+            let interval = Duration::from_millis(peers.tls_reload_interval_ms);
+            tokio::spawn(identity.watch(interval, shutdown.clone()))
+        });
+        let serving = tokio::spawn(serve(listener, services.clone(), identity, options, shutdown.clone()));
+        Ok(Peers {
+            address: peers.address(bound),
+            services,
+            channels,
+            shutdown: shutdown.drop_guard(),
+            serving,
+            watching,
+        })
+    }
+
+    /// Where other nodes reach this one.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Answers for a group from now on.
+    pub(crate) fn serve_group(&self, group: &Arc<Group>) {
+        self.services.set_messages(RAFT, Arc::new(RaftService(Arc::clone(group))));
+        self.services.set_messages(cluster::SERVICE, Arc::new(cluster::Service::new(Arc::clone(group))));
+    }
+
+    /// The way to other nodes, for consensus.
+    pub(crate) fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(RaftTransport(Arc::clone(&self.channels)))
+    }
+
+    /// The node whose cluster this one joins, if it is in none yet; none when it is to begin one. Of several contacts, one
+    /// that is in a cluster is taken; when there is none, the first of the list begins one, and the others wait for it.
+    pub(crate) async fn contact(&self, contacts: &[String]) -> Option<String> {
+        let others: Vec<&String> = contacts.iter().filter(|contact| **contact != self.address).collect();
+        let asked = others.iter().map(|contact| cluster::is_in_one(&self.channels, contact));
+        let answers = futures::future::join_all(asked).await;
+        if let Some((contact, _)) = others.iter().zip(answers).find(|(_, is_in_one)| *is_in_one) {
+            return Some((*contact).clone());
+        }
+        let begins = contacts.first().is_none_or(|first| *first == self.address);
+        others.first().filter(|_| !begins).map(|contact| (*contact).clone())
+    }
+
+    /// Closes the port.
+    pub(crate) async fn close(self) {
+        let Peers { shutdown, serving, watching, .. } = self;
+        drop(shutdown);
+        match serving.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the port for peers ended with an error"),
+            Err(error) => tracing::error!(%error, "the port for peers ended abnormally"),
+        }
+        if let Some(Err(error)) = futures::future::OptionFuture::from(watching).await {
+            tracing::error!(%error, "watching the certificates ended abnormally");
+        }
+    }
+}
+
+/// The node's certificates; none when nothing is encrypted.
+///
+/// # Errors
+/// Certificates that cannot be used.
+pub(crate) fn identity(config: &PeersConfig) -> Result<Option<Arc<Identity>>, Failure> {
+    let Some(files) = config.tls_files() else { return Ok(None) };
+    let identity = Identity::load(files).map_err(|error| {
+        Failure::from_error(
+            "cannot use the certificates of this node",
+            &error,
+            "correct peers.tls_authority_file, peers.tls_certificate_file and peers.tls_key_file; `wharf cert` makes \
+             such files",
+        )
+    })?;
+    Ok(Some(identity))
+}
+
+/// Consensus' messages come from the port.
+struct RaftService(Arc<Group>);
+
+#[async_trait]
+impl MessageService for RaftService {
+    async fn answer(&self, request: Bytes) -> Bytes {
+        self.0.handle(request).await
+    }
+}
+
+/// Consensus' messages go over the channels.
+struct RaftTransport(Arc<PeerChannels>);
+
+#[async_trait]
+impl Transport for RaftTransport {
+    async fn call(&self, peer: &Peer, request: Bytes, timeout: Duration) -> Result<Bytes, TransportError> {
+        let answer = self.0.call(&peer.address, RAFT, request, timeout).await;
+        answer.map_err(|error| match error {
+            CallError::Unreachable(why) => TransportError::Unreachable(why),
+            CallError::Timeout => TransportError::Timeout,
+            CallError::Refused(why) => TransportError::Refused(why),
+        })
+    }
+}
