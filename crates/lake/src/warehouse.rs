@@ -9,6 +9,7 @@ use uuid::Uuid;
 use wharf_catalog::Column;
 
 use crate::cache::WeightedCache;
+use crate::deletes::DeleteCache;
 use crate::error::LakeError;
 use crate::metadata::{self, Metadata, Refs};
 use crate::partition::Layout;
@@ -270,6 +271,10 @@ impl Warehouse {
 
     pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    pub(crate) fn delete_cache(&self) -> &Arc<DeleteCache> {
+        &self.caches.deletes
     }
 }
 

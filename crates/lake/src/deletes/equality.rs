@@ -34,9 +34,9 @@ pub(crate) type Columns = BTreeMap<i32, Option<Column>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Column {
     /// Its type in storage.
-    data_type: DataType,
+    pub(super) data_type: DataType,
     /// Its value in the rows of files that lack it.
-    initial: ScalarValue,
+    pub(super) initial: ScalarValue,
 }
 
 /// The columns of a table. The current schema counts most, since types only grow wider.

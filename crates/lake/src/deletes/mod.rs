@@ -13,7 +13,7 @@
 //! - Damaged deletes, and positions that the data file does not have, are errors: never rows that are wrong.
 //!
 //! `index` is the rules, `load` the contents of one delete file, `vector` and `puffin` the bytes of deletion vectors, `parquet` and
-//! `equality` the other two kinds, `rows` rows to be deleted, `write` new delete files.
+//! `equality` the other two kinds, `rows` rows to be deleted, `write` new delete files, `wire` deletes on their way to another node.
 
 mod equality;
 mod index;
@@ -22,6 +22,7 @@ mod parquet;
 mod puffin;
 mod rows;
 mod vector;
+mod wire;
 mod write;
 
 use std::collections::HashMap;
@@ -43,6 +44,7 @@ use equality::Columns;
 pub(crate) use equality::columns_of;
 pub(crate) use index::{DeleteIndex, only_data_file};
 pub use rows::{RemovedFiles, RowDeletes};
+pub(crate) use wire::{WireDeletes, columns_from_row, columns_to_row};
 pub(crate) use write::{NewDeletes, write};
 
 /// What is kept in memory of delete files, by location.

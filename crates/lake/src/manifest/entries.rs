@@ -103,6 +103,11 @@ impl Entries {
 }
 
 impl Entry {
+    /// The only row of some columns.
+    pub(super) fn first(columns: Columns) -> Entry {
+        Entry { columns: Arc::new(columns), row: 0 }
+    }
+
     fn row(&self) -> usize {
         self.row as usize
     }

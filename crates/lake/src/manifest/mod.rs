@@ -6,6 +6,7 @@
 //! own library.
 
 mod by_field;
+mod described;
 mod entries;
 mod read;
 
@@ -20,6 +21,7 @@ use iceberg::spec::{
 
 use crate::error::LakeError;
 use crate::metadata::guarded;
+pub(crate) use described::Described;
 pub(crate) use entries::{Entries, Entry};
 
 /// What goes into a new manifest.

@@ -23,9 +23,9 @@ use crate::error::LakeError;
 #[derive(Debug)]
 pub(super) struct FieldIds {
     /// The field ids of the table's columns by name.
-    ids: HashMap<String, i32>,
+    pub(super) ids: HashMap<String, i32>,
     /// The values of columns that a file lacks, by name.
-    initial: HashMap<String, ScalarValue>,
+    pub(super) initial: HashMap<String, ScalarValue>,
 }
 
 impl FieldIds {

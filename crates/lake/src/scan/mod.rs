@@ -3,7 +3,8 @@
 //! `provider` makes the plan, `ahead` asks a remote store early for what is read next, `prune` leaves out files by the bounds in the manifests, `statistics` says what the optimizer may
 //! believe, `field_ids` finds columns in files, `places` says
 //! which rows of which files, `source` wraps DataFusion's Parquet source so that errors name their file, `runtime_filters` holds
-//! rows against what joins find out while they run.
+//! rows against what joins find out while they run, `wire` brings
+//! a scan to another node.
 
 mod ahead;
 mod changed;
@@ -16,12 +17,14 @@ mod prune;
 mod runtime_filters;
 mod source;
 mod statistics;
+mod wire;
 
 pub use changed::may_have_changed;
 pub use foreign::ParquetFiles;
 pub use places::RowPlaces;
-pub use provider::{FILE_NUMBER, LakeProvider, POSITION, TouchedFile};
+pub use provider::{FILE_NUMBER, LakeProvider, POSITION, SpreadScans, TouchedFile};
 pub(crate) use prune::Bounds;
 pub use runtime_filters::PlaceRuntimeFilters;
 pub use source::failed_in_filter;
 pub(crate) use statistics::{column_statistics, file_statistics, merged_statistics, scalar};
+pub use wire::{deal, is_scan, put_together, take_apart};

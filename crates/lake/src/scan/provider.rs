@@ -17,7 +17,7 @@ use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics, project_schema};
 use datafusion::datasource::TableType;
-use datafusion::datasource::physical_plan::{FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
@@ -41,6 +41,11 @@ use crate::table::LakeTable;
 pub const FILE_NUMBER: &str = "\0file";
 /// The column with the position of a row in its file. No column of a table has such a name.
 pub const POSITION: &str = "\0position";
+
+/// In the extensions of a session's configuration: scans have several partitions however little they read, so that what is made
+/// of them is made for several partitions, too, and can be divided among nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct SpreadScans;
 
 /// For how many files deletes are loaded at the same time.
 const CONCURRENT_DELETES: usize = 8;
@@ -307,9 +312,13 @@ impl TableProvider for LakeProvider {
             Cow::Owned(files) => files.iter().map(|file| file.entry.file_size_in_bytes()).sum(),
         };
         let read = format!("read={} of {all} files, {bytes} of {all_bytes} bytes", files.len());
-        let source = LakeSource::new(Arc::new(parquet), &self.table, read, ahead);
+        let source = LakeSource::new(Arc::new(parquet), &self.table, &self.field_ids, read, ahead);
+        let mut file_groups = balanced_groups(parts, groups);
+        if session.config().get_extension::<SpreadScans>().is_some() {
+            file_groups.resize_with(session.config().target_partitions().max(2), FileGroup::default);
+        }
         let config = FileScanConfigBuilder::new(store.url().clone(), Arc::new(source))
-            .with_file_groups(balanced_groups(parts, groups))
+            .with_file_groups(file_groups)
             .with_statistics(statistics)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)

@@ -31,6 +31,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::ahead::ReadAhead;
+use super::field_ids::FieldIds;
 use super::runtime_filters::{RowFilters, RuntimeFilters};
 use crate::deletes::FileDeletes;
 use crate::error::LakeError;
@@ -48,21 +49,35 @@ pub(super) struct LakeSource {
     /// See [`LakeTable::reading`](crate::LakeTable).
     _reading: Arc<()>,
     /// How much of the table is read, for EXPLAIN.
-    read: Arc<str>,
+    pub(super) read: Arc<str>,
     /// Reads ahead, where that is worth it.
     ahead: Option<Arc<ReadAhead>>,
     runtime_filters: RuntimeFilters,
     batch_rows: usize,
+    /// Where columns are in files; none for files that are not a table's.
+    pub(super) field_ids: Option<Arc<FieldIds>>,
 }
 
 impl LakeSource {
     pub(super) fn new(
         inner: Arc<dyn FileSource>,
         table: &LakeTable,
+        field_ids: &Arc<FieldIds>,
         read: String,
         ahead: Option<Arc<ReadAhead>>,
     ) -> LakeSource {
-        LakeSource { _reading: table.reading(), ahead, ..LakeSource::foreign(inner, table.store(), read) }
+        let field_ids = Some(Arc::clone(field_ids));
+        LakeSource { _reading: table.reading(), ahead, field_ids, ..LakeSource::foreign(inner, table.store(), read) }
+    }
+
+    /// A table's source on a node that was sent the scan. That the table is being read is known where the scan comes from.
+    pub(super) fn arrived(
+        inner: Arc<dyn FileSource>,
+        store: &Arc<Store>,
+        field_ids: &Arc<FieldIds>,
+        read: String,
+    ) -> LakeSource {
+        LakeSource { field_ids: Some(Arc::clone(field_ids)), ..LakeSource::foreign(inner, store, read) }
     }
 
     /// A source of files that are not a table's.
@@ -75,6 +90,7 @@ impl LakeSource {
             ahead: None,
             runtime_filters: RuntimeFilters::default(),
             batch_rows: BATCH_ROWS,
+            field_ids: None,
         }
     }
 
@@ -82,6 +98,11 @@ impl LakeSource {
     pub(super) fn with_row_filters(&self, wanted: impl Fn(u64) -> bool) -> Option<Arc<dyn FileSource>> {
         let runtime_filters = self.runtime_filters.placed(wanted)?;
         Some(Arc::new(LakeSource { runtime_filters, ..self.clone() }))
+    }
+
+    /// DataFusion's source in it.
+    pub(super) fn inner(&self) -> &Arc<dyn FileSource> {
+        &self.inner
     }
 
     fn with(&self, inner: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
@@ -314,7 +335,7 @@ fn is_of_filter(root: &DataFusionError) -> bool {
 }
 
 /// The deletes that apply to a file.
-fn deletes_of(file: &PartitionedFile) -> Option<&Arc<FileDeletes>> {
+pub(super) fn deletes_of(file: &PartitionedFile) -> Option<&Arc<FileDeletes>> {
     file.extension::<Arc<FileDeletes>>()
 }
 
