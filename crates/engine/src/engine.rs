@@ -18,9 +18,11 @@ use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 use wharf_catalog::{Answer, Command, Envelope, State};
 use wharf_consensus::Group;
+use wharf_fanout::{Fanout, FanoutOptions};
 use wharf_lake::{PlaceRuntimeFilters, Warehouse};
 use wharf_values::{SqlError, SqlState};
 
+use crate::distribute::EngineVocabulary;
 use crate::error::{from_catalog, from_consensus, from_datafusion};
 use crate::files::progress::Progresses;
 use crate::maintenance::Instants;
@@ -50,6 +52,8 @@ pub struct EngineOptions {
     pub dropped_retention: Duration,
     /// What the locations of files that statements name begin with, separated by commas; `*` is everything.
     pub allowed_locations: String,
+    /// The limits of queries on several nodes.
+    pub fanout: FanoutOptions,
 }
 
 impl Default for EngineOptions {
@@ -64,6 +68,7 @@ impl Default for EngineOptions {
             plan_cache_entries: 256,
             dropped_retention: Duration::from_secs(7 * 24 * 60 * 60),
             allowed_locations: "*".to_owned(),
+            fanout: FanoutOptions::default(),
         }
     }
 }
@@ -83,6 +88,8 @@ pub struct Engine {
     pub(crate) appends: Queues,
     /// What is counted.
     pub(crate) statistics: Arc<Statistics>,
+    /// Queries on several nodes.
+    pub(crate) fanout: Arc<Fanout>,
     next_process: AtomicU32,
     /// By table, the turn of those who write to it again.
     turns: Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
@@ -99,7 +106,14 @@ impl Engine {
         options: EngineOptions,
     ) -> Result<Arc<Engine>, SqlError> {
         let runtime = runtime(&warehouse, &options)?;
-        let base = base_state(runtime, &options);
+        let base = base_state(Arc::clone(&runtime), &options);
+        let fanout = Fanout::new(
+            Arc::new(EngineVocabulary::new(base.clone())),
+            Arc::clone(&warehouse),
+            runtime,
+            base.config_options().as_ref().clone(),
+            options.fanout.clone(),
+        );
         Ok(Arc::new(Engine {
             group,
             warehouse,
@@ -107,6 +121,7 @@ impl Engine {
             base,
             instants: Instants::default(),
             appends: Queues::default(),
+            fanout,
             progress: Arc::default(),
             statistics: Arc::default(),
             next_process: AtomicU32::new(1),
@@ -154,6 +169,11 @@ impl Engine {
             process => process.unsigned_abs(),
         };
         Session::new(Arc::clone(self), &role, database, process, startup)
+    }
+
+    /// Queries on several nodes: what has to be told which nodes there are, and what works for the others.
+    pub fn fanout(&self) -> &Arc<Fanout> {
+        &self.fanout
     }
 
     /// Where the tables are.
@@ -230,7 +250,7 @@ const SINGLE_BUILD_BYTES: usize = 128 << 20;
 /// The same where only the number of rows is known.
 const SINGLE_BUILD_ROWS: usize = 4 << 20;
 
-fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> SessionState {
+pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> SessionState {
     let mut config = SessionConfig::new().with_information_schema(false).with_batch_size(options.batch_rows);
     if options.target_partitions > 0 {
         config = config.with_target_partitions(options.target_partitions);

@@ -9,11 +9,12 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use sqlparser::ast::{Statement as Ast, UtilityOption};
 use wharf_catalog::SqlType;
+use wharf_fanout::NotSpread;
 use wharf_values::{SqlError, SqlState};
 
 use crate::dml;
 use crate::error::from_datafusion;
-use crate::session::{Outcome, Session, text_columns, text_rows, with_values};
+use crate::session::{Outcome, Session, task_context, text_columns, text_rows, with_values};
 
 /// What EXPLAIN was asked for.
 #[derive(Default)]
@@ -38,15 +39,16 @@ pub(crate) async fn run(
     if format.is_some() {
         return Err(SqlError::unsupported("EXPLAIN formats other than text are not supported"));
     }
-    let mut wanted = Options { analyze: *analyze, verbose: *verbose };
+    let mut asked = Options { analyze: *analyze, verbose: *verbose };
     for option in options.iter().flatten() {
-        apply(&mut wanted, option)?;
+        apply(&mut asked, option)?;
     }
+    let options = asked;
     let catalog = session.catalog().await?;
     let mut context = session.bind_context(catalog);
     let plan = match statement.as_ref() {
         other if dml::is_write(other) => match dml::Write::plan(session, other, &[], &mut context).await? {
-            Some(write) if wanted.analyze => {
+            Some(write) if options.analyze => {
                 let message = format!("EXPLAIN ANALYZE of {} is not supported", write.command().name());
                 return Err(SqlError::unsupported(message).with_hint("Leave ANALYZE out, or explain its query."));
             }
@@ -65,27 +67,49 @@ pub(crate) async fn run(
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical =
         state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+    let limits = session.limits();
+    let (task, wanted) = (task_context(state), session.wanted(&limits));
+    let spread = session.engine.spread(&physical, &task, &wanted, &limits).await?;
     let planning = started.elapsed();
     let mut lines = Vec::new();
-    if wanted.analyze {
+    if options.analyze {
         let started = Instant::now();
-        let limits = session.limits();
-        let stream = execute_stream(Arc::clone(&physical), state.task_ctx()).map_err(from_datafusion)?;
+        let shown = match &spread {
+            Ok(spread) => Some(wharf_fanout::lines(spread)),
+            Err(_) => None,
+        };
+        let stream = match spread {
+            Ok(spread) => session.engine.fanout.run(spread, Arc::clone(&physical), task, wanted),
+            Err(_) => execute_stream(Arc::clone(&physical), task),
+        };
+        let stream = stream.map_err(from_datafusion)?;
         let mut batches = limits.guard(stream);
         let mut rows = 0;
         while let Some(batch) = batches.next().await {
             rows += batch?.num_rows();
         }
         let execution = started.elapsed();
-        push(&mut lines, DisplayableExecutionPlan::with_metrics(physical.as_ref()), wanted.verbose);
+        match shown {
+            Some(shown) => lines.extend(shown),
+            None => push(&mut lines, DisplayableExecutionPlan::with_metrics(physical.as_ref()), options.verbose),
+        }
         lines.push(format!("Rows: {rows}"));
         lines.push(format!("Planning Time: {:.3} ms", planning.as_secs_f64() * 1000.0));
         lines.push(format!("Execution Time: {:.3} ms", execution.as_secs_f64() * 1000.0));
     } else {
-        if wanted.verbose {
+        if options.verbose {
             lines.extend(optimized.display_indent().to_string().lines().map(str::to_owned));
         }
-        push(&mut lines, DisplayableExecutionPlan::new(physical.as_ref() as &dyn ExecutionPlan), wanted.verbose);
+        match spread {
+            Ok(spread) => lines.extend(wharf_fanout::lines(&spread)),
+            Err(reason) => {
+                let plan = DisplayableExecutionPlan::new(physical.as_ref() as &dyn ExecutionPlan);
+                push(&mut lines, plan, options.verbose);
+                if reason != NotSpread::Alone {
+                    lines.push(format!("On one node: {reason}"));
+                }
+            }
+        }
     }
     let array: ArrayRef = Arc::new(lines.iter().map(|line| Some(line.as_str())).collect::<StringViewArray>());
     let columns = text_columns(&["QUERY PLAN"]);

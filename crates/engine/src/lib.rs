@@ -17,6 +17,7 @@ mod copy_from;
 mod copy_load;
 mod copy_to;
 mod ddl;
+mod distribute;
 mod dml;
 mod engine;
 mod error;
@@ -49,6 +50,7 @@ pub use session::{
     Canceller, CopyOut, Notice, Outcome, Prepared, ResultColumn, RowStream, Session, Startup, TransactionStatus,
 };
 pub use statement::Statement;
+pub use wharf_fanout::FanoutOptions;
 
 /// The places on the way of a commit where a test can make the process fail.
 pub const FAILPOINTS: &[&str] = &[];

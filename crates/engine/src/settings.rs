@@ -29,6 +29,8 @@ enum Kind {
     /// An integer from the first to the second, plain or with a unit of time when the third says so.
     Integer(i64, i64),
     Milliseconds,
+    /// A size, in bytes or with one of PostgreSQL's units.
+    Bytes,
     /// Only the default is accepted.
     Fixed,
     /// Cannot be set.
@@ -106,6 +108,8 @@ static KNOWN: &[Known] = &[
     known("transaction_deferrable", "off", Kind::Boolean, false),
     known("transaction_isolation", "read committed", Kind::Isolation, false),
     known("transaction_read_only", "off", Kind::Boolean, false),
+    known("wharf.distribute", "auto", Kind::Choice(&["auto", "on", "off"]), false),
+    known("wharf.distribute_min_bytes", "256MB", Kind::Bytes, false),
     known("wharf.write_branch", "", Kind::Text, false),
     known("work_mem", "4MB", Kind::Text, false),
     known("xmloption", "content", Kind::Text, false),
@@ -199,7 +203,7 @@ impl Settings {
                 unit: matches!(known.kind, Kind::Milliseconds).then_some("ms"),
                 kind: match known.kind {
                     Kind::Boolean | Kind::Fixed => "bool",
-                    Kind::Integer(..) | Kind::Milliseconds => "integer",
+                    Kind::Integer(..) | Kind::Milliseconds | Kind::Bytes => "integer",
                     Kind::Choice(_) | Kind::IntervalStyle | Kind::Bytea | Kind::Isolation => "enum",
                     _ => "string",
                 },
@@ -282,6 +286,11 @@ impl Settings {
         (milliseconds > 0).then(|| std::time::Duration::from_millis(milliseconds))
     }
 
+    /// A size, in bytes.
+    pub(crate) fn bytes(&self, name: &str) -> u64 {
+        self.get(name).ok().and_then(|value| parse_bytes(&value)).unwrap_or_default()
+    }
+
     /// A setting's boolean value.
     pub(crate) fn is_on(&self, name: &str) -> bool {
         self.get(name).is_ok_and(|value| value == "on")
@@ -334,6 +343,10 @@ impl Settings {
                 number.to_string()
             }
             Kind::Milliseconds => with_unit(parse_milliseconds(value).ok_or_else(invalid)?),
+            Kind::Bytes => {
+                let units = "Valid units for this parameter are \"B\", \"kB\", \"MB\", \"GB\", and \"TB\".";
+                in_bytes(parse_bytes(value).ok_or_else(|| invalid().with_hint(units))?)
+            }
             Kind::DateStyle => {
                 let style: DateStyle = self.format.date_style.parse(value).ok_or_else(invalid)?;
                 self.format.date_style = style;
@@ -420,6 +433,26 @@ fn with_unit(milliseconds: u64) -> String {
     }
 }
 
+const BYTE_UNITS: [(u64, &str); 5] = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "kB"), (1, "B")];
+
+/// A size with PostgreSQL's units, in bytes.
+fn parse_bytes(value: &str) -> Option<u64> {
+    let value = value.trim();
+    let digits = value.len() - value.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let number: u64 = value[..digits].parse().ok()?;
+    let unit = value[digits..].trim();
+    let factor = if unit.is_empty() { 1 } else { BYTE_UNITS.iter().find(|(_, name)| *name == unit)?.0 };
+    number.checked_mul(factor).filter(|bytes| *bytes <= i64::MAX as u64)
+}
+
+/// Bytes in the largest unit that says them without a fraction.
+fn in_bytes(bytes: u64) -> String {
+    match BYTE_UNITS.iter().find(|(factor, _)| bytes.is_multiple_of(*factor)) {
+        Some((factor, unit)) if bytes > 0 => format!("{}{unit}", bytes / factor),
+        _ => "0".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -435,6 +468,20 @@ mod tests {
         assert_eq!(settings.set("client_encoding", "LATIN1").unwrap_err().code, SqlState::FEATURE_NOT_SUPPORTED);
         settings.reset("DateStyle").unwrap();
         assert_eq!(settings.get("datestyle").unwrap(), "ISO, MDY");
+    }
+
+    #[test]
+    fn a_size_has_units() {
+        let mut settings = Settings::new("wharf", true);
+        assert_eq!(settings.bytes("wharf.distribute_min_bytes"), 256 << 20);
+        settings.set("wharf.distribute_min_bytes", "2048kB").unwrap();
+        assert_eq!(settings.get("wharf.distribute_min_bytes").unwrap(), "2MB");
+        settings.set("wharf.distribute_min_bytes", "0").unwrap();
+        assert_eq!(settings.bytes("wharf.distribute_min_bytes"), 0);
+        for wrong in ["much", "1 mb", "-1", "99999999TB"] {
+            let error = settings.set("wharf.distribute_min_bytes", wrong).unwrap_err();
+            assert_eq!(error.code, SqlState::INVALID_PARAMETER_VALUE);
+        }
     }
 
     #[test]

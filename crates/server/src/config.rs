@@ -47,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) files: FilesConfig,
     /// The limits of queries.
     pub(crate) engine: EngineConfig,
+    /// Queries on several nodes.
+    pub(crate) fanout: FanoutConfig,
     /// What keeps tables small.
     pub(crate) maintenance: MaintenanceConfig,
     /// What is written to standard error.
@@ -186,6 +188,15 @@ pub(crate) struct EngineConfig {
     pub(crate) dropped_retention_hours: u64,
 }
 
+/// `[fanout]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FanoutConfig {
+    pub(crate) answer_timeout_ms: u64,
+    pub(crate) attempts: usize,
+    pub(crate) in_process_workers: usize,
+}
+
 /// `[maintenance]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -319,6 +330,12 @@ impl Default for EngineConfig {
             plan_cache_entries: 256,
             dropped_retention_hours: 168,
         }
+    }
+}
+
+impl Default for FanoutConfig {
+    fn default() -> Self {
+        FanoutConfig { answer_timeout_ms: 30_000, attempts: 3, in_process_workers: 0 }
     }
 }
 
@@ -471,6 +488,8 @@ impl Config {
             at_least("postgres.keepalive_interval_ms", postgres.keepalive_interval_ms, 1_000)?;
             at_least("postgres.keepalive_probes", postgres.keepalive_probes.into(), 1)?;
         }
+        at_least("fanout.answer_timeout_ms", self.fanout.answer_timeout_ms, 1)?;
+        at_least("fanout.attempts", self.fanout.attempts as u64, 1)?;
         self.validate_http()?;
         self.peers.validate()?;
         at_least("catalog.snapshot_every_entries", self.catalog.snapshot_every_entries, 1)?;

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharf_catalog::{CatalogError, Command, Envelope, State};
 use wharf_consensus::{ConsensusError, Group, GroupOptions, MemberStatus, Role};
-use wharf_engine::{Engine, EngineOptions, MaintenanceOptions, Session, Startup};
+use wharf_engine::{Engine, EngineOptions, FanoutOptions, MaintenanceOptions, Session, Startup};
 use wharf_lake::{CacheOptions, StoreOptions, Warehouse, WarehouseOptions};
 use wharf_pgwire_server::{Keepalive, Options, Tls};
 
@@ -394,6 +394,11 @@ fn engine_options(config: &Config, spill_directory: PathBuf) -> EngineOptions {
         plan_cache_entries: config.engine.plan_cache_entries,
         dropped_retention: Duration::from_secs(config.engine.dropped_retention_hours.saturating_mul(60 * 60)),
         allowed_locations: config.files.allowed_locations.clone(),
+        fanout: FanoutOptions {
+            answer_timeout: Duration::from_millis(config.fanout.answer_timeout_ms),
+            attempts: config.fanout.attempts,
+            in_process_workers: config.fanout.in_process_workers,
+        },
     }
 }
 

@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
     /// Load it by `wharf demo` instead of COPY.
     #[arg(long, conflicts_with = "url")]
     demo: bool,
+    /// Divide every query among so many workers; one that is not divided counts as different.
+    #[arg(long, value_name = "WORKERS", conflicts_with = "url", value_parser = clap::value_parser!(u16).range(2..=64))]
+    fanout: Option<u16>,
     /// Ask this server, as postgres://user@host:port/database: it holds TPC-H at this scale already.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -76,10 +79,16 @@ fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             bail!("{} has {ours:?} rows, PostgreSQL's has {theirs:?}: is this scale {}?", table.name, arguments.scale);
         }
     }
+    if arguments.fanout.is_some() {
+        actual.simple("SET wharf.distribute = 'on'")?;
+    }
     let mut wrong = 0;
     let chosen = |query: &&Query| arguments.only.is_empty() || arguments.only.iter().any(|name| name == query.name);
     for query in QUERIES.iter().filter(chosen) {
-        let (rows, problems) = differences(query, &mut actual, &mut expected)?;
+        let (rows, mut problems) = differences(query, &mut actual, &mut expected)?;
+        if arguments.fanout.is_some() {
+            problems.extend(not_divided(query, &mut actual)?);
+        }
         if problems.is_empty() {
             println!("{}  same, {rows} rows", query.name);
             continue;
@@ -120,6 +129,14 @@ fn differences(query: &Query, actual: &mut Wire, expected: &mut Wire) -> anyhow:
     Ok((expected_rows.len(), problems))
 }
 
+/// The reason that EXPLAIN gives when several workers have no part in a query.
+fn not_divided(query: &Query, actual: &mut Wire) -> anyhow::Result<Option<String>> {
+    let (_, lines) = actual.rows(&format!("EXPLAIN {}", query.sql))?;
+    let lines: Vec<String> = lines.into_iter().flatten().flatten().collect();
+    let divided = lines.iter().any(|line| line.contains("Stage 1 "));
+    Ok((!divided).then(|| lines.last().cloned().unwrap_or_default()))
+}
+
 /// The rows that `all` does not hold as often as `edge` does.
 fn missing(edge: Vec<TextRow>, mut all: Vec<TextRow>) -> impl Iterator<Item = TextRow> {
     edge.into_iter().filter(move |row| match all.iter().position(|candidate| candidate == row) {
@@ -145,7 +162,11 @@ fn subject(arguments: &Arguments, files: &Files) -> anyhow::Result<Subject> {
     if arguments.demo {
         demo(&binary, arguments.scale, &data)?;
     }
-    let server = Launch::new(&binary).data(&data).start()?;
+    let mut launch = Launch::new(&binary).data(&data);
+    if let Some(workers) = arguments.fanout {
+        launch = launch.environment("WHARF_FANOUT__IN_PROCESS_WORKERS", &workers.to_string());
+    }
+    let server = launch.start()?;
     let address = Address::parse(&server.url())?;
     if !arguments.demo {
         eprintln!("loading Wharf");

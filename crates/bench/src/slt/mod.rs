@@ -22,7 +22,7 @@ use anyhow::{Context, bail};
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use crate::peers::postgres::{Postgres, SPECIFIED_VERSION};
-use crate::peers::wharf::Wharf;
+use crate::peers::wharf::{Launch, Wharf};
 
 /// What `wharf-bench slt` accepts.
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,9 @@ pub(crate) struct Arguments {
     /// Start this `wharf` on an empty folder. The default is the one beside this program.
     #[arg(long, value_name = "PATH", conflicts_with = "postgres")]
     wharf: Option<PathBuf>,
+    /// Divide every query that can be among so many workers, as a cluster divides long ones.
+    #[arg(long, value_name = "WORKERS", conflicts_with_all = ["postgres", "url"], value_parser = clap::value_parser!(u16).range(2..=64))]
+    fanout: Option<u16>,
     /// The server is a PostgreSQL: the one at `--url`, or one started for the run.
     #[arg(long)]
     postgres: bool,
@@ -161,12 +164,19 @@ fn open_server(arguments: &Arguments) -> anyhow::Result<(String, Started)> {
             "no `wharf` beside this program: build it (cargo build --release -p wharf-server), or give --wharf PATH, --url URL or --postgres",
         )?,
     };
-    let server = Wharf::start(&binary)?;
+    let mut launch = Launch::new(&binary);
+    if let Some(workers) = arguments.fanout {
+        launch = launch.environment("WHARF_FANOUT__IN_PROCESS_WORKERS", &workers.to_string());
+    }
+    let server = launch.start()?;
     Ok((server.url(), Started::Wharf { _server: server }))
 }
 
 async fn identify(url: &str, arguments: &Arguments) -> anyhow::Result<Target> {
-    let config: Config = url.parse().with_context(|| format!("{url:?} is no address of a server"))?;
+    let mut config: Config = url.parse().with_context(|| format!("{url:?} is no address of a server"))?;
+    if arguments.fanout.is_some() {
+        config.options("-c wharf.distribute=on");
+    }
     let (client, connection) = config.connect(NoTls).await.with_context(|| format!("cannot connect to {url}"))?;
     tokio::spawn(connection);
     let answer = client.simple_query("SELECT version()").await.context("SELECT version() failed")?;

@@ -58,8 +58,23 @@ impl Hash for CastFunction {
 impl CastFunction {
     /// A call of the cast on an expression.
     pub(crate) fn call(expr: Expr, to: SqlType, mode: CastMode) -> Expr {
+        Self::function(to, mode).call(vec![expr])
+    }
+
+    /// The function itself.
+    pub(crate) fn function(to: SqlType, mode: CastMode) -> Arc<ScalarUDF> {
         let function = CastFunction { to, mode, signature: Signature::any(1, Volatility::Immutable) };
-        Arc::new(ScalarUDF::new_from_impl(function)).call(vec![expr])
+        Arc::new(ScalarUDF::new_from_impl(function))
+    }
+
+    /// The type that it casts to.
+    pub(crate) fn to(&self) -> &SqlType {
+        &self.to
+    }
+
+    /// How strict it is.
+    pub(crate) fn mode(&self) -> CastMode {
+        self.mode
     }
 }
 

@@ -18,8 +18,12 @@ use datafusion::logical_expr::{
 
 /// `item = ANY (array)`, for a list and a value of the list's type.
 pub(crate) fn any_of_array(array: Expr, item: Expr) -> Expr {
-    let function = AnyOfArray { signature: Signature::any(2, Volatility::Immutable) };
-    Arc::new(ScalarUDF::new_from_impl(function)).call(vec![array, item])
+    Arc::new(function()).call(vec![array, item])
+}
+
+/// The function of the operator.
+pub(super) fn function() -> ScalarUDF {
+    ScalarUDF::new_from_impl(AnyOfArray { signature: Signature::any(2, Volatility::Immutable) })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -26,8 +26,12 @@ pub(crate) const QUOTIENT_SCALE: i8 = 20;
 
 /// `left / right` for two decimal operands; `22012` on division by zero, `22003` past 76 digits.
 pub(crate) fn divide_numeric(left: Expr, right: Expr) -> Expr {
-    let function = NumericDivision { signature: Signature::any(2, Volatility::Immutable) };
-    Arc::new(ScalarUDF::new_from_impl(function)).call(vec![left, right])
+    Arc::new(function()).call(vec![left, right])
+}
+
+/// The function of the operator.
+pub(super) fn function() -> ScalarUDF {
+    ScalarUDF::new_from_impl(NumericDivision { signature: Signature::any(2, Volatility::Immutable) })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -18,8 +18,12 @@ use crate::error::to_datafusion;
 
 /// `left op right` for two operands of one float type; `22003` on overflow and underflow, `22012` on division by zero.
 pub(crate) fn float_operator(operator: Arithmetic, left: Expr, right: Expr) -> Expr {
-    let function = FloatOperator { operator, signature: Signature::any(2, Volatility::Immutable) };
-    Arc::new(ScalarUDF::new_from_impl(function)).call(vec![left, right])
+    Arc::new(function(operator)).call(vec![left, right])
+}
+
+/// The function of an operator.
+pub(super) fn function(operator: Arithmetic) -> ScalarUDF {
+    ScalarUDF::new_from_impl(FloatOperator { operator, signature: Signature::any(2, Volatility::Immutable) })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -19,8 +19,12 @@ use crate::error::to_datafusion;
 
 /// `left op right` for two operands of one integer type; `22003` on overflow, `22012` on division by zero.
 pub(crate) fn integer_operator(operator: Arithmetic, left: Expr, right: Expr) -> Expr {
-    let function = IntegerOperator { operator, signature: Signature::any(2, Volatility::Immutable) };
-    Arc::new(ScalarUDF::new_from_impl(function)).call(vec![left, right])
+    Arc::new(function(operator)).call(vec![left, right])
+}
+
+/// The function of an operator.
+pub(super) fn function(operator: Arithmetic) -> ScalarUDF {
+    ScalarUDF::new_from_impl(IntegerOperator { operator, signature: Signature::any(2, Volatility::Immutable) })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

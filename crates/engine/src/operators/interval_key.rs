@@ -13,8 +13,12 @@ use datafusion::logical_expr::{
 
 /// The key of an interval expression, in nanoseconds.
 pub(crate) fn interval_key(expr: Expr) -> Expr {
-    let function = IntervalKey { signature: Signature::any(1, Volatility::Immutable) };
-    Arc::new(ScalarUDF::new_from_impl(function)).call(vec![expr])
+    Arc::new(function()).call(vec![expr])
+}
+
+/// The function.
+pub(super) fn function() -> ScalarUDF {
+    ScalarUDF::new_from_impl(IntervalKey { signature: Signature::any(1, Volatility::Immutable) })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -15,13 +15,15 @@ mod single_value;
 mod undefined;
 mod unresolved;
 
+use datafusion::logical_expr::ScalarUDF;
+
 pub(crate) use any_of_array::any_of_array;
 pub(crate) use division::divide_numeric;
 pub(crate) use float::float_operator;
 pub(crate) use integer::integer_operator;
 pub(crate) use interval_key::interval_key;
 pub(crate) use null_safe::null_safe_equal;
-pub(crate) use single_value::single_value;
+pub(crate) use single_value::{single_value, single_value_function};
 pub(crate) use undefined::UndefinedFunction;
 pub(crate) use unresolved::{OperatorPlanner, UNTYPED, UnresolvedOperator};
 
@@ -53,4 +55,14 @@ impl Arithmetic {
             .into_iter()
             .find(|operator| operator.symbol() == symbol)
     }
+}
+
+/// The function behind an operator, by the name it has in plans.
+pub(crate) fn by_name(name: &str) -> Option<ScalarUDF> {
+    let operators =
+        [Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Divide, Arithmetic::Modulo];
+    let arithmetic =
+        operators.into_iter().flat_map(|operator| [integer::function(operator), float::function(operator)]);
+    let others = [division::function(), any_of_array::function(), interval_key::function()];
+    arithmetic.chain(others).find(|function| function.name() == name)
 }

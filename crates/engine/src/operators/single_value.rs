@@ -16,8 +16,13 @@ use crate::error::to_datafusion;
 
 /// The one value of a group, NULL for an empty one; `21000` when there are more.
 pub(crate) fn single_value(expr: Expr) -> Expr {
-    let function = AggregateUDF::new_from_impl(SingleValue { signature: Signature::any(1, Volatility::Immutable) });
-    Expr::AggregateFunction(AggregateFunction::new_udf(Arc::new(function), vec![expr], false, None, Vec::new(), None))
+    let function = Arc::new(single_value_function());
+    Expr::AggregateFunction(AggregateFunction::new_udf(function, vec![expr], false, None, Vec::new(), None))
+}
+
+/// The function.
+pub(crate) fn single_value_function() -> AggregateUDF {
+    AggregateUDF::new_from_impl(SingleValue { signature: Signature::any(1, Volatility::Immutable) })
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]

@@ -320,6 +320,11 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
     functions
 }
 
+/// Whether a function looks at the session or the catalog, which other nodes do not have.
+pub(crate) fn reads_session(function: &ScalarUDF) -> bool {
+    function.inner().downcast_ref::<SystemFunction>().is_some()
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct SystemFunction {
     index: usize,

@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 use wharf_catalog::{Answer, Command, Effect, Role, SqlType, State};
+use wharf_fanout::Distribute;
+use wharf_lake::SpreadScans;
 use wharf_lake::commit::{Step, Uncommitted};
 use wharf_values::{SqlError, SqlState, TextFormat};
 
@@ -453,6 +455,9 @@ impl Session {
             dropped_retention: self.engine.options.dropped_retention,
             progress: Arc::clone(&self.engine.progress),
         });
+        if crate::distribute::distribute(&self.settings) == Distribute::On && self.engine.fanout.nodes() > 1 {
+            state.config_mut().set_extension(Arc::new(SpreadScans));
+        }
         if let Some(reads) = self.transaction.as_ref().and_then(Transaction::reads) {
             state.config_mut().set_extension(Arc::clone(reads));
         }

@@ -1,0 +1,83 @@
+//! Queries on several nodes: which are divided is the session's setting, what travels is in [`vocabulary`].
+//!
+//! What always holds: a query is planned for one node first, and what is divided is that plan. So a plan that is kept for the next
+//! execution is one for this node, and is divided anew each time, among the nodes there are then.
+
+mod vocabulary;
+
+use std::sync::Arc;
+
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use wharf_fanout::{Distribute, NotSpread, Spread, Wanted};
+use wharf_values::SqlError;
+
+use crate::engine::Engine;
+use crate::error::from_datafusion;
+use crate::session::{Limits, Session};
+use crate::settings::Settings;
+
+pub(crate) use vocabulary::EngineVocabulary;
+
+/// What the settings say.
+pub(crate) fn distribute(settings: &Settings) -> Distribute {
+    match settings.get("wharf.distribute").as_deref() {
+        Ok("on") => Distribute::On,
+        Ok("off") => Distribute::Off,
+        _ => Distribute::Auto,
+    }
+}
+
+impl Session {
+    /// What this session wants of a query that has these limits.
+    pub(crate) fn wanted(&self, limits: &Limits) -> Wanted {
+        Wanted {
+            distribute: distribute(&self.settings),
+            min_bytes: self.settings.bytes("wharf.distribute_min_bytes"),
+            deadline: limits.deadline,
+        }
+    }
+}
+
+impl Engine {
+    /// A plan divided among nodes, or why it is not.
+    ///
+    /// # Errors
+    /// `57014` when the limits are reached meanwhile.
+    pub(crate) async fn spread(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        task: &Arc<TaskContext>,
+        wanted: &Wanted,
+        limits: &Limits,
+    ) -> Result<Result<Spread, NotSpread>, SqlError> {
+        // Asked first, since most queries end here.
+        if let Err(reason) = self.fanout.consider(plan, wanted) {
+            return Ok(Err(reason));
+        }
+        limits.within(async { Ok(self.fanout.spread(plan, task, wanted, &[]).await) }).await
+    }
+
+    /// Starts a plan, on several nodes if it is to be and can be.
+    ///
+    /// # Errors
+    /// What the plan says as it starts.
+    pub(crate) async fn start(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        task: Arc<TaskContext>,
+        wanted: Wanted,
+        limits: &Limits,
+    ) -> Result<SendableRecordBatchStream, SqlError> {
+        match self.spread(&plan, &task, &wanted, limits).await? {
+            Ok(spread) => self.fanout.run(spread, plan, task, wanted),
+            Err(reason) => {
+                if let NotSpread::Cannot(reason) = reason {
+                    tracing::debug!(reason, "a query stays on one node");
+                }
+                execute_stream(plan, task)
+            }
+        }
+        .map_err(from_datafusion)
+    }
+}

@@ -1,0 +1,124 @@
+//! Calls to other nodes: plans go in our own codec, waits have a limit, and a node that does not answer is known for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion_distributed::grpc::create_worker_client;
+use datafusion_distributed::{
+    ChannelResolver, CoordinatorToWorkerMsg, ExecuteTaskRequest, GetWorkerInfoRequest, GetWorkerInfoResponse,
+    MaybeEncoded, SetPlanRequest, WorkerChannel, WorkerToCoordinatorMsg,
+};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use tonic::codegen::http::HeaderMap;
+use url::Url;
+
+use crate::cluster::Cluster;
+use crate::codec::{Codec, Envelope};
+use crate::travelling::{self, Lost};
+
+/// Reaches the nodes of a cluster.
+#[derive(Clone)]
+pub(crate) struct Channels {
+    pub(crate) cluster: Arc<dyn Cluster>,
+    pub(crate) codec: Arc<Codec>,
+    /// How long a node may take to begin to answer.
+    pub(crate) answer_timeout: Duration,
+}
+
+#[async_trait]
+impl ChannelResolver for Channels {
+    async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
+        let node = Node { url: url.clone(), answer_timeout: self.answer_timeout };
+        let channel = node.within(async { Ok(self.cluster.channel(url).await) }).await?;
+        let inner = create_worker_client(channel.map_err(|reason| node.lost(&reason))?);
+        Ok(Box::new(NodeChannel { inner, node, codec: Arc::clone(&self.codec) }))
+    }
+}
+
+/// A node as calls know it.
+#[derive(Clone)]
+struct Node {
+    url: Url,
+    answer_timeout: Duration,
+}
+
+impl Node {
+    fn lost(&self, reason: &str) -> DataFusionError {
+        travelling::lost(Lost { node: self.url.to_string(), reason: reason.to_owned() })
+    }
+
+    /// What a call failed with: the loss of the node, if it is the connection that failed.
+    fn failed(&self, error: DataFusionError) -> DataFusionError {
+        if travelling::is_marked(&error) {
+            return error;
+        }
+        let status = match error.find_root() {
+            DataFusionError::External(inner) => inner.downcast_ref::<tonic::Status>(),
+            _ => None,
+        };
+        match status {
+            Some(status) => self.lost(status.message()),
+            None => error,
+        }
+    }
+
+    async fn within<T>(&self, call: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(self.answer_timeout, call).await {
+            Ok(answer) => answer.map_err(|error| self.failed(error)),
+            Err(_) => Err(self.lost(&format!("no answer within {} ms", self.answer_timeout.as_millis()))),
+        }
+    }
+
+    fn watched<T: 'static>(&self, stream: BoxStream<'static, Result<T>>) -> BoxStream<'static, Result<T>> {
+        let node = self.clone();
+        stream.map_err(move |error| node.failed(error)).boxed()
+    }
+}
+
+struct NodeChannel {
+    inner: Box<dyn WorkerChannel>,
+    node: Node,
+    codec: Arc<Codec>,
+}
+
+#[async_trait]
+impl WorkerChannel for NodeChannel {
+    async fn coordinator_channel(
+        &mut self,
+        headers: HeaderMap,
+        mut request: SetPlanRequest,
+        messages: BoxStream<'static, CoordinatorToWorkerMsg>,
+        metrics: ExecutionPlanMetricsSet,
+        context: &Arc<TaskContext>,
+    ) -> Result<BoxStream<'static, Result<WorkerToCoordinatorMsg>>> {
+        if let MaybeEncoded::Decoded(plan) = &request.plan {
+            let contents = self.codec.write(Arc::clone(plan))?;
+            request.plan = MaybeEncoded::Decoded(Arc::new(Envelope::new(contents, plan)));
+        }
+        let call = self.inner.coordinator_channel(headers, request, messages, metrics, context);
+        let answers = self.node.within(call).await?;
+        Ok(self.node.watched(answers))
+    }
+
+    async fn execute_task(
+        &mut self,
+        headers: HeaderMap,
+        request: ExecuteTaskRequest,
+        metrics: ExecutionPlanMetricsSet,
+        context: &Arc<TaskContext>,
+    ) -> Result<Vec<BoxStream<'static, Result<RecordBatch>>>> {
+        let call = self.inner.execute_task(headers, request, metrics, context);
+        let streams = self.node.within(call).await?;
+        Ok(streams.into_iter().map(|stream| self.node.watched(stream)).collect())
+    }
+
+    async fn get_worker_info(&mut self, request: GetWorkerInfoRequest) -> Result<GetWorkerInfoResponse> {
+        self.node.within(self.inner.get_worker_info(request)).await
+    }
+}

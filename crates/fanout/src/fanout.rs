@@ -1,0 +1,185 @@
+//! One node's part in queries that several nodes run: dividing its own, and working for others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::error::Result;
+use datafusion::execution::TaskContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion_distributed::{DistributedExec, Worker};
+use parking_lot::{Mutex, RwLock};
+use url::Url;
+use wharf_lake::Warehouse;
+
+use crate::channels::Channels;
+use crate::cluster::{Alone, Cluster, InProcess};
+use crate::codec::Codec;
+use crate::eligible::{Distribute, Wanted, bytes_to_read};
+use crate::planner;
+use crate::vocabulary::Vocabulary;
+use crate::worker;
+
+/// The limits of fan-out.
+#[derive(Clone, Debug)]
+pub struct FanoutOptions {
+    /// How long another node may take to begin to answer.
+    pub answer_timeout: Duration,
+    /// How often a query is begun when nodes are lost.
+    pub attempts: usize,
+    /// Workers in this process among which queries are divided as if they were nodes, for tests; 0: none.
+    pub in_process_workers: usize,
+}
+
+impl Default for FanoutOptions {
+    fn default() -> Self {
+        FanoutOptions { answer_timeout: Duration::from_secs(30), attempts: 3, in_process_workers: 0 }
+    }
+}
+
+/// The fan-out of a node.
+#[derive(Debug)]
+pub struct Fanout {
+    codec: Arc<Codec>,
+    runtime: Arc<RuntimeEnv>,
+    /// The configuration of every session of this node, before its own settings.
+    base: ConfigOptions,
+    cluster: RwLock<Arc<dyn Cluster>>,
+    options: FanoutOptions,
+}
+
+/// A plan for several nodes.
+#[derive(Debug)]
+pub struct Spread {
+    /// It.
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// What it runs in.
+    pub task: Arc<TaskContext>,
+    /// The nodes.
+    pub nodes: Vec<Url>,
+}
+
+/// Why a query stays on one node.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NotSpread {
+    /// There is no other.
+    Alone,
+    /// The session does not want it.
+    Off,
+    /// It reads so few bytes.
+    Small(u64),
+    /// Why it cannot be divided.
+    Cannot(String),
+}
+
+impl Fanout {
+    /// The fan-out of a node that is alone until it is told of a cluster. `base` is the configuration of its sessions, before their own
+    /// settings; `runtime` has the memory for queries of both kinds.
+    pub fn new(
+        vocabulary: Arc<dyn Vocabulary>,
+        warehouse: Arc<Warehouse>,
+        runtime: Arc<RuntimeEnv>,
+        base: ConfigOptions,
+        options: FanoutOptions,
+    ) -> Arc<Fanout> {
+        let codec = Arc::new(Codec::new(vocabulary, warehouse));
+        let workers = options.in_process_workers;
+        let fanout = Arc::new(Fanout { codec, runtime, base, cluster: RwLock::new(Arc::new(Alone)), options });
+        if workers > 0 {
+            fanout.join(fanout.in_process(workers));
+        }
+        fanout
+    }
+
+    /// From now on queries are divided among the nodes of this cluster.
+    pub fn join(&self, cluster: Arc<dyn Cluster>) {
+        *self.cluster.write() = cluster;
+    }
+
+    /// Workers in this process that talk as nodes do, over memory instead of sockets.
+    pub fn in_process(self: &Arc<Self>, workers: usize) -> Arc<dyn Cluster> {
+        Arc::new(InProcess::new((0..workers).map(|_| self.worker())))
+    }
+
+    /// What does other nodes' parts of queries: `into_worker_server` makes it a service of a gRPC server. It asks nobody who they are.
+    pub fn worker(self: &Arc<Self>) -> Worker {
+        worker::worker(self)
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> usize {
+        self.cluster.read().nodes().len()
+    }
+
+    /// Whether it is worth trying to divide a plan at all; quick.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn consider(&self, plan: &Arc<dyn ExecutionPlan>, wanted: &Wanted) -> Result<(), NotSpread> {
+        if wanted.distribute == Distribute::Off {
+            return Err(NotSpread::Off);
+        }
+        if self.nodes() < 2 {
+            return Err(NotSpread::Alone);
+        }
+        let bytes = bytes_to_read(plan);
+        match wanted.distribute {
+            Distribute::Auto if bytes < wanted.min_bytes => Err(NotSpread::Small(bytes)),
+            Distribute::Auto | Distribute::On | Distribute::Off => Ok(()),
+        }
+    }
+
+    /// A plan for one node, divided among several, and not among those in `without`.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn spread(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        task: &Arc<TaskContext>,
+        wanted: &Wanted,
+        without: &[Url],
+    ) -> Result<Spread, NotSpread> {
+        self.consider(plan, wanted)?;
+        let mut nodes = self.cluster.read().nodes();
+        nodes.retain(|node| !without.contains(node));
+        if nodes.len() < 2 {
+            return Err(NotSpread::Alone);
+        }
+        let reasons = Mutex::new(Vec::new());
+        let refused = |reason| reasons.lock().push(reason);
+        let cannot = |error: datafusion::error::DataFusionError| NotSpread::Cannot(error.strip_backtrace());
+        let divided = planner::divide(self, Arc::clone(plan), task, wanted, &nodes, &refused).await.map_err(cannot)?;
+        if !divided.exists(|node| Ok(node.is::<DistributedExec>())).map_err(cannot)? {
+            return Err(NotSpread::Cannot(reasons.into_inner().join("; ")));
+        }
+        let task = planner::session(self, &divided, task, wanted, &nodes).map_err(cannot)?.task_ctx();
+        Ok(Spread { plan: divided, task, nodes })
+    }
+
+    pub(crate) fn codec(&self) -> &Arc<Codec> {
+        &self.codec
+    }
+
+    pub(crate) fn runtime(&self) -> &Arc<RuntimeEnv> {
+        &self.runtime
+    }
+
+    pub(crate) fn base(&self) -> &ConfigOptions {
+        &self.base
+    }
+
+    pub(crate) fn options(&self) -> &FanoutOptions {
+        &self.options
+    }
+
+    pub(crate) fn channels(&self) -> Channels {
+        Channels {
+            cluster: Arc::clone(&self.cluster.read()),
+            codec: Arc::clone(&self.codec),
+            answer_timeout: self.options.answer_timeout,
+        }
+    }
+}

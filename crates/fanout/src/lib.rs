@@ -1,0 +1,36 @@
+//! Fan-out: one query on several nodes.
+//!
+//! A plan that DataFusion has made for one node is divided by `datafusion-distributed` into stages, each a part of the plan that
+//! several nodes run over their share of the files or of the rows; this crate brings what that library leaves open. What always holds:
+//! - **An answer is the same as on one node.** A plan is divided only after all of it has been written down and read back without a
+//!   difference ([`codec`]); a plan that cannot be, or whose meaning depends on being whole ([`eligible`]), stays on one node.
+//! - **A node that runs a part knows what the session knows**: time zone and formats, the statement's clock, the functions, the memory
+//!   pool that all its queries share, the statement's deadline ([`worker`]).
+//! - **An error has the SQLSTATE it would have on one node**, and says which node it comes from only when the node is the matter
+//!   ([`travelling`]).
+//! - A query whose node is lost begins anew on the others, as long as no row of it has left ([`run`]).
+//! - No work outlives its query: what runs a part ends when the stream of its rows is dropped, or at the deadline.
+//!
+//! Which nodes there are and how they are reached is given ([`Cluster`]), and so are the functions and settings ([`Vocabulary`]).
+//!
+//! Not here: sessions and SQL, membership, sockets and their encryption.
+
+mod channels;
+mod cluster;
+mod codec;
+mod eligible;
+mod explain;
+mod fanout;
+mod planner;
+mod routing;
+mod run;
+mod task;
+mod travelling;
+mod vocabulary;
+mod worker;
+
+pub use cluster::{Channel, Cluster};
+pub use eligible::{Distribute, Wanted};
+pub use explain::lines;
+pub use fanout::{Fanout, FanoutOptions, NotSpread, Spread};
+pub use vocabulary::Vocabulary;

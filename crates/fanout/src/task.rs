@@ -1,0 +1,115 @@
+//! The top of the part of a plan that one node runs.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio::time::{Instant, Sleep};
+use wharf_values::{SqlError, SqlState};
+
+use crate::travelling;
+use crate::vocabulary::Vocabulary;
+
+/// In the extensions of a session's configuration: when the statement must have ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(pub(crate) Instant);
+
+/// Rows of a part of a query as they leave a node: errors are made ready to travel, and nothing goes on past the statement's
+/// deadline, even when the node that asked has gone without a word.
+#[derive(Debug)]
+pub(crate) struct TaskExec {
+    input: Arc<dyn ExecutionPlan>,
+    vocabulary: Arc<dyn Vocabulary>,
+}
+
+impl TaskExec {
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, vocabulary: Arc<dyn Vocabulary>) -> TaskExec {
+        TaskExec { input, vocabulary }
+    }
+}
+
+impl DisplayAs for TaskExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TaskExec")
+    }
+}
+
+impl ExecutionPlan for TaskExec {
+    fn name(&self) -> &'static str {
+        "TaskExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        let [input] =
+            <[_; 1]>::try_from(children).map_err(|_| DataFusionError::Internal("a task has one input".to_owned()))?;
+        Ok(Arc::new(TaskExec::new(input, Arc::clone(&self.vocabulary))))
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let deadline = context.session_config().get_extension::<Deadline>();
+        let vocabulary = Arc::clone(&self.vocabulary);
+        let departing = move |error| travelling::departing(error, vocabulary.as_ref());
+        let rows = self.input.execute(partition, context).map_err(&departing)?;
+        let rows: SendableRecordBatchStream = match deadline {
+            Some(deadline) => until(rows, deadline.0),
+            None => rows,
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.map_err(departing))))
+    }
+}
+
+/// Rows until an instant, and an error then.
+fn until(rows: SendableRecordBatchStream, deadline: Instant) -> SendableRecordBatchStream {
+    let schema = rows.schema();
+    let begin: Option<(_, Pin<Box<Sleep>>)> = Some((rows, Box::pin(tokio::time::sleep_until(deadline))));
+    let rows = stream::unfold(begin, |state| async move {
+        let (mut rows, mut deadline) = state?;
+        tokio::select! {
+            biased;
+            () = &mut deadline => Some((Err(timed_out()), None)),
+            next = rows.next() => {
+                let batch: Result<RecordBatch> = next?;
+                Some((batch, Some((rows, deadline))))
+            }
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
+fn timed_out() -> DataFusionError {
+    let message = "canceling statement due to statement timeout";
+    DataFusionError::External(Box::new(SqlError::new(SqlState::QUERY_CANCELED, message)))
+}
