@@ -266,7 +266,7 @@ impl Node {
             return;
         }
         let pause = RETRY_PAUSE.min(runtime::left(deadline));
-        drop(runtime::within(pause, self.metrics.clone().changed()).await);
+        let _changed = runtime::within(pause, self.metrics.clone().changed()).await;
         // Changes may come thick and fast.
         runtime::sleep(Duration::from_millis(5).min(pause)).await;
     }

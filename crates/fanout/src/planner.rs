@@ -200,7 +200,7 @@ fn needs_one_place(plan: &Arc<dyn ExecutionPlan>) -> bool {
         return false;
     }
     let requirements = plan.input_distribution_requirements();
-    let needs = requirements.per_child_distributions().zip(plan.children()).any(|(distribution, child)| {
+    requirements.per_child_distributions().zip(plan.children()).any(|(distribution, child)| {
         let partitions = child.properties().partitioning.partition_count();
         match distribution {
             Distribution::UnspecifiedDistribution => false,
@@ -209,8 +209,7 @@ fn needs_one_place(plan: &Arc<dyn ExecutionPlan>) -> bool {
             #[expect(deprecated, reason = "the former name is still a variant")]
             Distribution::HashPartitioned(_) | Distribution::KeyPartitioned(_) => partitions == 1,
         }
-    });
-    needs
+    })
 }
 
 /// A scan divided among nodes.

@@ -161,7 +161,7 @@ impl Store {
 
     /// Asks the store whether it is there. What is asked for is an object that does not exist: that is an answer.
     pub(crate) async fn reach(&self) -> Result<(), LakeError> {
-        let failed = |error| LakeError::store(&self.root(), error);
+        let failed = |error| LakeError::store(self.root(), error);
         if self.prefix == LOCAL {
             // A file system that is gone answers that, too.
             let directory = format!("/{}", self.root);
