@@ -189,7 +189,8 @@ async def test_a_timeout_cancels(connection, schema):
     with pytest.raises(asyncio.TimeoutError):
         await connection.fetch(LONG_QUERY, timeout=0.5)
     assert await connection.fetchval("SELECT 1") == 1
-    assert time.monotonic() - start < 1.5
+    # The query takes far longer; a busy machine may take a while to stop it.
+    assert time.monotonic() - start < 5
 
 
 @connected

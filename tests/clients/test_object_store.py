@@ -131,7 +131,8 @@ def test_tables_live_in_the_bucket_and_survive_a_restart(wharf, s3):
 def test_what_was_read_is_not_asked_for_again(wharf):
     with wharf.connect() as connection:
         connection.execute("CREATE TABLE t (id integer, name text)")
-        connection.execute("INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 200000) AS g(g)")
+        # A file of more than 8 MiB, which is uploaded in parts: smaller ones are in the cache as they are written.
+        connection.execute("INSERT INTO t SELECT g, md5(g::text) FROM generate_series(1, 400000) AS g(g)")
         query = "SELECT count(*), max(name) FROM t"
         first = connection.execute(query).fetchone()
         (before,) = connection.execute("SELECT get_requests FROM wharf.cache").fetchone()
