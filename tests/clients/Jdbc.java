@@ -35,7 +35,7 @@ import org.postgresql.util.PSQLException;
  */
 public final class Jdbc {
     private static final String LONG_QUERY =
-            "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b";
+            "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 100000) c";
 
     private static String url;
     private static String user;

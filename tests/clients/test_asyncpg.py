@@ -13,7 +13,7 @@ import pytest
 
 from values import ARRAYS, DOCUMENT, EXPRESSIONS, SCALARS, identifier, same
 
-LONG_QUERY = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b"
+LONG_QUERY = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 100000) c"
 
 
 def connected(test):

@@ -12,7 +12,7 @@ from psycopg.types.json import Json, Jsonb
 
 from values import ARRAYS, DOCUMENT, EXPRESSIONS, SCALARS, identifier, same
 
-LONG_QUERY = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b"
+LONG_QUERY = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 100000) c"
 
 
 @pytest.mark.parametrize("result_is_binary", [False, True], ids=["text out", "binary out"])

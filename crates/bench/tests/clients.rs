@@ -331,7 +331,8 @@ async fn cancelling() {
         token.cancel_query(NoTls).await.unwrap();
         at
     });
-    let sql = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b";
+    let sql =
+        "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 100000) c";
     let error = client.query(sql, &[]).await.unwrap_err();
     let stopped = Instant::now();
     assert_eq!(error.code(), Some(&SqlState::QUERY_CANCELED));
