@@ -28,6 +28,7 @@ use crate::files::progress::Progresses;
 use crate::maintenance::Instants;
 use crate::metrics::Statistics;
 use crate::operators::OperatorPlanner;
+use crate::optimize::LetGoWhileMultiplying;
 use crate::session::{Queues, Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
 
@@ -274,6 +275,7 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> S
         .with_expr_planners(planners)
         .with_query_planner(Arc::new(UniqueNamesPlanner))
         .with_physical_optimizer_rule(Arc::new(PlaceRuntimeFilters))
+        .with_physical_optimizer_rule(Arc::new(LetGoWhileMultiplying))
         .build();
     register_functions(&mut state);
     state

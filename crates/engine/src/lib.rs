@@ -29,6 +29,7 @@ mod maintenance;
 mod metrics;
 mod names;
 mod operators;
+mod optimize;
 mod pg_catalog;
 mod procedures;
 mod scram;

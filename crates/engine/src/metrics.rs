@@ -8,12 +8,15 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
+};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use wharf_values::SqlState;
 
 use crate::engine::Engine;
 
@@ -22,8 +25,38 @@ use crate::engine::Engine;
 pub(crate) struct StatementLabels {
     /// `SELECT`, `INSERT`, ..
     pub(crate) kind: &'static str,
-    /// The class of the SQLSTATE: two characters, `00` for success.
-    pub(crate) sqlstate_class: String,
+    /// The class of the SQLSTATE.
+    pub(crate) sqlstate_class: Class,
+}
+
+/// The class of a SQLSTATE: its first two characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Class([u8; 2]);
+
+impl Class {
+    /// Success.
+    pub(crate) const SUCCESS: Class = Class(*b"00");
+    /// What an operator stops, or a client that goes.
+    pub(crate) const STOPPED: Class = Class(*b"57");
+
+    /// A SQLSTATE's.
+    pub(crate) fn of(code: SqlState) -> Class {
+        match code.class().as_bytes() {
+            [first, second] => Class([*first, *second]),
+            _ => Class(*b"XX"),
+        }
+    }
+
+    /// Its characters.
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or("XX")
+    }
+}
+
+impl EncodeLabelValue for Class {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        self.as_str().encode(encoder)
+    }
 }
 
 /// Which statements.

@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio_postgres::NoTls;
 
 use crate::start_up::{Server, folder, wharf};
 
@@ -67,4 +69,34 @@ async fn a_log_line_of_a_statement_has_its_id() {
     assert_eq!(failed["fields"]["code"], "22012");
     let id = |line: &Value| line["span"]["query_id"].as_str().unwrap().parse::<uuid::Uuid>().unwrap();
     assert_ne!(id(ended), id(failed));
+}
+
+/// A join that makes very many rows of one batch would otherwise keep its thread, and with it timers and sockets, for hours.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_multiplies_rows_can_be_stopped() {
+    const LIMIT: Duration = Duration::from_secs(60);
+    const PRODUCT: &str =
+        "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b, generate_series(1, 100000) c";
+    let folder = folder();
+    let server = Server::serve(folder.path());
+
+    let client = server.connect("").await.unwrap();
+    client.simple_query("SET statement_timeout = 300").await.unwrap();
+    let timed_out = tokio::time::timeout(LIMIT, client.simple_query(PRODUCT)).await.expect("it times out").unwrap_err();
+    assert_eq!(timed_out.code().unwrap().code(), "57014");
+    client.simple_query("SET statement_timeout = 0").await.unwrap();
+
+    let token = client.cancel_token();
+    let (stopped, ()) = tokio::join!(tokio::time::timeout(LIMIT, client.simple_query(PRODUCT)), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        token.cancel_query(NoTls).await.unwrap();
+    });
+    assert_eq!(stopped.expect("it is cancelled").unwrap_err().code().unwrap().code(), "57014");
+
+    // Others get their turn meanwhile.
+    let other = server.connect("").await.unwrap();
+    tokio::select! {
+        _ = client.simple_query(PRODUCT) => panic!("the product ends first"),
+        answer = tokio::time::timeout(LIMIT, other.simple_query("SELECT 1")) => { answer.expect("an answer").unwrap(); }
+    }
 }

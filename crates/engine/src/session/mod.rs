@@ -9,6 +9,7 @@ mod dispatch;
 mod observe;
 mod plan_cache;
 mod prepare;
+mod query_id;
 mod result;
 mod set;
 mod stream;
@@ -455,7 +456,7 @@ impl Session {
             dropped_retention: self.engine.options.dropped_retention,
             progress: Arc::clone(&self.engine.progress),
         });
-        if crate::distribute::distribute(&self.settings) == Distribute::On && self.engine.fanout.nodes() > 1 {
+        if self.engine.fanout.nodes() > 1 && crate::distribute::distribute(&self.settings) == Distribute::On {
             state.config_mut().set_extension(Arc::new(SpreadScans));
         }
         if let Some(reads) = self.transaction.as_ref().and_then(Transaction::reads) {

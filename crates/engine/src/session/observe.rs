@@ -6,22 +6,17 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::stream::{BoxStream, Stream};
 use sqlparser::ast::Statement as Ast;
 use tracing::Span;
-use uuid::Uuid;
 use wharf_values::{SqlError, SqlState};
 
+use super::query_id;
 use super::result::Outcome;
 use crate::dml;
-use crate::metrics::{KindLabels, StatementLabels, Statistics};
-
-/// The class of success.
-const SUCCESS: &str = "00";
-/// The class of what an operator stops, or a client that goes.
-const STOPPED: &str = "57";
+use crate::metrics::{Class, KindLabels, StatementLabels, Statistics};
 
 /// A statement under way.
 pub(crate) struct Observed {
@@ -29,8 +24,8 @@ pub(crate) struct Observed {
     kind: &'static str,
     started: Instant,
     span: Span,
-    /// What it comes to when nothing more is heard of it.
-    class: &'static str,
+    /// What it comes to when nothing more is heard of it; none when that has been counted already.
+    class: Option<Class>,
 }
 
 impl Observed {
@@ -42,8 +37,8 @@ impl Observed {
             statistics: Arc::clone(statistics),
             kind,
             started: Instant::now(),
-            span: tracing::info_span!("statement", query_id = %Uuid::now_v7(), kind, process),
-            class: STOPPED,
+            span: tracing::info_span!("statement", query_id = %query_id::next(), kind, process),
+            class: Some(Class::STOPPED),
         }
     }
 
@@ -65,7 +60,7 @@ impl Observed {
             }
         };
         // Rows that nobody asks for any more are no failure.
-        self.class = SUCCESS;
+        self.class = Some(Class::SUCCESS);
         let outcome = match outcome {
             Outcome::Empty => Outcome::Empty,
             Outcome::Complete(tag) => Outcome::Complete(tag),
@@ -78,7 +73,7 @@ impl Observed {
                 Outcome::CopyOut(copy)
             }
             Outcome::CopyIn(copy) => {
-                self.class = STOPPED;
+                self.class = Some(Class::STOPPED);
                 return (Ok(Outcome::CopyIn(copy)), Some(self));
             }
         };
@@ -87,14 +82,14 @@ impl Observed {
 
     /// It has ended with an error.
     pub(crate) fn failed(mut self, error: &SqlError) {
-        self.class = "";
-        self.count(error.code.class());
-        self.span.in_scope(|| tracing::debug!(code = %error.code, %error, "the statement failed"));
+        self.class = None;
+        self.count(Class::of(error.code));
+        tracing::debug!(parent: &self.span, code = %error.code, %error, "the statement failed");
     }
 
     /// It has ended well.
     pub(crate) fn succeeded(mut self) {
-        self.class = SUCCESS;
+        self.class = Some(Class::SUCCESS);
     }
 
     fn watch<T: Send + 'static>(
@@ -104,22 +99,22 @@ impl Observed {
         Box::pin(Watched { inner, observed: Some(self) })
     }
 
-    fn count(&self, class: &str) {
+    /// Counts it, and says how long it took.
+    fn count(&self, sqlstate_class: Class) -> Duration {
         let elapsed = self.started.elapsed();
-        let labels = StatementLabels { kind: self.kind, sqlstate_class: class.to_owned() };
-        self.statistics.statements.get_or_create(&labels).inc();
-        self.statistics.durations.get_or_create(&KindLabels { kind: self.kind }).observe(elapsed.as_secs_f64());
+        let kind = self.kind;
+        self.statistics.statements.get_or_create(&StatementLabels { kind, sqlstate_class }).inc();
+        self.statistics.durations.get_or_create(&KindLabels { kind }).observe(elapsed.as_secs_f64());
+        elapsed
     }
 }
 
 impl Drop for Observed {
     fn drop(&mut self) {
         self.statistics.running.dec();
-        // The error has been counted already.
-        if !self.class.is_empty() {
-            self.count(self.class);
-            let duration_ms = self.started.elapsed().as_millis() as u64;
-            self.span.in_scope(|| tracing::debug!(duration_ms, class = self.class, "the statement ended"));
+        if let Some(class) = self.class {
+            let duration_ms = self.count(class).as_millis() as u64;
+            tracing::debug!(parent: &self.span, duration_ms, class = class.as_str(), "the statement ended");
         }
     }
 }
@@ -134,14 +129,16 @@ impl<T> Stream for Watched<T> {
     type Item = Result<T, SqlError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        let span = this.observed.as_ref().map(|observed| observed.span.clone());
-        let _entered = span.as_ref().map(Span::enter);
-        let polled = this.inner.as_mut().poll_next(cx);
+        let Watched { inner, observed } = &mut *self;
+        let inner = inner.as_mut();
+        let polled = match observed {
+            Some(observed) => observed.span.in_scope(|| inner.poll_next(cx)),
+            None => inner.poll_next(cx),
+        };
         match &polled {
-            Poll::Ready(None) => drop(this.observed.take()),
+            Poll::Ready(None) => drop(observed.take()),
             Poll::Ready(Some(Err(error))) => {
-                if let Some(observed) = this.observed.take() {
+                if let Some(observed) = observed.take() {
                     observed.failed(error);
                 }
             }
@@ -153,13 +150,13 @@ impl<T> Stream for Watched<T> {
 
 /// The text of a client that is no statement.
 pub(crate) fn unreadable(statistics: &Statistics, error: &SqlError) {
-    let labels = StatementLabels { kind: "UNKNOWN", sqlstate_class: error.code.class().to_owned() };
+    let labels = StatementLabels { kind: "UNKNOWN", sqlstate_class: Class::of(error.code) };
     statistics.statements.get_or_create(&labels).inc();
 }
 
 /// A statement that could not be prepared.
 pub(crate) fn unprepared(statistics: &Statistics, ast: &Ast, code: SqlState) {
-    let labels = StatementLabels { kind: kind(ast), sqlstate_class: code.class().to_owned() };
+    let labels = StatementLabels { kind: kind(ast), sqlstate_class: Class::of(code) };
     statistics.statements.get_or_create(&labels).inc();
 }
 

@@ -14,7 +14,7 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use parking_lot::Mutex;
 use sqlparser::ast;
 use wharf_catalog::SqlType;
@@ -325,6 +325,9 @@ impl Session {
                 (plan, task)
             }
         };
+        if self.engine.fanout.nodes() < 2 {
+            return execute_stream(plan, task).map_err(from_datafusion);
+        }
         let wanted = self.wanted(limits);
         self.engine.start(plan, task, wanted, limits).await
     }
