@@ -19,7 +19,7 @@ use uuid::Uuid;
 use wharf_catalog::{Answer, Command, Envelope, State};
 use wharf_consensus::Group;
 use wharf_fanout::{Fanout, FanoutOptions};
-use wharf_lake::{PlaceRuntimeFilters, Warehouse};
+use wharf_lake::Warehouse;
 use wharf_values::{SqlError, SqlState};
 
 use crate::distribute::EngineVocabulary;
@@ -28,7 +28,6 @@ use crate::files::progress::Progresses;
 use crate::maintenance::Instants;
 use crate::metrics::Statistics;
 use crate::operators::OperatorPlanner;
-use crate::optimize::LetGoWhileMultiplying;
 use crate::session::{Queues, Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
 
@@ -268,15 +267,13 @@ pub(crate) fn base_state(runtime: Arc<RuntimeEnv>, options: &EngineOptions) -> S
     settings.optimizer.hash_join_single_partition_threshold_rows = SINGLE_BUILD_ROWS / partitions;
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(OperatorPlanner)];
     planners.extend(SessionStateDefaults::default_expr_planners());
-    let mut state = SessionStateBuilder::new()
+    let builder = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
         .with_expr_planners(planners)
-        .with_query_planner(Arc::new(UniqueNamesPlanner))
-        .with_physical_optimizer_rule(Arc::new(PlaceRuntimeFilters))
-        .with_physical_optimizer_rule(Arc::new(LetGoWhileMultiplying))
-        .build();
+        .with_query_planner(Arc::new(UniqueNamesPlanner));
+    let mut state = crate::optimize::with_rules(builder).build();
     register_functions(&mut state);
     state
 }

@@ -23,7 +23,7 @@ use crate::cast::{CastFunction, CastMode, arrow_agrees, result_field};
 use crate::error::to_datafusion;
 use crate::operators::{
     Arithmetic, UNTYPED, UnresolvedOperator, any_of_array, divide_numeric, float_operator, integer_operator,
-    interval_key,
+    interval_key, numeric_operator,
 };
 
 /// Resolves the expressions of one plan node, whose inputs have `schema`.
@@ -396,6 +396,10 @@ impl Resolver<'_> {
                     Arithmetic::Divide => return Ok(divide_numeric(left, right)),
                 };
                 let (left, right) = self.room(op, left, right)?;
+                let types = (self.field(&left)?, self.field(&right)?);
+                if let Some(function) = numeric_operator(op, (types.0.data_type(), types.1.data_type())) {
+                    return Ok(Arc::new(function).call(vec![left, right]));
+                }
                 Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right))))
             }
             integer => Ok(integer_operator(op, self.coerce(left, integer)?, self.coerce(right, integer)?)),

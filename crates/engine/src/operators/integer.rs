@@ -121,7 +121,8 @@ pub(super) fn binary(
     })
 }
 
-fn arithmetic_error(error: &ArrowError, result_type: &DataType) -> SqlError {
+/// What a client is told of an error of arithmetic.
+pub(super) fn arithmetic_error(error: &ArrowError, result_type: &DataType) -> SqlError {
     match error {
         ArrowError::DivideByZero => SqlError::new(SqlState::DIVISION_BY_ZERO, "division by zero"),
         ArrowError::ArithmeticOverflow(_) => {

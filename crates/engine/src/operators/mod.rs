@@ -3,7 +3,7 @@
 //!
 //! DataFusion wraps integers on overflow, divides floats by zero to infinity and cuts the scale of decimal quotients. So
 //! `a + b` first becomes an [`UnresolvedOperator`], which carries no meaning; the binder, which knows all types, replaces
-//! it by DataFusion's own operator where that is right (decimals, comparisons) and by a function of this module elsewhere.
+//! it by DataFusion's own operator where that is right (comparisons, decimals of 256 bits) and by a function of this module elsewhere.
 
 mod any_of_array;
 mod division;
@@ -11,6 +11,7 @@ mod float;
 mod integer;
 mod interval_key;
 mod null_safe;
+mod numeric;
 mod single_value;
 mod undefined;
 mod unresolved;
@@ -23,6 +24,7 @@ pub(crate) use float::float_operator;
 pub(crate) use integer::integer_operator;
 pub(crate) use interval_key::interval_key;
 pub(crate) use null_safe::null_safe_equal;
+pub(crate) use numeric::numeric_operator;
 pub(crate) use single_value::{single_value, single_value_function};
 pub(crate) use undefined::UndefinedFunction;
 pub(crate) use unresolved::{OperatorPlanner, UNTYPED, UnresolvedOperator};
@@ -63,6 +65,7 @@ pub(crate) fn by_name(name: &str) -> Option<ScalarUDF> {
         [Arithmetic::Add, Arithmetic::Subtract, Arithmetic::Multiply, Arithmetic::Divide, Arithmetic::Modulo];
     let arithmetic =
         operators.into_iter().flat_map(|operator| [integer::function(operator), float::function(operator)]);
+    let arithmetic = arithmetic.chain(operators.into_iter().filter_map(numeric::function));
     let others = [division::function(), any_of_array::function(), interval_key::function()];
     arithmetic.chain(others).find(|function| function.name() == name)
 }

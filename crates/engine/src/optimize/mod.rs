@@ -1,5 +1,42 @@
 //! The engine's own rules beside DataFusion's, each for something that the plans of PostgreSQL's SQL need.
 
+mod conjunction;
 mod cooperation;
+mod date_comparisons;
+mod filter_estimates;
 
-pub(crate) use cooperation::LetGoWhileMultiplying;
+use std::sync::Arc;
+
+use datafusion::execution::SessionStateBuilder;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use wharf_lake::PlaceRuntimeFilters;
+
+use conjunction::NarrowFilters;
+use cooperation::LetGoWhileMultiplying;
+use date_comparisons::CompareDatesAsDates;
+use filter_estimates::EstimateFilters;
+
+/// The rule of DataFusion that chooses the sides of joins.
+const JOIN_SELECTION: &str = "join_selection";
+
+/// DataFusion's rules and the engine's, in the order in which they must run.
+pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
+    let mut physical = PhysicalOptimizer::new().rules;
+    let chosen = physical.iter().position(|rule| rule.name() == JOIN_SELECTION).unwrap_or_default();
+    physical.insert(chosen, Arc::new(EstimateFilters));
+    let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
+        [Arc::new(PlaceRuntimeFilters), Arc::new(NarrowFilters), Arc::new(LetGoWhileMultiplying)];
+    physical.extend(last);
+    state.with_optimizer_rule(Arc::new(CompareDatesAsDates)).with_physical_optimizer_rules(physical)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn join_selection_is_called_so() {
+        assert!(PhysicalOptimizer::new().rules.iter().any(|rule| rule.name() == JOIN_SELECTION));
+    }
+}

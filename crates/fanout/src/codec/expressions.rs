@@ -12,7 +12,7 @@ use arrow::datatypes::{Field, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, ScalarValue, internal_datafusion_err, internal_err};
 use datafusion::error::Result;
-use datafusion::physical_expr::expressions::{CastExpr, Literal};
+use datafusion::physical_expr::expressions::{CastExpr, DynamicFilterPhysicalExpr, Literal};
 use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use datafusion::physical_plan::ExecutionPlan;
@@ -149,6 +149,12 @@ impl PhysicalProtoConverterExtension for Writer<'_> {
     ) -> Result<PhysicalExprNode> {
         if let Some(subquery) = expr.downcast_ref::<ScalarSubqueryExpr>() {
             return serialize_physical_expr_with_converter(&self.value(subquery)?, self.codec, self);
+        }
+        // Another way to compute the same, which this node alone knows.
+        if !expr.is::<DynamicFilterPhysicalExpr>()
+            && let Some(plain) = expr.snapshot()?
+        {
+            return self.physical_expr_to_proto(&plain, self.codec);
         }
         let node = serialize_physical_expr_with_converter(expr, self.codec, self);
         let node = self.note(node, || expr.to_string())?;

@@ -15,6 +15,7 @@
 //!
 //! [`Checksums`] computes, [`VerifiedFiles`](verified::VerifiedFiles) verifies what is read.
 
+mod remembered;
 pub(crate) mod verified;
 
 use base64::Engine as _;

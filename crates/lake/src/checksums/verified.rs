@@ -19,6 +19,7 @@ use object_store::{
 };
 
 use super::FileSums;
+use super::remembered::RememberedRanges;
 use crate::cache::WeightedCache;
 
 /// The memory for checksums: those of about 200 GB of data files.
@@ -32,6 +33,8 @@ const MAGIC: &[u8] = b"PAR1";
 pub(crate) struct VerifiedFiles {
     inner: Arc<dyn ObjectStore>,
     known: WeightedCache<Arc<Known>>,
+    /// What was read before, where nothing before this store remembers it.
+    remembered: Option<RememberedRanges>,
 }
 
 /// What is known of a file.
@@ -42,12 +45,39 @@ struct Known {
 }
 
 impl VerifiedFiles {
+    /// A store before which another one, if any, remembers what was read.
     pub(crate) fn new(inner: Arc<dyn ObjectStore>) -> VerifiedFiles {
-        VerifiedFiles { inner, known: WeightedCache::new(CACHE_BYTES) }
+        VerifiedFiles { inner, known: WeightedCache::new(CACHE_BYTES), remembered: None }
     }
 
-    /// Ranges of a file, verified.
+    /// A store that remembers so many bytes of what was read; 0: nothing.
+    pub(crate) fn remembering(inner: Arc<dyn ObjectStore>, bytes: usize) -> VerifiedFiles {
+        let remembered = (bytes > 0).then(|| RememberedRanges::new(bytes));
+        VerifiedFiles { remembered, ..VerifiedFiles::new(inner) }
+    }
+
+    /// Ranges of a file, verified, now or when they were read before.
     async fn read(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        // How large the file is must be known, too.
+        let Some(remembered) = self.remembered.as_ref().filter(|_| self.known.get(path.as_ref()).is_some()) else {
+            return self.read_verified(path, ranges).await;
+        };
+        let mut found: Vec<Option<Bytes>> = ranges.iter().map(|range| remembered.get(path, range)).collect();
+        let wanted = found.iter().zip(ranges).filter(|(found, _)| found.is_none()).map(|(_, range)| range.clone());
+        let wanted: Vec<Range<u64>> = wanted.collect();
+        if !wanted.is_empty() {
+            let read = self.read_verified(path, &wanted).await?;
+            let missing = found.iter_mut().filter(|found| found.is_none());
+            for ((place, range), bytes) in missing.zip(&wanted).zip(read) {
+                remembered.keep(path, range, &bytes);
+                *place = Some(bytes);
+            }
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Ranges of a file, read from the store and verified.
+    async fn read_verified(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let known = match (self.known.get(path.as_ref()), ranges) {
             (Some(known), _) => known,
             (None, [range]) => {
@@ -275,5 +305,26 @@ mod tests {
         assert_eq!(around(200..250), 200..250);
         assert_eq!(around(240..260), 200..300);
         assert_eq!(around(270..280), 250..300);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_remembered_where_that_is_asked_for() {
+        let inner: Arc<dyn ObjectStore> = Arc::new(object_store::memory::InMemory::new());
+        let path = Path::from("t/data/a.csv");
+        let put =
+            async |content: &'static str| inner.put_opts(&path, content.into(), PutOptions::default()).await.unwrap();
+        put("what was written first").await;
+        let remembering = VerifiedFiles::remembering(Arc::clone(&inner), 1 << 20);
+        let plain = VerifiedFiles::new(Arc::clone(&inner));
+        let ranges = [0..4, 9..16];
+        // The first time, nothing is known of the file.
+        for _ in 0..2 {
+            assert_eq!(remembering.get_ranges(&path, &ranges).await.unwrap(), ["what", "written"]);
+            assert_eq!(plain.get_ranges(&path, &ranges).await.unwrap(), ["what", "written"]);
+        }
+        // Nobody changes a file of a warehouse; it shows where the bytes come from.
+        put("what was changed later").await;
+        assert_eq!(remembering.get_ranges(&path, &[9..16, 17..22]).await.unwrap(), ["written", "later"]);
+        assert_eq!(plain.get_ranges(&path, &ranges).await.unwrap(), ["what", "changed"]);
     }
 }

@@ -77,7 +77,9 @@ impl Store {
         };
         let prefix = if prefix.ends_with('/') { prefix } else { prefix + "/" };
         let url = ObjectStoreUrl::parse(&origin).map_err(|error| invalid(error.to_string()))?;
-        let data_files = Arc::new(VerifiedFiles::new(Arc::clone(&objects)));
+        // A local file system has no cache before it.
+        let remembered = if matches!(scheme, ObjectStoreScheme::Local) { cache.memory_bytes } else { 0 };
+        let data_files = Arc::new(VerifiedFiles::remembering(Arc::clone(&objects), remembered));
         Ok(Store { prefix, root, url, objects, cached, data_files })
     }
 
