@@ -34,6 +34,8 @@ pub(crate) struct FileContext {
 /// The data files of a table.
 pub(crate) struct FileSet {
     pub(crate) files: Vec<Arc<LakeFile>>,
+    /// How many more files the table has in manifests that were not read.
+    pub(crate) elsewhere: u64,
     /// What filters compare.
     pub(crate) bounds: Bounds,
     statistics: OnceLock<Arc<Statistics>>,
@@ -176,7 +178,13 @@ impl LakeFile {
 
 impl FileSet {
     pub(crate) fn new(files: Vec<Arc<LakeFile>>) -> FileSet {
-        FileSet { files, bounds: Bounds::default(), statistics: OnceLock::new(), size_bytes: OnceLock::new() }
+        FileSet {
+            files,
+            elsewhere: 0,
+            bounds: Bounds::default(),
+            statistics: OnceLock::new(),
+            size_bytes: OnceLock::new(),
+        }
     }
 
     /// More files, and then these. What is known of these together is not asked of each again.

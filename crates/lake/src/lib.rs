@@ -42,8 +42,8 @@ pub use deletes::{RemovedFiles, RowDeletes};
 pub use error::LakeError;
 pub use inspect::{Inspection, inspect};
 pub use scan::{
-    FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, RowPlaces, SpreadScans, TouchedFile, deal,
-    failed_in_filter, is_scan, may_have_changed, put_together, take_apart,
+    FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, QueriedTable, RowPlaces, SpreadScans,
+    TouchedFile, deal, failed_in_filter, is_scan, may_have_changed, put_together, take_apart,
 };
 pub use store::{CacheOptions, CacheStatistics, MIN_DISK_BYTES, StoreOptions, store_error, store_reason};
 pub use table::LakeTable;

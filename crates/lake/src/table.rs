@@ -1,8 +1,10 @@
 //! One state of one Iceberg table: everything a metadata file says, and what it leads to.
 //!
 //! A [`LakeTable`] never changes: a commit makes another one. The manifest list and the manifests behind it are loaded when they
-//! are first needed and then kept, so a table that was scanned once is planned again without a request. Files
+//! are first needed and then kept (`listing`), so a table that was scanned once is planned again without a request. Files
 //! come with statistics for DataFusion; see `scan/statistics.rs` for what they promise.
+
+mod listing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +12,6 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::TableProvider;
-use futures::{StreamExt, TryStreamExt};
 use iceberg::spec::{ManifestFile, Schema, SnapshotRef, Summary, TableMetadata};
 use roaring::RoaringTreemap;
 use tokio::sync::OnceCell;
@@ -19,15 +20,17 @@ use wharf_catalog::Column;
 
 use crate::cache::WeightedCache;
 use crate::defaults;
-use crate::deletes::{self, DeleteCache, DeleteIndex, DeleteStore, FileDeletes};
+use crate::deletes::{self, DeleteCache, DeleteStore, FileDeletes};
 use crate::error::LakeError;
 use crate::files::{FileContext, FileSet, LakeFile};
 use crate::manifest::{self, Entries, Entry};
 use crate::metadata::{self, Metadata, Refs};
-use crate::scan::LakeProvider;
+use crate::scan::{LakeProvider, QueriedTable};
 use crate::schema;
 use crate::store::Store;
 use crate::travel::Position;
+use listing::Listing;
+pub(crate) use listing::listed_files;
 
 /// How many manifests are fetched at the same time.
 const CONCURRENT_MANIFESTS: usize = 16;
@@ -58,7 +61,7 @@ pub struct LakeTable {
     /// Why its rows can neither be read nor written.
     unreadable: Option<String>,
     manifests: OnceCell<Arc<Vec<ManifestFile>>>,
-    files: OnceCell<Arc<FileSet>>,
+    listing: Listing,
     file_context: Arc<FileContext>,
     /// Held by every scan.
     reading: Arc<()>,
@@ -117,7 +120,7 @@ impl LakeTable {
             metadata,
             position,
             manifests: OnceCell::new(),
-            files: OnceCell::new(),
+            listing: Listing::default(),
             file_context: Arc::new(file_context),
             reading: Arc::default(),
         })
@@ -226,20 +229,22 @@ impl LakeTable {
         total(summary, name)
     }
 
-    /// The table for DataFusion. Loads manifests that are not in memory yet.
+    /// The table for DataFusion. Loads the manifest list if it is not in memory yet; a scan loads those manifests that may list
+    /// files it has to read, and fails when one is missing or damaged.
     ///
     /// # Errors
-    /// A manifest that is missing or damaged, files that are not Parquet.
+    /// A manifest list that is missing or damaged, columns that SQL has no type for.
     pub async fn provider(self: &Arc<Self>) -> Result<Arc<dyn TableProvider>, LakeError> {
-        let files = self.files().await?;
-        Ok(Arc::new(LakeProvider::new(Arc::clone(self), files)))
+        self.check_readable()?;
+        self.manifests().await?;
+        Ok(Arc::new(QueriedTable::new(Arc::clone(self))))
     }
 
     /// The table for a statement that rewrites some of its files: each row says which file it comes from, in the
     /// column [`FILE_NUMBER`](crate::FILE_NUMBER).
     ///
     /// # Errors
-    /// As [`provider`](LakeTable::provider).
+    /// A manifest that is missing or damaged, files that are not Parquet.
     pub async fn rewritable(self: &Arc<Self>) -> Result<LakeProvider, LakeError> {
         let files = self.files().await?;
         Ok(LakeProvider::new(Arc::clone(self), files).numbered())
@@ -249,7 +254,7 @@ impl LakeTable {
     /// in the columns [`FILE_NUMBER`](crate::FILE_NUMBER) and [`POSITION`](crate::POSITION).
     ///
     /// # Errors
-    /// As [`provider`](LakeTable::provider).
+    /// As [`rewritable`](LakeTable::rewritable).
     pub async fn addressable(self: &Arc<Self>) -> Result<LakeProvider, LakeError> {
         let files = self.files().await?;
         Ok(LakeProvider::new(Arc::clone(self), files).numbered().positioned())
@@ -355,37 +360,6 @@ impl LakeTable {
         self.caches.manifests.insert(&manifest::cache_key(file), entries.clone(), entries.size_bytes());
     }
 
-    /// The data files of the current snapshot.
-    pub(crate) async fn files(&self) -> Result<Arc<FileSet>, LakeError> {
-        self.check_readable()?;
-        self.files.get_or_try_init(|| self.load_files()).await.cloned()
-    }
-
-    async fn load_files(&self) -> Result<Arc<FileSet>, LakeError> {
-        let manifests = self.manifests().await?;
-        // Collected first: a stream over borrowing closures is not provably `Send` for every lifetime.
-        let live: Vec<_> = manifests.iter().filter(|file| manifest::is_live(file)).collect();
-        let reads: Vec<_> = live.iter().map(|file| self.entries(file)).collect();
-        let loaded: Vec<Entries> = futures::stream::iter(reads).buffered(CONCURRENT_MANIFESTS).try_collect().await?;
-        let alive = |deletes: bool| {
-            let listed = live.iter().zip(&loaded).filter(move |(file, _)| manifest::has_deletes(file) == deletes);
-            listed.flat_map(|(file, entries)| {
-                let alive = entries.iter().filter(Entry::is_alive);
-                alive.map(|entry| (file.partition_spec_id, entry))
-            })
-        };
-        let mut deletes = alive(true).peekable();
-        let index = match deletes.peek() {
-            Some(_) => Some(DeleteIndex::new(self.delete_store(), &self.metadata.table, deletes)?),
-            None => None,
-        };
-        let files = alive(false).map(|(spec_id, entry)| {
-            let deletes = index.as_ref().and_then(|index| index.of(spec_id, &entry));
-            self.file_with(spec_id, &entry, deletes)
-        });
-        Ok(Arc::new(FileSet::new(files.collect::<Result<_, _>>()?)))
-    }
-
     /// Where the deletes of this table are read from.
     pub(crate) fn delete_store(&self) -> Arc<DeleteStore> {
         Arc::new(DeleteStore {
@@ -429,12 +403,7 @@ impl LakeTable {
     /// Gives a table that was just committed what the committer knows about its snapshot.
     pub(crate) fn preload(&mut self, manifests: Vec<ManifestFile>, files: Option<FileSet>) {
         self.manifests = OnceCell::new_with(Some(Arc::new(manifests)));
-        self.files = OnceCell::new_with(files.map(Arc::new));
-    }
-
-    /// The files if they are in memory.
-    pub(crate) fn loaded_files(&self) -> Option<&Arc<FileSet>> {
-        self.files.get()
+        self.listing = Listing::of(files);
     }
 }
 

@@ -78,6 +78,9 @@ fn last_of_prefix(value: &PrimitiveLiteral, width: u32) -> Option<PrimitiveLiter
         }
         PrimitiveLiteral::Long(value) => PrimitiveLiteral::Long(value.saturating_add(more)),
         PrimitiveLiteral::Int128(value) => PrimitiveLiteral::Int128(value.saturating_add(more.into())),
+        // Longer than the width: it is not what was cut.
+        PrimitiveLiteral::String(text) if text.chars().count() > width as usize => return None,
+        PrimitiveLiteral::Binary(bytes) if bytes.len() > width as usize => return None,
         // Shorter than the width: nothing was cut off.
         PrimitiveLiteral::String(text) if text.chars().count() < width as usize => value.clone(),
         PrimitiveLiteral::String(text) => PrimitiveLiteral::String(next_text(text)?),

@@ -1,6 +1,6 @@
 //! Reading a table: files are chosen at planning, DataFusion's own Parquet scan does the rest.
 //!
-//! `provider` makes the plan, `ahead` asks a remote store early for what is read next, `prune` leaves out files by the bounds in the manifests, `statistics` says what the optimizer may
+//! `queried` is a table of a query, `summaries` leaves out whole manifests before they are read, `provider` makes the plan, `ahead` asks a remote store early for what is read next, `prune` leaves out files by the bounds in the manifests, `statistics` says what the optimizer may
 //! believe, `field_ids` finds columns in files, `places` says
 //! which rows of which files, `source` wraps DataFusion's Parquet source so that errors name their file, `runtime_filters` holds
 //! rows against what joins find out while they run, `wire` brings
@@ -14,9 +14,11 @@ mod partitions;
 mod places;
 mod provider;
 mod prune;
+mod queried;
 mod runtime_filters;
 mod source;
 mod statistics;
+mod summaries;
 mod wire;
 
 pub use changed::may_have_changed;
@@ -24,6 +26,7 @@ pub use foreign::ParquetFiles;
 pub use places::RowPlaces;
 pub use provider::{FILE_NUMBER, LakeProvider, POSITION, SpreadScans, TouchedFile};
 pub(crate) use prune::Bounds;
+pub use queried::QueriedTable;
 pub use runtime_filters::PlaceRuntimeFilters;
 pub use source::failed_in_filter;
 pub(crate) use statistics::{column_statistics, file_statistics, merged_statistics, scalar};

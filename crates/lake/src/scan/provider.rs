@@ -1,6 +1,6 @@
 //! A table for DataFusion.
 //!
-//! Planning a scan asks nothing of the object store: files were chosen from manifests in memory. Filters are used to leave out
+//! Planning a scan asks nothing of the object store here: the manifests are in memory. Filters are used to leave out
 //! files here, and DataFusion pushes them into the Parquet scan by itself, which leaves out row groups and pages; it evaluates
 //! them over the rows all the same (`Inexact`).
 //!
@@ -223,6 +223,22 @@ impl LakeProvider {
         }
     }
 
+    /// What EXPLAIN says of the files.
+    fn read(&self, files: &Cow<'_, [Arc<LakeFile>]>) -> String {
+        let known = self.files.size_bytes();
+        let bytes: u64 = match files {
+            Cow::Borrowed(_) => known,
+            Cow::Owned(files) => files.iter().map(|file| file.entry.file_size_in_bytes()).sum(),
+        };
+        let all = self.files.files.len() as u64 + self.files.elsewhere;
+        let all_bytes = match self.files.elsewhere {
+            0 => Some(known),
+            _ => self.table.size_bytes(),
+        };
+        let of_bytes = all_bytes.map_or_else(String::new, |all| format!(" of {all}"));
+        format!("read={} of {all} files, {bytes}{of_bytes} bytes", files.len())
+    }
+
     fn statistics_of_all(&self) -> Statistics {
         self.with_number((*self.files.statistics(self.schema.file_schema())).clone())
     }
@@ -306,12 +322,7 @@ impl TableProvider for LakeProvider {
         if let Some(hint) = session.config_options().execution.parquet.metadata_size_hint {
             parquet = parquet.with_metadata_size_hint(hint);
         }
-        let (all, all_bytes) = (self.files.files.len(), self.files.size_bytes());
-        let bytes: u64 = match &files {
-            Cow::Borrowed(_) => all_bytes,
-            Cow::Owned(files) => files.iter().map(|file| file.entry.file_size_in_bytes()).sum(),
-        };
-        let read = format!("read={} of {all} files, {bytes} of {all_bytes} bytes", files.len());
+        let read = self.read(&files);
         let source = LakeSource::new(Arc::new(parquet), &self.table, &self.field_ids, read, ahead);
         let mut file_groups = balanced_groups(parts, groups);
         if session.config().get_extension::<SpreadScans>().is_some() {

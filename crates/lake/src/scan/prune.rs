@@ -13,7 +13,7 @@ use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue};
 use datafusion::error::Result;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion_pruning::PruningPredicateBuilder;
+use datafusion_pruning::{PruningPredicate, PruningPredicateBuilder};
 
 use super::partitions::PartitionedColumn;
 use crate::files::{FileSet, LakeFile};
@@ -31,9 +31,8 @@ pub(super) fn matching(
     if files.is_empty() {
         return None;
     }
-    let filter = conjunction(filters.iter().cloned())?;
     // A filter that cannot be evaluated here will be evaluated, and fail if it must, over the rows.
-    let keep = evaluate(table, set, schema, filter, session).unwrap_or_else(|error| {
+    let keep = evaluate(table, set, schema, filters, session).unwrap_or_else(|error| {
         tracing::debug!(%error, "files are not pruned");
         None
     })?;
@@ -46,22 +45,29 @@ fn evaluate(
     table: &LakeTable,
     set: &FileSet,
     schema: &SchemaRef,
-    filter: Expr,
+    filters: &[Expr],
     session: &dyn Session,
 ) -> Result<Option<Vec<bool>>> {
+    let Some(predicate) = predicate(schema, filters, session)? else { return Ok(None) };
+    predicate.prune(&Files { table: Some(table), files: &set.files, schema, bounds: &set.bounds }).map(Some)
+}
+
+/// All filters as a question about bounds; none when bounds do not answer it.
+///
+/// # Errors
+/// A filter that cannot be evaluated.
+pub(super) fn predicate(
+    schema: &SchemaRef,
+    filters: &[Expr],
+    session: &dyn Session,
+) -> Result<Option<Arc<PruningPredicate>>> {
+    let Some(filter) = conjunction(filters.iter().cloned()) else { return Ok(None) };
     let df_schema = DFSchema::try_from(Arc::clone(schema))?;
     let filter = session.create_physical_expr(filter, &df_schema)?;
-    let predicate = PruningPredicateBuilder::new()
+    Ok(PruningPredicateBuilder::new()
         .with_file_schema(Arc::clone(schema))
         .with_max_in_list_size(session.config_options().execution.parquet.max_in_list_size)
-        .build(filter);
-    match predicate {
-        Some(predicate) => {
-            let files = Files { table: Some(table), files: &set.files, schema, bounds: &set.bounds };
-            predicate.prune(&files).map(Some)
-        }
-        None => Ok(None),
-    }
+        .build(filter))
 }
 
 /// The statistics of files, column by column. Bounds that are not exact are true bounds, so they serve.

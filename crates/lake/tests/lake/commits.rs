@@ -152,9 +152,8 @@ async fn a_table_that_was_read_is_planned_without_the_store() {
     let table = lake.table(&bigint()).await;
     let table = append(&lake.warehouse, &table, bigints([1])).await.unwrap();
     let warehouse = lake.reopened();
-    for location in [table.metadata_location()] {
-        warehouse.load(location).await.unwrap().provider().await.unwrap();
-    }
+    let read = warehouse.load(table.metadata_location()).await.unwrap();
+    plan(&session(&warehouse, &read).await, "SELECT * FROM t").await;
     for file in lake.files(".avro").into_iter().chain(lake.files(".json")) {
         std::fs::remove_file(file).unwrap();
     }

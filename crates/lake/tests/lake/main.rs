@@ -11,6 +11,7 @@ mod manifests;
 mod partitions;
 mod pruning;
 mod runtime_filters;
+mod summaries;
 mod types;
 mod values;
 mod writing;

@@ -41,7 +41,7 @@ fn read(location: &str) -> Vec<u8> {
 }
 
 /// The manifests as Iceberg's own library reads them.
-fn manifests(table: &LakeTable) -> Vec<ManifestFile> {
+pub(super) fn manifests(table: &LakeTable) -> Vec<ManifestFile> {
     let metadata: iceberg::spec::TableMetadata = serde_json::from_slice(&read(table.metadata_location())).unwrap();
     let list = read(metadata.current_snapshot().unwrap().manifest_list());
     let list = ManifestList::parse_with_version(&list, metadata.format_version()).unwrap();

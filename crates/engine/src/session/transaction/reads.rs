@@ -20,7 +20,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use parking_lot::Mutex;
 use uuid::Uuid;
 use wharf_catalog::State;
-use wharf_lake::{LakeProvider, LakeTable, may_have_changed};
+use wharf_lake::{LakeProvider, LakeTable, QueriedTable, may_have_changed};
 use wharf_values::{SqlError, SqlState};
 
 use crate::engine::Engine;
@@ -42,9 +42,9 @@ impl Reads {
         let _ = plan.apply_with_subqueries(|node| {
             if let LogicalPlan::TableScan(scan) = node
                 && let Ok(provider) = source_as_provider(&scan.source)
-                && let Some(lake) = (provider.as_ref() as &dyn Any).downcast_ref::<LakeProvider>()
+                && let Some(table) = table_of(provider.as_ref() as &dyn Any)
             {
-                self.add(lake.table(), condition(scan, session));
+                self.add(table, condition(scan, session));
             }
             Ok(TreeNodeRecursion::Continue)
         });
@@ -96,6 +96,12 @@ impl Reads {
         }
         Ok(())
     }
+}
+
+/// The table of a provider, whether a query reads it or a statement that changes it; none for what is no table of the lake.
+fn table_of(provider: &dyn Any) -> Option<&LakeTable> {
+    let queried = provider.downcast_ref::<QueriedTable>().map(QueriedTable::table);
+    queried.or_else(|| Some(provider.downcast_ref::<LakeProvider>()?.table())).map(Arc::as_ref)
 }
 
 /// What is true of all rows that a scan is asked for.
