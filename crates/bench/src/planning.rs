@@ -1,8 +1,8 @@
 //! `wharf-bench planning`: what it takes to plan a query of one row over a table of very many data files.
 //!
 //! The table has one file for each value of its partition key, as a few large inserts make it. Then the server is started again, so
-//! that the first query finds nothing in memory; what is measured is EXPLAIN, which reads metadata and no data. A plan that
-//! would read more than one file is an error.
+//! that the first query finds nothing in memory; what is measured is EXPLAIN, which reads metadata and no data. A plan of a
+//! query of one row that would read more than one file is an error.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::peers::wharf::{Launch, Wharf};
-use crate::report::{TextTable, forget_peak, mebibytes, median, memory_bytes, peak_memory_bytes};
+use crate::report::{TextTable, forget_peak, mebibytes, median, memory_bytes, peak_memory_bytes, processor_ms};
 
 /// What `wharf-bench planning` accepts.
 #[derive(Debug, clap::Args)]
@@ -32,8 +32,8 @@ pub(crate) struct Arguments {
     inserts: u32,
 }
 
-/// How many other rows are looked for once everything is in memory.
-const WARM: u32 = 20;
+/// How many rows are looked for in turn, at equal distances: when there are as many inserts, each is in a manifest of its own.
+const ROWS: u32 = 20;
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
@@ -48,26 +48,65 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     client.batch_execute("SELECT 1 FROM pg_class LIMIT 1").await?;
     let before = memory_bytes(server.pid()).unwrap_or(0);
     forget_peak(server.pid());
-    let cold = plan(&client, arguments.files / 2, arguments.files).await?;
+    let mut costs = Vec::new();
+    let (files, rows) = (arguments.files, arguments.files.min(ROWS));
+    let measured = Measured { server: &server, client: &client, files };
+    costs.push(("first plan", measured.rows(&[files / 2]).await?));
+    let keys = (0..rows).map(|row| u64::from(row) * u64::from(files) / u64::from(rows));
+    let keys = keys.map(u32::try_from).collect::<Result<Vec<_>, _>>()?;
+    costs.push(("plans of other rows", measured.rows(&keys).await?));
+    costs.push(("the same again", measured.rows(&keys).await?));
+    costs.push(("first plan of a query of all files", measured.all().await?));
+    costs.push(("the same again", measured.all().await?));
+    costs.push(("plans of one row after that", measured.rows(&keys).await?));
     let held = memory_bytes(server.pid()).unwrap_or(0).saturating_sub(before);
     let peak = peak_memory_bytes(server.pid()).unwrap_or(0).saturating_sub(before);
-    let mut warm = Vec::new();
-    for number in 0..WARM {
-        let key = u64::from(number) * u64::from(arguments.files) / u64::from(WARM);
-        warm.push(plan(&client, u32::try_from(key)?, arguments.files).await?);
-    }
-    let begun = Instant::now();
-    client.simple_query("EXPLAIN SELECT count(note) FROM planned").await?;
-    let all = begun.elapsed().as_secs_f64() * 1000.0;
 
-    let mut table = TextTable::new([format!("{} files, a query of one", arguments.files), String::new()]);
-    table.row(["first plan".to_owned(), format!("{cold:.0} ms")]);
-    table.row(["further plans, median".to_owned(), format!("{:.1} ms", median(&warm))]);
-    table.row(["plan of a query of all files".to_owned(), format!("{all:.0} ms")]);
-    table.row(["memory of the first plan, at most".to_owned(), mebibytes(peak)]);
-    table.row(["memory that it keeps".to_owned(), mebibytes(held)]);
+    let mut table = TextTable::new([format!("{files} files").as_str(), "ms, median", "ms of processor, mean"]);
+    for (what, cost) in costs {
+        table.row([what.to_owned(), format!("{:.1}", median(&cost.wall_ms)), format!("{:.1}", cost.processor_ms)]);
+    }
     print!("{table}");
+    println!("memory of all of it: {} at most, {} at the end", mebibytes(peak), mebibytes(held));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What plans take.
+struct Cost {
+    wall_ms: Vec<f64>,
+    /// Of the server, for each.
+    processor_ms: f64,
+}
+
+/// A server whose plans are measured.
+struct Measured<'a> {
+    server: &'a Wharf,
+    client: &'a Client,
+    files: u32,
+}
+
+impl Measured<'_> {
+    /// Queries of one key each.
+    async fn rows(&self, keys: &[u32]) -> anyhow::Result<Cost> {
+        let begun = processor_ms(self.server.pid());
+        let mut wall_ms = Vec::new();
+        for key in keys {
+            wall_ms.push(plan(self.client, *key, self.files).await?);
+        }
+        Ok(self.cost(begun, wall_ms))
+    }
+
+    /// A query of all files.
+    async fn all(&self) -> anyhow::Result<Cost> {
+        let (begun, start) = (processor_ms(self.server.pid()), Instant::now());
+        self.client.simple_query("EXPLAIN SELECT count(note) FROM planned").await?;
+        Ok(self.cost(begun, vec![start.elapsed().as_secs_f64() * 1000.0]))
+    }
+
+    fn cost(&self, begun: u64, wall_ms: Vec<f64>) -> Cost {
+        let used = processor_ms(self.server.pid()).saturating_sub(begun);
+        Cost { processor_ms: used as f64 / wall_ms.len().max(1) as f64, wall_ms }
+    }
 }
 
 fn start(binary: &Path, data: &Path) -> anyhow::Result<Wharf> {

@@ -1,4 +1,4 @@
-//! Tables for a terminal, medians, ratios, and what is known about a process' memory.
+//! Tables for a terminal, medians, ratios, and what is known about a process' memory and time.
 //!
 //! It prints and computes; it does not measure.
 
@@ -74,6 +74,14 @@ pub(crate) fn peak_memory_bytes(pid: u32) -> Option<u64> {
 /// Resident memory of a process in bytes, now.
 pub(crate) fn memory_bytes(pid: u32) -> Option<u64> {
     status_bytes(&std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
+}
+
+/// The processor time that a process has used, in milliseconds; the kernel counts in steps of ten.
+pub(crate) fn processor_ms(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name in parentheses may hold spaces; utime and stime are the 12th and 13th field after it.
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    10 * [11, 12].iter().filter_map(|index| fields.get(*index)?.parse::<u64>().ok()).sum::<u64>()
 }
 
 /// Makes the peak start again from what is resident now.

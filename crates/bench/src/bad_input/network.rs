@@ -6,7 +6,7 @@ use anyhow::{bail, ensure};
 
 use super::raw::{End, Heard, Raw, framed, startup_packet};
 use super::{Outcome, Setting, still_serves};
-use crate::report::{mebibytes, memory_bytes};
+use crate::report::{mebibytes, memory_bytes, processor_ms};
 use crate::workloads::wire::{Address, Wire, message, put_text};
 
 /// A server that has something to say about nonsense says it by then.
@@ -282,9 +282,9 @@ pub(super) fn deaf_client(setting: &mut Setting) -> anyhow::Result<Outcome> {
     // Its work stops: the processor time of the server comes to rest.
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
-        let used = processor_ticks(server.pid());
+        let used = processor_ms(server.pid());
         std::thread::sleep(Duration::from_millis(500));
-        if processor_ticks(server.pid()).saturating_sub(used) <= 5 {
+        if processor_ms(server.pid()).saturating_sub(used) <= 50 {
             break;
         }
         ensure!(Instant::now() < deadline, "the server still works for a client that has gone");
@@ -306,12 +306,4 @@ pub(super) fn deaf_client(setting: &mut Setting) -> anyhow::Result<Outcome> {
     );
     still_serves(&mut server)?;
     Ok(Outcome::Passed(format!("20 M rows unread took {}", mebibytes(grown))))
-}
-
-/// Clock ticks that a process has used.
-fn processor_ticks(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name in parentheses may hold spaces; utime and stime are the 12th and 13th field after it.
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    [11, 12].iter().filter_map(|index| fields.get(*index)?.parse::<u64>().ok()).sum()
 }
