@@ -9,6 +9,7 @@ mod compaction;
 mod compare;
 mod crash;
 mod inserts;
+mod losses;
 mod model;
 mod peers;
 mod planning;
@@ -46,6 +47,8 @@ enum Command {
     Crash(crash::Arguments),
     /// Insert rows one by one from many connections, and count them.
     Inserts(inserts::Arguments),
+    /// Lose nodes of a cluster that runs TPC-H's queries, and look at the answers.
+    Losses(losses::Arguments),
     /// Do random things to tables and compare them with a model in memory.
     Model(model::Arguments),
     /// Plan queries over a table of very many data files.
@@ -64,6 +67,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Answers(arguments) => answers::run(arguments).await,
         Command::Crash(arguments) => crash::run(arguments).await,
         Command::Inserts(arguments) => inserts::run(arguments).await,
+        Command::Losses(arguments) => losses::run(arguments).await,
         Command::Model(arguments) => model::run(arguments).await,
         Command::Planning(arguments) => planning::run(arguments).await,
         Command::BadInput(arguments) => bad_input::run(arguments).await,

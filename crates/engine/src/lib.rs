@@ -51,7 +51,7 @@ pub use session::{
     Canceller, CopyOut, Notice, Outcome, Prepared, ResultColumn, RowStream, Session, Startup, TransactionStatus,
 };
 pub use statement::Statement;
-pub use wharf_fanout::FanoutOptions;
+pub use wharf_fanout::{Fanout, FanoutOptions, Members};
 
 /// The places on the way of a commit where a test can make the process fail.
 pub const FAILPOINTS: &[&str] = &[];

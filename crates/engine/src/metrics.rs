@@ -127,6 +127,7 @@ impl Collector for Layers {
         let mut metrics = Metrics(encoder);
         metrics.memory(&engine)?;
         metrics.store(&engine)?;
+        metrics.fanout(&engine)?;
         metrics.catalog(&engine)
     }
 }
@@ -166,6 +167,12 @@ impl Metrics<'_> {
         self.counter("cache_disk_hits", "Blocks that were on disk", cache.disk_hits)?;
         self.counter("cache_misses", "Blocks that had to be read from the object store", cache.misses)?;
         self.gauge("cache_memory_bytes", "Memory that cached blocks take", cache.memory_bytes)
+    }
+
+    fn fanout(&mut self, engine: &Engine) -> fmt::Result {
+        self.gauge("fanout_nodes", "Nodes that queries can be divided among", engine.fanout.nodes() as u64)?;
+        let parts = engine.fanout.parts_running();
+        self.gauge("fanout_parts_running", "Parts of divided queries that this node runs now", parts as u64)
     }
 
     fn catalog(&mut self, engine: &Engine) -> fmt::Result {

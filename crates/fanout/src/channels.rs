@@ -20,7 +20,11 @@ use url::Url;
 
 use crate::cluster::Cluster;
 use crate::codec::{Codec, Envelope};
-use crate::travelling::{self, Lost};
+use crate::losses::Losses;
+use crate::travelling::{self, Arrived, Lost};
+
+/// What the library says on a node to which no plan was sent in time: whoever was to send it is cut off from it, or too busy.
+const NO_PLAN: &str = "timed-out while waiting for the plan";
 
 /// Reaches the nodes of a cluster.
 #[derive(Clone)]
@@ -55,15 +59,19 @@ impl Node {
 
     /// What a call failed with: the loss of the node, if it is the connection that failed.
     fn failed(&self, error: DataFusionError) -> DataFusionError {
-        if travelling::is_marked(&error) {
-            return error;
+        match travelling::arrived(&error) {
+            // It has refused, and does not know its own name.
+            Some(Arrived::Lost(lost)) if lost.node.is_empty() => return self.lost(&lost.reason),
+            Some(Arrived::Lost(_) | Arrived::Sql(_)) => return error,
+            None => {}
         }
-        let status = match error.find_root() {
-            DataFusionError::External(inner) => inner.downcast_ref::<tonic::Status>(),
+        let reason = match error.find_root() {
+            DataFusionError::External(inner) => inner.downcast_ref::<tonic::Status>().map(reasons),
+            DataFusionError::Execution(text) if text.contains(NO_PLAN) => Some("no plan has come in time".to_owned()),
             _ => None,
         };
-        match status {
-            Some(status) => self.lost(status.message()),
+        match reason {
+            Some(reason) => self.lost(&reason),
             None => error,
         }
     }
@@ -79,6 +87,23 @@ impl Node {
         let node = self.clone();
         stream.map_err(move |error| node.failed(error)).boxed()
     }
+}
+
+/// What a status says, and what is behind it.
+fn reasons(status: &tonic::Status) -> String {
+    let mut text = match status.message() {
+        "" => status.code().description().to_owned(),
+        message => message.to_owned(),
+    };
+    let mut next = std::error::Error::source(status);
+    while let Some(source) = next {
+        let message = source.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
+        }
+        next = source.source();
+    }
+    text
 }
 
 struct NodeChannel {
@@ -102,8 +127,14 @@ impl WorkerChannel for NodeChannel {
             request.plan = MaybeEncoded::Decoded(Arc::new(Envelope::new(contents, plan)));
         }
         let call = self.inner.coordinator_channel(headers, request, messages, metrics, context);
-        let answers = self.node.within(call).await?;
-        Ok(self.node.watched(answers))
+        let answered = self.node.within(call).await;
+        let losses = context.session_config().get_extension::<Losses>();
+        if let (Err(error), Some(losses)) = (&answered, losses)
+            && let Some(Arrived::Lost(lost)) = travelling::arrived(error)
+        {
+            losses.tell(lost);
+        }
+        Ok(self.node.watched(answered?))
     }
 
     async fn execute_task(

@@ -26,6 +26,9 @@ pub trait Cluster: Debug + Send + Sync + 'static {
     /// # Errors
     /// Why the node cannot be reached.
     async fn channel(&self, node: &Url) -> Result<Channel, String>;
+
+    /// A query has lost this node: it is better left out for a while.
+    fn lost(&self, _node: &Url) {}
 }
 
 /// No other node: nothing is ever divided.

@@ -11,6 +11,7 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_distributed::{DistributedExec, Worker};
 use parking_lot::{Mutex, RwLock};
+use tonic::service::Routes;
 use url::Url;
 use wharf_lake::Warehouse;
 
@@ -18,6 +19,8 @@ use crate::channels::Channels;
 use crate::cluster::{Alone, Cluster, InProcess};
 use crate::codec::Codec;
 use crate::eligible::{Distribute, Wanted, bytes_to_read};
+use crate::live::{self, Live, Members};
+use crate::parts::Parts;
 use crate::planner;
 use crate::vocabulary::Vocabulary;
 use crate::worker;
@@ -27,15 +30,17 @@ use crate::worker;
 pub struct FanoutOptions {
     /// How long another node may take to begin to answer.
     pub answer_timeout: Duration,
-    /// How often a query is begun when nodes are lost.
+    /// How often a query is begun on several nodes when nodes are lost; then it runs on its own node alone.
     pub attempts: usize,
+    /// How many parts of queries this node runs at once; it takes no further ones, which run elsewhere then.
+    pub max_parts: usize,
     /// Workers in this process among which queries are divided as if they were nodes, for tests; 0: none.
     pub in_process_workers: usize,
 }
 
 impl Default for FanoutOptions {
     fn default() -> Self {
-        FanoutOptions { answer_timeout: Duration::from_secs(30), attempts: 3, in_process_workers: 0 }
+        FanoutOptions { answer_timeout: Duration::from_secs(30), attempts: 3, max_parts: 4096, in_process_workers: 0 }
     }
 }
 
@@ -47,6 +52,8 @@ pub struct Fanout {
     /// The configuration of every session of this node, before its own settings.
     base: ConfigOptions,
     cluster: RwLock<Arc<dyn Cluster>>,
+    /// What runs here, of this node's queries and of others'.
+    parts: Arc<Parts>,
     options: FanoutOptions,
 }
 
@@ -86,7 +93,9 @@ impl Fanout {
     ) -> Arc<Fanout> {
         let codec = Arc::new(Codec::new(vocabulary, warehouse));
         let workers = options.in_process_workers;
-        let fanout = Arc::new(Fanout { codec, runtime, base, cluster: RwLock::new(Arc::new(Alone)), options });
+        let cluster: Arc<dyn Cluster> = Arc::new(Alone);
+        let (cluster, parts) = (RwLock::new(cluster), Arc::default());
+        let fanout = Arc::new(Fanout { codec, runtime, base, cluster, parts, options });
         if workers > 0 {
             fanout.join(fanout.in_process(workers));
         }
@@ -98,19 +107,49 @@ impl Fanout {
         *self.cluster.write() = cluster;
     }
 
+    /// From now on queries are divided among those members of a cluster that take part, this node, at `own_address`, among them.
+    /// What is returned finds out who does, as long as it is polled.
+    ///
+    /// # Errors
+    /// An address that other nodes cannot know this one by.
+    pub fn join_members(
+        &self,
+        members: Arc<dyn Members>,
+        own_address: &str,
+    ) -> Result<impl Future<Output = ()> + Send + 'static, String> {
+        let live = Live::new(members, own_address).ok_or_else(|| format!("{own_address} cannot be part of a URL"))?;
+        let live = Arc::new(live);
+        self.join(Arc::clone(&live) as _);
+        Ok(async move { live.watch().await })
+    }
+
+    /// What does parts of queries, as services for a port. They ask nobody who they are.
+    pub fn routes(self: &Arc<Self>) -> Routes {
+        Routes::new(self.worker().into_worker_server())
+    }
+
     /// Workers in this process that talk as nodes do, over memory instead of sockets.
     pub fn in_process(self: &Arc<Self>, workers: usize) -> Arc<dyn Cluster> {
         Arc::new(InProcess::new((0..workers).map(|_| self.worker())))
     }
 
-    /// What does other nodes' parts of queries: `into_worker_server` makes it a service of a gRPC server. It asks nobody who they are.
-    pub fn worker(self: &Arc<Self>) -> Worker {
+    fn worker(self: &Arc<Self>) -> Worker {
         worker::worker(self)
     }
 
-    /// How many nodes there are.
+    /// How many nodes queries can be divided among.
     pub fn nodes(&self) -> usize {
         self.cluster.read().nodes().len()
+    }
+
+    /// Whether queries of this node are divided among the node at an address, `host:port`, and others.
+    pub fn takes_part(&self, address: &str) -> bool {
+        self.cluster.read().nodes().iter().any(|node| live::address(node).as_deref() == Some(address))
+    }
+
+    /// How many parts of queries run on this node.
+    pub fn parts_running(&self) -> usize {
+        self.parts.running()
     }
 
     /// Whether it is worth trying to divide a plan at all; quick.
@@ -169,6 +208,15 @@ impl Fanout {
 
     pub(crate) fn base(&self) -> &ConfigOptions {
         &self.base
+    }
+
+    pub(crate) fn parts(&self) -> &Arc<Parts> {
+        &self.parts
+    }
+
+    /// A query has lost this node.
+    pub(crate) fn lost(&self, node: &Url) {
+        self.cluster.read().lost(node);
     }
 
     pub(crate) fn options(&self) -> &FanoutOptions {

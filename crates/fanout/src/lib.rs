@@ -8,10 +8,11 @@
 //!   pool that all its queries share, the statement's deadline ([`worker`]).
 //! - **An error has the SQLSTATE it would have on one node**, and says which node it comes from only when the node is the matter
 //!   ([`travelling`]).
-//! - A query whose node is lost begins anew on the others, as long as no row of it has left ([`run`]).
+//! - A query whose node is lost begins anew on the others, as long as no row of it has left, and at last on its own node alone ([`run`]).
+//! - Nodes of another format give each other no work ([`format`]), and nodes that do not answer get none ([`live`]).
 //! - No work outlives its query: what runs a part ends when the stream of its rows is dropped, or at the deadline.
 //!
-//! Which nodes there are and how they are reached is given ([`Cluster`]), and so are the functions and settings ([`Vocabulary`]).
+//! Which nodes there are and how they are reached is given ([`Members`], or [`Cluster`]), and so are the functions and settings ([`Vocabulary`]).
 //!
 //! Not here: sessions and SQL, membership, sockets and their encryption.
 
@@ -21,6 +22,10 @@ mod codec;
 mod eligible;
 mod explain;
 mod fanout;
+mod format;
+mod live;
+mod losses;
+mod parts;
 mod planner;
 mod routing;
 mod run;
@@ -33,4 +38,5 @@ pub use cluster::{Channel, Cluster};
 pub use eligible::{Distribute, Wanted};
 pub use explain::lines;
 pub use fanout::{Fanout, FanoutOptions, NotSpread, Spread};
+pub use live::Members;
 pub use vocabulary::Vocabulary;

@@ -34,6 +34,7 @@ use url::Url;
 
 use crate::eligible::{Distribute, Wanted, bytes_to_read, obstacle};
 use crate::fanout::Fanout;
+use crate::losses::Losses;
 use crate::routing;
 use crate::task::TaskExec;
 use crate::vocabulary::Vocabulary;
@@ -72,6 +73,7 @@ pub(crate) fn session(
     let headers = worker::headers(&config, wanted.deadline, fanout.codec().vocabulary().as_ref())?;
     let forced = wanted.distribute == Distribute::On;
     config.set_extension(Arc::new(Team { nodes: nodes.to_vec(), forced }));
+    config.set_extension(Arc::new(Losses::default()));
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(task.runtime_env())

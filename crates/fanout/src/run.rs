@@ -1,4 +1,7 @@
 //! Running a query on several nodes, and once more on others when one of them is lost.
+//!
+//! What always holds: as long as no row has left, the loss of other nodes is no error. The query begins anew on those that are left, a
+//! few times, and then runs on its own node, which needs no other.
 
 use std::sync::Arc;
 
@@ -8,13 +11,15 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use futures::{StreamExt, stream};
 use url::Url;
+use wharf_values::{SqlError, SqlState};
 
 use crate::eligible::Wanted;
 use crate::fanout::{Fanout, Spread};
-use crate::travelling::{Arrived, Lost, arrived};
+use crate::losses::Losses;
+use crate::travelling::{self, Arrived, Lost, arrived};
 
 /// A query under way.
 struct Running {
@@ -24,6 +29,8 @@ struct Running {
     task: Arc<TaskContext>,
     wanted: Wanted,
     rows: SendableRecordBatchStream,
+    /// What is lost without its rows telling so.
+    losses: Arc<Losses>,
     lost: Vec<Url>,
     attempts_left: usize,
     /// A row has left: what begins anew would give it again.
@@ -44,12 +51,14 @@ impl Fanout {
         wanted: Wanted,
     ) -> Result<SendableRecordBatchStream> {
         let schema: SchemaRef = whole.schema();
+        let losses = losses(&spread.task);
         let running = Running {
             fanout: Arc::clone(self),
             whole,
             task,
             wanted,
             rows: execute_stream(spread.plan, spread.task)?,
+            losses,
             lost: Vec::new(),
             attempts_left: self.options().attempts.saturating_sub(1),
             given: false,
@@ -69,7 +78,12 @@ impl Fanout {
 impl Running {
     async fn next(&mut self) -> Option<Result<RecordBatch>> {
         loop {
-            let error = match self.rows.next().await? {
+            let next = tokio::select! {
+                biased;
+                next = self.rows.next() => next?,
+                lost = self.losses.next() => Err(travelling::lost(lost)),
+            };
+            let error = match next {
                 Ok(batch) => {
                     self.given |= batch.num_rows() > 0;
                     return Some(Ok(batch));
@@ -80,11 +94,16 @@ impl Running {
                 None => return Some(Err(error)),
                 Some(Arrived::Sql(sql)) => return Some(Err(DataFusionError::External(Box::new(sql)))),
                 Some(Arrived::Lost(lost)) => {
-                    tracing::warn!(node = lost.node, reason = lost.reason, "a query lost a node");
-                    if self.given || self.attempts_left == 0 {
-                        return Some(Err(DataFusionError::External(Box::new(failed(&lost, self.given)))));
+                    tracing::warn!(node = lost.node, reason = lost.reason, given = self.given, "a query lost a node");
+                    let node = Url::parse(&lost.node).ok();
+                    if let Some(node) = &node {
+                        self.fanout.lost(node);
                     }
-                    if let Err(error) = self.again(&lost).await {
+                    if self.given {
+                        return Some(Err(DataFusionError::External(Box::new(failed(&lost)))));
+                    }
+                    self.lost.extend(node);
+                    if let Err(error) = self.again().await {
                         return Some(Err(error));
                     }
                 }
@@ -92,27 +111,35 @@ impl Running {
         }
     }
 
-    async fn again(&mut self, lost: &Lost) -> Result<()> {
-        self.attempts_left -= 1;
-        self.lost.extend(Url::parse(&lost.node));
+    async fn again(&mut self) -> Result<()> {
+        // What the other nodes still do for the attempt that failed ends before the next one begins.
+        self.rows = Box::pin(EmptyRecordBatchStream::new(self.whole.schema()));
         self.whole = reset_plan_states(Arc::clone(&self.whole))?;
-        let spread = self.fanout.spread(&self.whole, &self.task, &self.wanted, &self.lost).await;
-        self.rows = match spread {
-            Ok(spread) => execute_stream(spread.plan, spread.task)?,
-            Err(_) => execute_stream(Arc::clone(&self.whole), Arc::clone(&self.task))?,
-        };
+        if self.attempts_left > 0 {
+            self.attempts_left -= 1;
+            let spread = self.fanout.spread(&self.whole, &self.task, &self.wanted, &self.lost).await;
+            if let Ok(spread) = spread {
+                self.losses = losses(&spread.task);
+                self.rows = execute_stream(spread.plan, spread.task)?;
+                return Ok(());
+            }
+        }
+        tracing::info!("a query that lost nodes runs on this one alone");
+        self.losses = Arc::default();
+        self.rows = execute_stream(Arc::clone(&self.whole), Arc::clone(&self.task))?;
         Ok(())
     }
 }
 
+/// Where the losses of a query that runs in `task` are told.
+fn losses(task: &TaskContext) -> Arc<Losses> {
+    task.session_config().get_extension::<Losses>().unwrap_or_default()
+}
+
 /// What the client is told of a node that was lost.
-fn failed(lost: &Lost, given: bool) -> wharf_values::SqlError {
-    let detail = match given {
-        true => "Some rows had been sent, so the query could not be begun again.",
-        false => "It was lost again each time the query was begun.",
-    };
-    wharf_values::SqlError::new(wharf_values::SqlState::CONNECTION_FAILURE, lost.to_string())
-        .with_detail(detail)
+fn failed(lost: &Lost) -> SqlError {
+    SqlError::new(SqlState::ADMIN_SHUTDOWN, lost.to_string())
+        .with_detail("Some rows had been sent, so the query could not be begun again.")
         .with_hint("Run the statement again.")
 }
 
@@ -125,13 +152,12 @@ mod tests {
     use datafusion::common::internal_err;
     use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
     use datafusion::prelude::SessionConfig;
+    use futures::stream::BoxStream;
     use wharf_lake::{Warehouse, WarehouseOptions};
-    use wharf_values::{SqlError, SqlState};
 
     use super::*;
     use crate::eligible::Distribute;
     use crate::fanout::FanoutOptions;
-    use crate::travelling;
     use crate::vocabulary::Vocabulary;
 
     /// The vocabulary of plans without functions.
@@ -169,6 +195,13 @@ mod tests {
 
     /// What comes of a query whose rows these were, and whose plan gives the row 7 on one node.
     async fn outcome(rows: Vec<Result<RecordBatch>>) -> Vec<Result<RecordBatch>> {
+        outcome_of(Box::pin(stream::iter(rows)), Arc::default()).await
+    }
+
+    async fn outcome_of(
+        rows: BoxStream<'static, Result<RecordBatch>>,
+        losses: Arc<Losses>,
+    ) -> Vec<Result<RecordBatch>> {
         let warehouse = Warehouse::open("memory://", WarehouseOptions::default()).unwrap();
         let options = FanoutOptions::default();
         let fanout = Fanout::new(Arc::new(Speechless), warehouse, Arc::default(), Default::default(), options);
@@ -179,9 +212,10 @@ mod tests {
             whole,
             task: Arc::default(),
             wanted: Wanted { distribute: Distribute::On, min_bytes: 0, deadline: None },
-            rows: Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(rows))),
+            rows: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
+            losses,
             lost: Vec::new(),
-            attempts_left: 1,
+            attempts_left: 0,
             given: false,
         };
         stream::unfold(running, |mut running| async move { Some((running.next().await?, running)) }).collect().await
@@ -200,15 +234,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_loss_that_no_row_tells_of_is_heard() {
+        let losses = Arc::new(Losses::default());
+        losses.tell(Lost { node: "http://b/".to_owned(), reason: "the plan did not arrive".to_owned() });
+        let rows = outcome_of(Box::pin(stream::pending()), losses).await;
+        let rows: Vec<_> = rows.into_iter().map(Result::unwrap).collect();
+        assert_eq!(rows, [batch(7)]);
+    }
+
+    #[tokio::test]
     async fn a_query_whose_rows_have_left_fails() {
         let rows = outcome(vec![Ok(batch(1)), Err(lost())]).await;
         assert_eq!(rows.len(), 2);
         let DataFusionError::External(error) = rows[1].as_ref().unwrap_err() else { panic!("{rows:?}") };
         let error = error.downcast_ref::<SqlError>().unwrap();
-        assert_eq!(
-            (error.code, error.message.as_str()),
-            (SqlState::CONNECTION_FAILURE, "node http://b/ was lost: gone")
-        );
+        assert_eq!((error.code, error.message.as_str()), (SqlState::ADMIN_SHUTDOWN, "node http://b/ was lost: gone"));
     }
 
     #[tokio::test]

@@ -1,6 +1,10 @@
 //! The top of the part of a plan that one node runs.
+//!
+//! What always holds: its rows end without an error only if there are no more. The library runs it in a task of its own, and takes a
+//! panic of that task for the end of the rows.
 
 use std::fmt;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -13,10 +17,11 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::time::{Instant, Sleep};
 use wharf_values::{SqlError, SqlState};
 
+use crate::parts::Parts;
 use crate::travelling;
 use crate::vocabulary::Vocabulary;
 
@@ -82,13 +87,23 @@ impl ExecutionPlan for TaskExec {
         let deadline = context.session_config().get_extension::<Deadline>();
         let vocabulary = Arc::clone(&self.vocabulary);
         let departing = move |error| travelling::departing(error, vocabulary.as_ref());
+        let part = context.session_config().get_extension::<Parts>().map(|parts| parts.begin());
         let rows = self.input.execute(partition, context).map_err(&departing)?;
         let rows: SendableRecordBatchStream = match deadline {
             Some(deadline) => until(rows, deadline.0),
             None => rows,
         };
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.map_err(departing))))
+        let rows = whole(rows).map_err(departing).inspect(move |_| {
+            // Counted as long as the rows are there.
+            let _ = &part;
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
     }
+}
+
+/// Rows that do not end before their end: a panic is an error.
+fn whole(rows: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    AssertUnwindSafe(rows).catch_unwind().map(|next| next.unwrap_or_else(|_| Err(panicked())))
 }
 
 /// Rows until an instant, and an error then.
@@ -109,7 +124,30 @@ fn until(rows: SendableRecordBatchStream, deadline: Instant) -> SendableRecordBa
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
 
+fn panicked() -> DataFusionError {
+    DataFusionError::Internal("a part of the query panicked; the log of its node says where".to_owned())
+}
+
 fn timed_out() -> DataFusionError {
     let message = "canceling statement due to statement timeout";
     DataFusionError::External(Box::new(SqlError::new(SqlState::QUERY_CANCELED, message)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arrow::datatypes::Schema;
+    use datafusion::physical_plan::EmptyRecordBatchStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn rows_that_end_in_a_panic_end_in_an_error() {
+        let rows = EmptyRecordBatchStream::new(Arc::new(Schema::empty()));
+        let schema = rows.schema();
+        let panics = rows.chain(stream::once(async { panic!("a bug") }));
+        let rows = whole(Box::pin(RecordBatchStreamAdapter::new(schema, panics)));
+        let rows: Vec<Result<RecordBatch>> = rows.collect().await;
+        assert!(rows.len() == 1 && rows[0].is_err(), "{rows:?}");
+    }
 }

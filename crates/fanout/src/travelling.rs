@@ -25,7 +25,7 @@ pub(crate) enum Arrived {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize, thiserror::Error)]
 #[error("node {node} was lost: {reason}")]
 pub(crate) struct Lost {
-    /// Its URL.
+    /// Its URL; empty while on the way from a node that has refused to whoever called it.
     pub(crate) node: String,
     pub(crate) reason: String,
 }
@@ -66,11 +66,6 @@ pub(crate) fn departing(error: DataFusionError, vocabulary: &dyn Vocabulary) -> 
 /// The loss of a node as an error.
 pub(crate) fn lost(lost: Lost) -> DataFusionError {
     written(&Written::Lost(lost))
-}
-
-/// Whether an error is a text of this kind.
-pub(crate) fn is_marked(error: &DataFusionError) -> bool {
-    marked(error).is_some()
 }
 
 /// What a text says; none for an error that is no such text.

@@ -16,7 +16,9 @@ use tokio::time::Instant;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::fanout::Fanout;
+use crate::format;
 use crate::task::Deadline;
+use crate::travelling::{self, Lost};
 use crate::vocabulary::Vocabulary;
 
 /// The header with the session, beside those of `datafusion-distributed`.
@@ -25,6 +27,8 @@ const SESSION: HeaderName = HeaderName::from_static("x-wharf-session");
 /// What goes with a part of a query. Clocks differ, so it says how long the statement may still take.
 #[derive(Deserialize, Serialize)]
 struct Session {
+    /// Of the node that asks.
+    format: String,
     settings: String,
     remaining_ms: Option<u64>,
 }
@@ -40,7 +44,8 @@ pub(crate) fn headers(
 ) -> Result<HeaderMap> {
     let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let remaining_ms = remaining.map(|remaining| u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX));
-    let session = Session { settings: vocabulary.write_session(config)?, remaining_ms };
+    let session =
+        Session { format: format::name().to_owned(), settings: vocabulary.write_session(config)?, remaining_ms };
     let json = serde_json::to_vec(&session).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let value = HeaderValue::try_from(BASE64.encode(json)).expect("base64 is good in a header");
     Ok(HeaderMap::from_iter([(SESSION, value)]))
@@ -49,7 +54,7 @@ pub(crate) fn headers(
 /// A worker of this node.
 pub(crate) fn worker(fanout: &Arc<Fanout>) -> Worker {
     let builder = Sessions { fanout: Arc::downgrade(fanout) };
-    Worker::from_session_builder(builder).with_runtime_env(Arc::clone(fanout.runtime()))
+    Worker::from_session_builder(builder).with_runtime_env(Arc::clone(fanout.runtime())).with_version(format::name())
 }
 
 struct Sessions {
@@ -60,8 +65,15 @@ struct Sessions {
 #[async_trait]
 impl WorkerSessionBuilder for Sessions {
     async fn build_session_state(&self, mut query: WorkerQueryContext) -> Result<SessionState> {
-        let Some(fanout) = self.fanout.upgrade() else { return internal_err!("this node is stopping") };
+        let Some(fanout) = self.fanout.upgrade() else { return Err(refusal("it is stopping")) };
         let session = read_session(&query.headers)?;
+        // Asked before work was given, but a node may have been another since.
+        if session.format != format::name() {
+            return Err(refusal(&format!("its format is \"{}\"", format::name())));
+        }
+        if fanout.parts().running() >= fanout.options().max_parts {
+            return Err(refusal("it runs as many parts of queries as it may (fanout.max_parts)"));
+        }
         let mut config = query.builder.config().take().unwrap_or_default();
         // The library's configuration is DataFusion's default with its own extension.
         let distributed = config.options().extensions.get::<DistributedConfig>().cloned();
@@ -73,6 +85,7 @@ impl WorkerSessionBuilder for Sessions {
         if let Some(remaining_ms) = session.remaining_ms {
             config.set_extension(Arc::new(Deadline(Instant::now() + Duration::from_millis(remaining_ms))));
         }
+        config.set_extension(Arc::clone(fanout.parts()));
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(fanout.runtime()))
@@ -81,6 +94,11 @@ impl WorkerSessionBuilder for Sessions {
             .build();
         Ok(state)
     }
+}
+
+/// What makes the query begin anew without this node. Its name is known to whoever called it.
+fn refusal(reason: &str) -> DataFusionError {
+    travelling::lost(Lost { node: String::new(), reason: reason.to_owned() })
 }
 
 fn read_session(headers: &HeaderMap) -> Result<Session> {

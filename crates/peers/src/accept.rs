@@ -5,6 +5,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,12 +27,13 @@ const READY: usize = 16;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: u64 = 64 << 10;
 
-/// The connections of a port, until `shutdown`.
+/// The connections of a port, until `shutdown`; when it is `closed`, nothing is written to them any more.
 pub(crate) fn incoming(
     listener: TcpListener,
     identity: Option<Arc<Identity>>,
     options: &PeerOptions,
     shutdown: CancellationToken,
+    closed: Arc<AtomicBool>,
 ) -> ReceiverStream<io::Result<Accepted>> {
     let (ready, connections) = mpsc::channel(READY);
     let places = Arc::new(Semaphore::new(options.max_connections));
@@ -39,7 +41,7 @@ pub(crate) fn incoming(
     tokio::spawn(async move {
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = accept(listener, identity, places, timeout, ready) => {}
+            () = accept(listener, identity, places, timeout, closed, ready) => {}
         }
     });
     ReceiverStream::new(connections)
@@ -50,6 +52,7 @@ async fn accept(
     identity: Option<Arc<Identity>>,
     places: Arc<Semaphore>,
     timeout: Duration,
+    closed: Arc<AtomicBool>,
     ready: mpsc::Sender<io::Result<Accepted>>,
 ) {
     loop {
@@ -67,20 +70,21 @@ async fn accept(
             tracing::debug!(%peer, %error, "cannot set the options of a socket");
         }
         let Some(identity) = identity.as_deref() else {
-            let accepted = Accepted { stream: PeerStream::Plain(stream), peer, _place: place };
+            let accepted =
+                Accepted { stream: PeerStream::Plain(stream), peer, closed: Arc::clone(&closed), _place: place };
             if ready.send(Ok(accepted)).await.is_err() {
                 return;
             }
             continue;
         };
         let acceptor = TlsAcceptor::from(identity.server());
-        let ready = ready.clone();
+        let (ready, closed) = (ready.clone(), Arc::clone(&closed));
         tokio::spawn(async move {
             match tokio::time::timeout(timeout, acceptor.accept(stream).into_fallible()).await {
                 Ok(Ok(stream)) => {
                     let stream = PeerStream::Tls(Box::new(TlsStream::Server(stream)));
                     // Nobody takes it up any more when the server stops.
-                    drop(ready.send(Ok(Accepted { stream, peer, _place: place })).await);
+                    drop(ready.send(Ok(Accepted { stream, peer, closed, _place: place })).await);
                 }
                 // Whoever may not come in tries again and again; who operates the port shall know why.
                 Ok(Err((error, stream))) => {

@@ -1,6 +1,7 @@
 //! The port, from its first connection to its last.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,8 @@ pub async fn serve(
     options: PeerOptions,
     shutdown: CancellationToken,
 ) -> Result<(), ServeError> {
-    let connections = incoming(listener, identity, &options, shutdown.clone());
+    let closed = Arc::new(AtomicBool::new(false));
+    let connections = incoming(listener, identity, &options, shutdown.clone(), Arc::clone(&closed));
     let server = Server::builder()
         .http2_keepalive_interval(Some(options.keepalive_interval))
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
@@ -49,7 +51,9 @@ pub async fn serve(
         () = shutdown.cancelled() => {}
     }
     // Calls that are still being answered are given up with the runtime.
-    match tokio::time::timeout(options.drain_timeout, served).await {
+    let drained = tokio::time::timeout(options.drain_timeout, served).await;
+    closed.store(true, Ordering::Release);
+    match drained {
         Ok(result) => Ok(result?),
         Err(_) => {
             tracing::warn!("giving up calls of peers that are still being answered");

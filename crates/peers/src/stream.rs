@@ -1,8 +1,13 @@
 //! A connection between peers: a socket, encrypted or not.
+//!
+//! What always holds: once a port is closed, nothing is written to the connections it has accepted. What answers calls is dropped
+//! then in no particular order, and a stream that was cut off must not look like one that is complete.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -53,7 +58,18 @@ impl AsyncWrite for PeerStream {
 pub(crate) struct Accepted {
     pub(crate) stream: PeerStream,
     pub(crate) peer: SocketAddr,
+    /// Whether the port is closed.
+    pub(crate) closed: Arc<AtomicBool>,
     pub(crate) _place: OwnedSemaphorePermit,
+}
+
+impl Accepted {
+    fn open(&self) -> io::Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the port is closed")),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Connected for Accepted {
@@ -72,14 +88,47 @@ impl AsyncRead for Accepted {
 
 impl AsyncWrite for Accepted {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.open()?;
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.open()?;
         Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_is_said_once_the_port_is_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, address) = listener.accept().await.unwrap();
+        let (closed, places) = (Arc::new(AtomicBool::new(false)), Arc::new(Semaphore::new(1)));
+        let mut accepted = Accepted {
+            stream: PeerStream::Plain(stream),
+            peer: address,
+            closed: Arc::clone(&closed),
+            _place: places.acquire_owned().await.unwrap(),
+        };
+        accepted.write_all(b"rows").await.unwrap();
+        closed.store(true, Ordering::Release);
+        assert_eq!(accepted.write_all(b"the end").await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        drop(accepted);
+        let mut heard = Vec::new();
+        peer.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"rows");
     }
 }

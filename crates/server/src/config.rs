@@ -194,6 +194,7 @@ pub(crate) struct EngineConfig {
 pub(crate) struct FanoutConfig {
     pub(crate) answer_timeout_ms: u64,
     pub(crate) attempts: usize,
+    pub(crate) max_parts: usize,
     pub(crate) in_process_workers: usize,
 }
 
@@ -335,7 +336,7 @@ impl Default for EngineConfig {
 
 impl Default for FanoutConfig {
     fn default() -> Self {
-        FanoutConfig { answer_timeout_ms: 30_000, attempts: 3, in_process_workers: 0 }
+        FanoutConfig { answer_timeout_ms: 30_000, attempts: 3, max_parts: 4096, in_process_workers: 0 }
     }
 }
 
@@ -490,6 +491,7 @@ impl Config {
         }
         at_least("fanout.answer_timeout_ms", self.fanout.answer_timeout_ms, 1)?;
         at_least("fanout.attempts", self.fanout.attempts as u64, 1)?;
+        at_least("fanout.max_parts", self.fanout.max_parts as u64, 1)?;
         self.validate_http()?;
         self.peers.validate()?;
         at_least("catalog.snapshot_every_entries", self.catalog.snapshot_every_entries, 1)?;

@@ -107,7 +107,7 @@ impl Node {
             None => None,
         };
 
-        let peers = peers.map(|(listener, bound)| Peers::open(listener, bound, config)).transpose()?;
+        let mut peers = peers.map(|(listener, bound)| Peers::open(listener, bound, config)).transpose()?;
         let group = open_catalog(config, &data, peers.as_ref()).await?;
         if let Some(peers) = &peers {
             peers.serve_group(&group);
@@ -119,6 +119,9 @@ impl Node {
             .await
             .map_err(|error| Failure::from_error("cannot start the engine", &error, "see the log above"))?;
 
+        if let Some(peers) = &mut peers {
+            peers.serve_fanout(engine.fanout(), &group)?;
+        }
         warn_of_trust(config, address);
         let shutdown = CancellationToken::new();
         let front_end = tokio::spawn({
@@ -187,6 +190,9 @@ impl Node {
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         let Node { group, shutdown, front_end, http, maintenance, peers, data, .. } = self;
         shutdown.cancel();
+        if let Some(peers) = &peers {
+            peers.stop_fanout();
+        }
         // Both drain at the same time.
         for front_end in [Some(front_end), http.map(|http| http.front_end)].into_iter().flatten() {
             match front_end.await {
@@ -397,6 +403,7 @@ fn engine_options(config: &Config, spill_directory: PathBuf) -> EngineOptions {
         fanout: FanoutOptions {
             answer_timeout: Duration::from_millis(config.fanout.answer_timeout_ms),
             attempts: config.fanout.attempts,
+            max_parts: config.fanout.max_parts,
             in_process_workers: config.fanout.in_process_workers,
         },
     }

@@ -1,4 +1,5 @@
-//! The port for the other nodes, wired: certificates, the port, channels to others, and consensus' transport over them.
+//! The port for the other nodes, wired: certificates, the port, channels to others, consensus' transport over them, and parts of
+//! queries.
 //!
 //! Always holds: the port opens before the catalog does, since a node that joins or comes back is called by the others before
 //! it can answer anything else; it closes after the catalog, which says goodbye to them.
@@ -12,7 +13,10 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::service::Routes;
 use wharf_consensus::{Group, Peer, Transport, TransportError};
+use wharf_engine::{Fanout, Members};
 use wharf_peers::{CallError, Identity, MessageService, PeerChannels, ServeError, Services, serve};
 
 use crate::cluster;
@@ -32,6 +36,8 @@ pub(crate) struct Peers {
     shutdown: DropGuard,
     serving: JoinHandle<Result<(), ServeError>>,
     watching: Option<JoinHandle<()>>,
+    /// Finds out which nodes take part in queries.
+    nodes: Option<AbortOnDropHandle<()>>,
 }
 
 impl Peers {
@@ -60,6 +66,7 @@ impl Peers {
             shutdown: shutdown.drop_guard(),
             serving,
             watching,
+            nodes: None,
         })
     }
 
@@ -72,6 +79,25 @@ impl Peers {
     pub(crate) fn serve_group(&self, group: &Arc<Group>) {
         self.services.set_messages(RAFT, Arc::new(RaftService(Arc::clone(group))));
         self.services.set_messages(cluster::SERVICE, Arc::new(cluster::Service::new(Arc::clone(group))));
+    }
+
+    /// From now on queries of this node are divided among the nodes of its group, and parts of theirs run here.
+    ///
+    /// # Errors
+    /// An address that queries cannot name this node by.
+    pub(crate) fn serve_fanout(&mut self, fanout: &Arc<Fanout>, group: &Arc<Group>) -> Result<(), Failure> {
+        self.services.set_routes(fanout.routes());
+        let members = GroupMembers { group: Arc::clone(group), channels: Arc::clone(&self.channels) };
+        let watch = fanout.join_members(Arc::new(members), &self.address).map_err(|what| {
+            Failure::new(what, "set peers.address to the host name or IP address, and the port, of this node")
+        })?;
+        self.nodes = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
+        Ok(())
+    }
+
+    /// Takes no more parts of queries; those that run go on.
+    pub(crate) fn stop_fanout(&self) {
+        self.services.set_routes(Routes::default());
     }
 
     /// The way to other nodes, for consensus.
@@ -122,6 +148,23 @@ pub(crate) fn identity(config: &PeersConfig) -> Result<Option<Arc<Identity>>, Fa
         )
     })?;
     Ok(Some(identity))
+}
+
+/// The nodes of the catalog's group are those that queries can be divided among.
+#[derive(Debug)]
+struct GroupMembers {
+    group: Arc<Group>,
+    channels: Arc<PeerChannels>,
+}
+
+impl Members for GroupMembers {
+    fn addresses(&self) -> Vec<String> {
+        self.group.status().members.into_iter().map(|member| member.address).collect()
+    }
+
+    fn channel(&self, address: &str) -> Result<tonic::transport::Channel, String> {
+        self.channels.data_channel(address).map_err(|error| error.to_string())
+    }
 }
 
 /// Consensus' messages come from the port.

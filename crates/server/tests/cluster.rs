@@ -16,7 +16,7 @@ fn run(folder: &Path, arguments: &[&str]) -> String {
 }
 
 /// An authority and a certificate for 127.0.0.1, made as an operator makes them, and a configuration that names them.
-fn certificates(folder: &TempDir, name: &str) -> String {
+pub(crate) fn certificates(folder: &TempDir, name: &str) -> String {
     let certs = format!("{name}-certs");
     run(folder.path(), &["cert", "ca", "--out", &certs]);
     let printed = run(folder.path(), &["cert", "node", "--ca", &certs, "--name", "node1", "--address", "127.0.0.1"]);
@@ -112,13 +112,13 @@ async fn a_node_alone_is_a_cluster_of_one_that_only_superusers_change() {
 }
 
 /// A node of a cluster on fixed ports of this machine.
-struct Member {
+pub(crate) struct Member {
     folder: TempDir,
-    peers: String,
+    pub(crate) peers: String,
 }
 
 impl Member {
-    fn new(certificates: &TempDir, authority: &str) -> Member {
+    pub(crate) fn new(certificates: &TempDir, authority: &str) -> Member {
         let folder = folder();
         // A node has to know its own address before it is open.
         let peers = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
@@ -134,7 +134,7 @@ impl Member {
         Member { folder, peers }
     }
 
-    fn start(&self, warehouse: &Path, contacts: &str) -> Server {
+    pub(crate) fn start(&self, warehouse: &Path, contacts: &str) -> Server {
         Server::start(&mut self.command(warehouse, contacts))
     }
 
@@ -176,7 +176,7 @@ impl Member {
 }
 
 /// Waits until something is so.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = std::time::Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -187,7 +187,7 @@ async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     }
 }
 
-async fn number(client: &tokio_postgres::Client, sql: &str) -> Option<i64> {
+pub(crate) async fn number(client: &tokio_postgres::Client, sql: &str) -> Option<i64> {
     Some(client.query_one(sql, &[]).await.ok()?.get(0))
 }
 

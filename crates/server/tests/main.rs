@@ -3,6 +3,7 @@
 
 mod architecture;
 mod cluster;
+mod divided;
 mod hermitage;
 mod maintenance;
 mod operations;

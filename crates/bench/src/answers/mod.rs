@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+use crate::peers::cluster::Cluster;
 use crate::peers::postgres::Postgres;
 use crate::peers::wharf::{Launch, Wharf};
 use crate::workloads::tpch::{Files, QUERIES, Query, TABLES, cache_folder};
@@ -34,6 +35,9 @@ pub(crate) struct Arguments {
     /// Divide every query among so many workers; one that is not divided counts as different.
     #[arg(long, value_name = "WORKERS", conflicts_with = "url", value_parser = clap::value_parser!(u16).range(2..=64))]
     fanout: Option<u16>,
+    /// The same among the nodes of a cluster: so many processes.
+    #[arg(long, value_name = "NODES", conflicts_with_all = ["url", "fanout", "demo"], value_parser = clap::value_parser!(u16).range(2..=9))]
+    cluster: Option<u16>,
     /// Ask this server, as postgres://user@host:port/database: it holds TPC-H at this scale already.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
@@ -54,6 +58,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
 struct Subject {
     address: Address,
     _server: Option<Wharf>,
+    _cluster: Option<Cluster>,
     _folder: Option<TempDir>,
 }
 
@@ -79,14 +84,15 @@ fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             bail!("{} has {ours:?} rows, PostgreSQL's has {theirs:?}: is this scale {}?", table.name, arguments.scale);
         }
     }
-    if arguments.fanout.is_some() {
+    let divided = arguments.fanout.is_some() || arguments.cluster.is_some();
+    if divided {
         actual.simple("SET wharf.distribute = 'on'")?;
     }
     let mut wrong = 0;
     let chosen = |query: &&Query| arguments.only.is_empty() || arguments.only.iter().any(|name| name == query.name);
     for query in QUERIES.iter().filter(chosen) {
         let (rows, mut problems) = differences(query, &mut actual, &mut expected)?;
-        if arguments.fanout.is_some() {
+        if divided {
             problems.extend(not_divided(query, &mut actual)?);
         }
         if problems.is_empty() {
@@ -108,25 +114,59 @@ fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// PostgreSQL's number of rows, and what is different in the other answer.
 fn differences(query: &Query, actual: &mut Wire, expected: &mut Wire) -> anyhow::Result<(usize, Vec<String>)> {
-    let (expected_names, expected_rows) = expected.rows(query.sql)?;
+    let answer = expected.rows(query.sql)?;
+    let problems = differences_from(&answer, query, actual, expected)?;
+    Ok((answer.1.len(), problems))
+}
+
+/// What is different in the other answer from the one that `expected` gives.
+fn differences_from(
+    (expected_names, expected_rows): &(Vec<String>, Vec<TextRow>),
+    query: &Query,
+    actual: &mut Wire,
+    expected: &mut Wire,
+) -> anyhow::Result<Vec<String>> {
     let (actual_names, actual_rows) = match actual.rows(query.sql) {
         Ok(answer) => answer,
-        Err(error) => return Ok((expected_rows.len(), vec![format!("{error:#}")])),
+        Err(error) => return Ok(vec![format!("{error:#}")]),
     };
     let mut problems = Vec::new();
-    if actual_names != expected_names {
+    if actual_names != *expected_names {
         problems.push(format!("columns {actual_names:?}, expected {expected_names:?}"));
     }
-    match compare(&actual_rows, &expected_rows, query.order) {
+    match compare(&actual_rows, expected_rows, query.order) {
         Verdict::Same => {}
         Verdict::Different(found) => problems.extend(found),
         Verdict::OtherEdge(edge) => {
-            // Legitimate only when PostgreSQL has these rows, too, beyond its LIMIT.
+            // Legitimate only when the other server has these rows, too, beyond its LIMIT.
             let (_, all) = expected.rows(&without_limit(query.sql))?;
-            problems.extend(missing(edge, all).map(|row| format!("the row {row:?} is not among PostgreSQL's")));
+            problems.extend(missing(edge, all).map(|row| format!("the row {row:?} is not among those expected")));
         }
     }
-    Ok((expected_rows.len(), problems))
+    Ok(problems)
+}
+
+/// A server's answers to all queries.
+pub(crate) struct Expected(Vec<(Vec<String>, Vec<TextRow>)>);
+
+impl Expected {
+    /// Asks for them.
+    pub(crate) fn of(server: &mut Wire) -> anyhow::Result<Expected> {
+        let answers = QUERIES.iter().map(|query| server.rows(query.sql).context(query.name));
+        Ok(Expected(answers.collect::<anyhow::Result<_>>()?))
+    }
+
+    /// What is different in the answer of another server. `server` is asked only for what LIMIT has cut off.
+    pub(crate) fn differences(
+        &self,
+        query: &Query,
+        actual: &mut Wire,
+        server: &mut Wire,
+    ) -> anyhow::Result<Vec<String>> {
+        let position = QUERIES.iter().position(|known| known.name == query.name);
+        let answer = position.and_then(|position| self.0.get(position)).context("a query without an answer")?;
+        differences_from(answer, query, actual, server)
+    }
 }
 
 /// The reason that EXPLAIN gives when several workers have no part in a query.
@@ -154,9 +194,16 @@ fn without_limit(sql: &str) -> String {
 
 fn subject(arguments: &Arguments, files: &Files) -> anyhow::Result<Subject> {
     if let Some(url) = &arguments.url {
-        return Ok(Subject { address: Address::parse(url)?, _server: None, _folder: None });
+        return Ok(Subject { address: Address::parse(url)?, _server: None, _cluster: None, _folder: None });
     }
     let binary = Wharf::binary(arguments.wharf.as_deref())?;
+    if let Some(nodes) = arguments.cluster {
+        let cluster = Cluster::start(&binary, nodes)?;
+        let address = Address::parse(&cluster.url())?;
+        eprintln!("loading Wharf");
+        load(&address, files, false)?;
+        return Ok(Subject { address, _server: None, _cluster: Some(cluster), _folder: None });
+    }
     let folder = tempfile::Builder::new().prefix("wharf-answers-").tempdir()?;
     let data = folder.path().join("data");
     if arguments.demo {
@@ -172,7 +219,7 @@ fn subject(arguments: &Arguments, files: &Files) -> anyhow::Result<Subject> {
         eprintln!("loading Wharf");
         load(&address, files, false)?;
     }
-    Ok(Subject { address, _server: Some(server), _folder: Some(folder) })
+    Ok(Subject { address, _server: Some(server), _cluster: None, _folder: Some(folder) })
 }
 
 fn demo(binary: &Path, scale: f64, data: &Path) -> anyhow::Result<()> {
@@ -188,7 +235,8 @@ fn demo(binary: &Path, scale: f64, data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load(address: &Address, files: &Files, with_indexes: bool) -> anyhow::Result<()> {
+/// Creates TPC-H's tables and fills them.
+pub(crate) fn load(address: &Address, files: &Files, with_indexes: bool) -> anyhow::Result<()> {
     let mut wire = Wire::connect(address)?;
     for table in &TABLES {
         wire.simple(&table.create(None))?;

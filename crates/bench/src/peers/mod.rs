@@ -1,9 +1,10 @@
-//! Servers and libraries that this program starts for itself: a PostgreSQL, a Wharf, an S3 server, and Python children that hold
+//! Servers and libraries that this program starts for itself: a PostgreSQL, a Wharf, a cluster of them, an S3 server, and Python children that hold
 //! DuckDB and DataFusion.
 //!
 //! Each one lives in a temporary folder unless it is told otherwise, a server listens on a free port of the loopback interface,
 //! and all of it is gone when its value is dropped. Nothing here measures or compares.
 
+pub(crate) mod cluster;
 pub(crate) mod postgres;
 pub(crate) mod python;
 pub(crate) mod s3;

@@ -199,6 +199,11 @@ impl Wharf {
         let _ = self.child.wait();
     }
 
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(&self.child, name);
+    }
+
     /// Sends SIGTERM and does not wait.
     pub(crate) fn ask_to_end(&self) {
         signal(&self.child, "TERM");

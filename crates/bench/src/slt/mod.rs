@@ -21,6 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
+use crate::peers::cluster::Cluster;
 use crate::peers::postgres::{Postgres, SPECIFIED_VERSION};
 use crate::peers::wharf::{Launch, Wharf};
 
@@ -39,6 +40,9 @@ pub(crate) struct Arguments {
     /// Divide every query that can be among so many workers, as a cluster divides long ones.
     #[arg(long, value_name = "WORKERS", conflicts_with_all = ["postgres", "url"], value_parser = clap::value_parser!(u16).range(2..=64))]
     fanout: Option<u16>,
+    /// The same among the nodes of a cluster: so many processes.
+    #[arg(long, value_name = "NODES", conflicts_with_all = ["postgres", "url", "fanout"], value_parser = clap::value_parser!(u16).range(2..=9))]
+    cluster: Option<u16>,
     /// The server is a PostgreSQL: the one at `--url`, or one started for the run.
     #[arg(long)]
     postgres: bool,
@@ -106,6 +110,7 @@ enum Started {
     Nothing,
     Postgres { _server: Postgres },
     Wharf { _server: Wharf },
+    Cluster { _servers: Cluster },
 }
 
 /// Runs the command; the exit code is 1 when an expectation was not met.
@@ -164,6 +169,10 @@ fn open_server(arguments: &Arguments) -> anyhow::Result<(String, Started)> {
             "no `wharf` beside this program: build it (cargo build --release -p wharf-server), or give --wharf PATH, --url URL or --postgres",
         )?,
     };
+    if let Some(nodes) = arguments.cluster {
+        let servers = Cluster::start(&binary.canonicalize()?, nodes)?;
+        return Ok((servers.url(), Started::Cluster { _servers: servers }));
+    }
     let mut launch = Launch::new(&binary);
     if let Some(workers) = arguments.fanout {
         launch = launch.environment("WHARF_FANOUT__IN_PROCESS_WORKERS", &workers.to_string());
@@ -174,7 +183,7 @@ fn open_server(arguments: &Arguments) -> anyhow::Result<(String, Started)> {
 
 async fn identify(url: &str, arguments: &Arguments) -> anyhow::Result<Target> {
     let mut config: Config = url.parse().with_context(|| format!("{url:?} is no address of a server"))?;
-    if arguments.fanout.is_some() {
+    if arguments.fanout.is_some() || arguments.cluster.is_some() {
         config.options("-c wharf.distribute=on");
     }
     let (client, connection) = config.connect(NoTls).await.with_context(|| format!("cannot connect to {url}"))?;

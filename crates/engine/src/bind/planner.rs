@@ -312,6 +312,9 @@ async fn open_version(
 fn system(schema: &str, name: &str, context: &BindContext) -> Option<Opened> {
     let session = context.session.config_options().extensions.get::<SystemContext>();
     let provider = crate::pg_catalog::table(schema, name, &context.catalog, context.database, session)?;
+    if crate::pg_catalog::changes_by_itself(schema, name) {
+        context.unstable.store(true, Ordering::Relaxed);
+    }
     let oid = crate::pg_catalog::system_oid(schema, name);
     Some(Opened { oid, read: None, source: provider_as_source(provider) })
 }

@@ -10,6 +10,7 @@ use datafusion::common::{Result, config_err};
 use parking_lot::Mutex;
 use wharf_catalog::State;
 use wharf_consensus::Group;
+use wharf_fanout::Fanout;
 use wharf_lake::Warehouse;
 
 use super::PreparedInfo;
@@ -43,6 +44,8 @@ pub(crate) struct SystemContext {
     pub(crate) warehouse: Arc<Warehouse>,
     /// For what its nodes do.
     pub(crate) group: Arc<Group>,
+    /// For who of them takes part in queries.
+    pub(crate) fanout: Arc<Fanout>,
     /// How long dropped tables can come back.
     pub(crate) dropped_retention: Duration,
     /// The loads under way.

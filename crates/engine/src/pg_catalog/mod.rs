@@ -42,6 +42,11 @@ pub(crate) fn table(
     tables::table(schema, name, state, database, session)
 }
 
+/// Whether the rows of a system table change without the catalog or a setting changing, so that no plan with them may be kept.
+pub(crate) fn changes_by_itself(schema: &str, name: &str) -> bool {
+    schema == "wharf" && wharf::CHANGING.contains(&name)
+}
+
 /// The oid of a system table.
 pub(crate) fn system_oid(schema: &str, name: &str) -> Option<u32> {
     system::oid(schema, name)

@@ -9,6 +9,9 @@ use super::tables::Source;
 /// The tables of schema `wharf`.
 pub(super) const NAMES: &[&str] = &["cache", "dropped_tables", "nodes", "progress", "raft", "tables"];
 
+/// Those that say what happens on a node, rather than what is in the catalog.
+pub(super) const CHANGING: &[&str] = &["cache", "nodes", "progress", "raft"];
+
 /// A table of schema `wharf`.
 pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
     match name {
@@ -171,8 +174,10 @@ fn nodes(source: &Source<'_>) -> Rows {
         ("is_self", SqlType::Boolean),
         ("last_contact_ms", SqlType::BigInt),
         ("lag_entries", SqlType::BigInt),
+        ("runs_queries", SqlType::Boolean),
     ]);
-    let Some(status) = source.session.map(|session| session.group.status()) else { return rows };
+    let Some(session) = source.session else { return rows };
+    let status = session.group.status();
     for member in &status.members {
         let role = match member.role {
             Role::Leader => "leader",
@@ -187,6 +192,7 @@ fn nodes(source: &Source<'_>) -> Rows {
             (member.node == status.node).into(),
             contact_ms.map_or(Cell::Null, count),
             member.lag.map_or(Cell::Null, count),
+            (member.node == status.node || session.fanout.takes_part(&member.address)).into(),
         ]);
     }
     rows

@@ -453,6 +453,7 @@ impl Session {
             statements: Arc::clone(&self.statement_list),
             warehouse: Arc::clone(&self.engine.warehouse),
             group: Arc::clone(&self.engine.group),
+            fanout: Arc::clone(&self.engine.fanout),
             dropped_retention: self.engine.options.dropped_retention,
             progress: Arc::clone(&self.engine.progress),
         });

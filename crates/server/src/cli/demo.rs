@@ -1,4 +1,4 @@
-//! `wharf demo`: a node with TPC-H in it.
+//! `wharf demo`: a node with TPC-H in it, alone or one of several.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -19,14 +19,13 @@ use crate::signals::Signals;
 /// # Errors
 /// Whatever kept one of them from happening.
 pub(crate) fn run(arguments: DemoArguments) -> Result<(), Failure> {
-    let DemoArguments { scale, exit, data, listen } = arguments;
+    let DemoArguments { scale, exit, data, listen, member } = arguments;
     let mut defaults = Config::default();
     // Whoever tries the demo has no password yet; a port that others can reach is refused as ever.
     defaults.postgres.authentication = Authentication::Trust;
-    let values = vec![
-        ("--data", "server.data_directory", data.to_string_lossy().into_owned()),
-        ("--listen", "postgres.listen", listen),
-    ];
+    let mut values = member.values();
+    values.push(("--data", "server.data_directory", data.to_string_lossy().into_owned()));
+    values.push(("--listen", "postgres.listen", listen));
     let config = config::load(&defaults, environment(), &Flags { config_file: None, values })?;
     logging::start(&config.log)?;
     failpoints::arm()?;

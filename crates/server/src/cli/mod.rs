@@ -53,9 +53,42 @@ pub(crate) struct ServeArguments {
     /// How clients prove who they are [default: scram-sha-256].
     #[arg(long, value_enum)]
     auth: Option<Authentication>,
-    /// Join the cluster of a node at its first start; opens the port for peers.
+    #[command(flatten)]
+    member: MemberArguments,
+}
+
+/// What makes a node one of several.
+#[derive(Debug, Args)]
+pub(crate) struct MemberArguments {
+    /// Join the cluster of one of these nodes at the first start, separated by commas; opens the port for peers.
     #[arg(long, value_name = "HOST:PORT")]
     join: Option<String>,
+    /// The address and port for the other nodes of the cluster [default: 127.0.0.1:5442]; opens it.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    peers: Option<String>,
+    /// Where the tables are, which is the same for all nodes of a cluster [default: a folder in the data folder].
+    #[arg(long, value_name = "URL")]
+    warehouse: Option<String>,
+}
+
+impl MemberArguments {
+    /// Flag, key, value.
+    fn values(self) -> Vec<(&'static str, &'static str, String)> {
+        let MemberArguments { join, peers, warehouse } = self;
+        let mut values = Vec::new();
+        if let Some(join) = join {
+            values.push(("--join", "peers.join", join));
+            values.push(("--join", "peers.enabled", "true".to_owned()));
+        }
+        if let Some(peers) = peers {
+            values.push(("--peers", "peers.listen", peers));
+            values.push(("--peers", "peers.enabled", "true".to_owned()));
+        }
+        if let Some(warehouse) = warehouse {
+            values.push(("--warehouse", "warehouse.url", warehouse));
+        }
+        values
+    }
 }
 
 #[derive(Debug, Args)]
@@ -72,6 +105,8 @@ pub(crate) struct DemoArguments {
     /// The address and port to listen on.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5439")]
     listen: String,
+    #[command(flatten)]
+    member: MemberArguments,
 }
 
 /// Runs what the command line asks for.
