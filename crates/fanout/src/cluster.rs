@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion_distributed::Worker;
@@ -10,6 +11,8 @@ use tonic::body::Body;
 use tonic::codegen::http::Request;
 use tower::ServiceExt;
 use url::Url;
+
+use crate::service::{OpenChannels, Watched};
 
 /// A way to a node's port: connected, encrypted and kept alive by whoever made it. Clones share the connection.
 pub type Channel = BoxCloneSyncChannel;
@@ -58,10 +61,10 @@ impl Debug for InProcess {
 }
 
 impl InProcess {
-    pub(crate) fn new(workers: impl IntoIterator<Item = Worker>) -> InProcess {
-        let workers = workers.into_iter().zip(1..).map(|(worker, number)| {
+    pub(crate) fn new(workers: impl IntoIterator<Item = (Worker, Arc<OpenChannels>)>) -> InProcess {
+        let workers = workers.into_iter().zip(1..).map(|((worker, channels), number)| {
             let url = Url::parse(&format!("http://worker-{number}.in-process/")).expect("it is a URL");
-            (url, channel(worker))
+            (url, channel(worker, channels))
         });
         InProcess { workers: workers.collect() }
     }
@@ -80,7 +83,7 @@ impl Cluster for InProcess {
 }
 
 /// A channel to a worker of this process.
-fn channel(worker: Worker) -> Channel {
-    let service = worker.into_worker_server();
+fn channel(worker: Worker, channels: Arc<OpenChannels>) -> Channel {
+    let service = Watched::new(worker.into_worker_server(), channels);
     Channel::new(ServiceExt::<Request<Body>>::map_err(service, |never: Infallible| match never {}))
 }

@@ -22,6 +22,7 @@ use crate::eligible::{Distribute, Wanted, bytes_to_read};
 use crate::live::{self, Live, Members};
 use crate::parts::Parts;
 use crate::planner;
+use crate::service::{OpenChannels, Watched};
 use crate::vocabulary::Vocabulary;
 use crate::worker;
 
@@ -54,6 +55,8 @@ pub struct Fanout {
     cluster: RwLock<Arc<dyn Cluster>>,
     /// What runs here, of this node's queries and of others'.
     parts: Arc<Parts>,
+    /// From the nodes whose plans are here.
+    channels_open: Arc<OpenChannels>,
     options: FanoutOptions,
 }
 
@@ -94,8 +97,8 @@ impl Fanout {
         let codec = Arc::new(Codec::new(vocabulary, warehouse));
         let workers = options.in_process_workers;
         let cluster: Arc<dyn Cluster> = Arc::new(Alone);
-        let (cluster, parts) = (RwLock::new(cluster), Arc::default());
-        let fanout = Arc::new(Fanout { codec, runtime, base, cluster, parts, options });
+        let (cluster, parts, channels_open) = (RwLock::new(cluster), Arc::default(), Arc::default());
+        let fanout = Arc::new(Fanout { codec, runtime, base, cluster, parts, channels_open, options });
         if workers > 0 {
             fanout.join(fanout.in_process(workers));
         }
@@ -125,12 +128,12 @@ impl Fanout {
 
     /// What does parts of queries, as services for a port. They ask nobody who they are.
     pub fn routes(self: &Arc<Self>) -> Routes {
-        Routes::new(self.worker().into_worker_server())
+        Routes::new(Watched::new(self.worker().into_worker_server(), Arc::clone(&self.channels_open)))
     }
 
     /// Workers in this process that talk as nodes do, over memory instead of sockets.
     pub fn in_process(self: &Arc<Self>, workers: usize) -> Arc<dyn Cluster> {
-        Arc::new(InProcess::new((0..workers).map(|_| self.worker())))
+        Arc::new(InProcess::new((0..workers).map(|_| (self.worker(), Arc::clone(&self.channels_open)))))
     }
 
     fn worker(self: &Arc<Self>) -> Worker {
@@ -212,6 +215,10 @@ impl Fanout {
 
     pub(crate) fn parts(&self) -> &Arc<Parts> {
         &self.parts
+    }
+
+    pub(crate) fn channels_open(&self) -> &OpenChannels {
+        &self.channels_open
     }
 
     /// A query has lost this node.

@@ -10,7 +10,7 @@
 //!   ([`travelling`]).
 //! - A query whose node is lost begins anew on the others, as long as no row of it has left, and at last on its own node alone ([`run`]).
 //! - Nodes of another format give each other no work ([`format`]), and nodes that do not answer get none ([`live`]).
-//! - No work outlives its query: what runs a part ends when the stream of its rows is dropped, or at the deadline.
+//! - No work outlives its query: what runs a part ends when the stream of its rows is dropped, when the query's node is done or gone ([`service`]), or at the deadline.
 //!
 //! Which nodes there are and how they are reached is given ([`Members`], or [`Cluster`]), and so are the functions and settings ([`Vocabulary`]).
 //!
@@ -29,6 +29,7 @@ mod parts;
 mod planner;
 mod routing;
 mod run;
+mod service;
 mod task;
 mod travelling;
 mod vocabulary;

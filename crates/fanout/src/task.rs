@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -18,11 +17,12 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use wharf_values::{SqlError, SqlState};
 
 use crate::parts::Parts;
-use crate::travelling;
+use crate::service::End;
+use crate::travelling::{self, Lost};
 use crate::vocabulary::Vocabulary;
 
 /// In the extensions of a session's configuration: when the statement must have ended.
@@ -87,10 +87,15 @@ impl ExecutionPlan for TaskExec {
         let deadline = context.session_config().get_extension::<Deadline>();
         let vocabulary = Arc::clone(&self.vocabulary);
         let departing = move |error| travelling::departing(error, vocabulary.as_ref());
+        let end = context.session_config().get_extension::<End>();
         let part = context.session_config().get_extension::<Parts>().map(|parts| parts.begin());
         let rows = self.input.execute(partition, context).map_err(&departing)?;
         let rows: SendableRecordBatchStream = match deadline {
-            Some(deadline) => until(rows, deadline.0),
+            Some(deadline) => until(rows, tokio::time::sleep_until(deadline.0), timed_out),
+            None => rows,
+        };
+        let rows: SendableRecordBatchStream = match end {
+            Some(end) => until(rows, (*end).clone().reached(), over),
             None => rows,
         };
         let rows = whole(rows).map_err(departing).inspect(move |_| {
@@ -106,22 +111,31 @@ fn whole(rows: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBat
     AssertUnwindSafe(rows).catch_unwind().map(|next| next.unwrap_or_else(|_| Err(panicked())))
 }
 
-/// Rows until an instant, and an error then.
-fn until(rows: SendableRecordBatchStream, deadline: Instant) -> SendableRecordBatchStream {
+/// Rows until something happens, and an error then.
+fn until(
+    rows: SendableRecordBatchStream,
+    happens: impl Future<Output = ()> + Send + 'static,
+    error: fn() -> DataFusionError,
+) -> SendableRecordBatchStream {
     let schema = rows.schema();
-    let begin: Option<(_, Pin<Box<Sleep>>)> = Some((rows, Box::pin(tokio::time::sleep_until(deadline))));
-    let rows = stream::unfold(begin, |state| async move {
-        let (mut rows, mut deadline) = state?;
+    let rows = stream::unfold(Some((rows, Box::pin(happens))), move |state| async move {
+        let (mut rows, mut happens) = state?;
         tokio::select! {
             biased;
-            () = &mut deadline => Some((Err(timed_out()), None)),
+            () = &mut happens => Some((Err(error()), None)),
             next = rows.next() => {
                 let batch: Result<RecordBatch> = next?;
-                Some((batch, Some((rows, deadline))))
+                Some((batch, Some((rows, happens))))
             }
         }
     });
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+}
+
+/// Nobody hears of it, unless it is the channel that broke, and not the query that ended.
+fn over() -> DataFusionError {
+    let reason = "the node of the query has closed its channel, or is gone".to_owned();
+    travelling::lost(Lost { node: String::new(), reason })
 }
 
 fn panicked() -> DataFusionError {

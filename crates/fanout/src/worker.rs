@@ -86,6 +86,10 @@ impl WorkerSessionBuilder for Sessions {
             config.set_extension(Arc::new(Deadline(Instant::now() + Duration::from_millis(remaining_ms))));
         }
         config.set_extension(Arc::clone(fanout.parts()));
+        match fanout.channels_open().end(&query.headers) {
+            Some(end) => config.set_extension(Arc::new(end)),
+            None => return Err(refusal("the query is over")),
+        }
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::clone(fanout.runtime()))
