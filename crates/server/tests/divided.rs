@@ -193,10 +193,13 @@ async fn work_ends_on_all_nodes_when_its_query_does() {
     });
     assert_eq!(code(error.unwrap_err()).as_deref(), Some("57014"));
 
-    let doomed = trio.servers[0].connect("").await.unwrap();
+    let (doomed, connection) = trio.servers[0].config("wharf", "").connect(NoTls).await.unwrap();
+    let connection = tokio::spawn(connection);
     doomed.batch_execute("SET wharf.distribute = 'on'").await.unwrap();
-    let running = tokio::spawn(async move { drop(doomed.simple_query(LONG).await) });
-    trio.ends_within_a_second("the client is gone", async || running.abort()).await;
+    let (error, ()) = tokio::join!(doomed.simple_query(LONG), async {
+        trio.ends_within_a_second("the client is gone", async || connection.abort()).await;
+    });
+    error.unwrap_err();
     assert_eq!(column(&client, QUERY).await, ANSWER);
 }
 

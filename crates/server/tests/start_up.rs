@@ -113,12 +113,17 @@ impl Server {
     }
 
     pub(crate) async fn connect_as(&self, user: &str, password: &str) -> Result<Client, tokio_postgres::Error> {
+        let (client, connection) = self.config(user, password).connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    /// How to connect.
+    pub(crate) fn config(&self, user: &str, password: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config.host(self.address.ip().to_string()).port(self.address.port());
         config.user(user).dbname("wharf").password(password);
-        let (client, connection) = config.connect(NoTls).await?;
-        tokio::spawn(connection);
-        Ok(client)
+        config
     }
 }
 
