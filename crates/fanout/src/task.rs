@@ -157,8 +157,8 @@ mod tests {
 
     #[tokio::test]
     async fn rows_that_end_in_a_panic_end_in_an_error() {
-        let rows = EmptyRecordBatchStream::new(Arc::new(Schema::empty()));
-        let schema = rows.schema();
+        let schema = Arc::new(Schema::empty());
+        let rows = EmptyRecordBatchStream::new(Arc::clone(&schema));
         let panics = rows.chain(stream::once(async { panic!("a bug") }));
         let rows = whole(Box::pin(RecordBatchStreamAdapter::new(schema, panics)));
         let rows: Vec<Result<RecordBatch>> = rows.collect().await;
