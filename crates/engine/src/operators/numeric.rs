@@ -130,7 +130,7 @@ fn short(operator: Arithmetic, left: &dyn Datum, right: &dyn Datum, result_type:
         (difference <= MAX_POWER).then(|| 10_i64.pow(difference))
     };
     let values = match operator {
-        Arithmetic::Multiply => operands.map(|left, right| product(left, right)),
+        Arithmetic::Multiply => operands.map(product),
         Arithmetic::Add | Arithmetic::Subtract => {
             let (to_left, to_right) = (power(left.scale())?, power(right.scale())?);
             let to_right = if operator == Arithmetic::Add { to_right } else { -to_right };
@@ -182,6 +182,8 @@ impl Operands<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use arrow::array::Scalar;
 
     use super::*;

@@ -240,6 +240,8 @@ impl PhysicalExpr for Conjunction {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use arrow::array::Int32Array;
     use arrow::compute::{filter_record_batch, prep_null_mask_filter};
     use arrow::datatypes::Field;

@@ -101,6 +101,8 @@ fn compare(date: &Column, op: Operator, constant: i64) -> Option<Expr> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     /// Every comparison with every kind of constant, on the days around it, is what it is between timestamps.

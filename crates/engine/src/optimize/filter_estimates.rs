@@ -91,6 +91,8 @@ fn estimate(condition: &Arc<dyn PhysicalExpr>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::physical_expr::expressions::{binary, col, is_null, like, lit, not};
 

@@ -224,11 +224,11 @@ impl LakeProvider {
     }
 
     /// What EXPLAIN says of the files.
-    fn read(&self, files: &Cow<'_, [Arc<LakeFile>]>) -> String {
+    fn read(&self, files: &[Arc<LakeFile>]) -> String {
         let known = self.files.size_bytes();
-        let bytes: u64 = match files {
-            Cow::Borrowed(_) => known,
-            Cow::Owned(files) => files.iter().map(|file| file.entry.file_size_in_bytes()).sum(),
+        let bytes: u64 = match files.len() == self.files.files.len() {
+            true => known,
+            false => files.iter().map(|file| file.entry.file_size_in_bytes()).sum(),
         };
         let all = self.files.files.len() as u64 + self.files.elsewhere;
         let all_bytes = match self.files.elsewhere {
