@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use wharf_catalog::{Answer, CatalogError, Envelope, State, state_hash};
 
 use crate::disk::Disk;
+use crate::elections::Elections;
 use crate::error::ConsensusError;
 use crate::hashes::{HashJob, HashQueue, RecentHashes};
 use crate::health::Health;
@@ -32,6 +33,7 @@ use crate::proposer::{Limits, Proposer};
 use crate::raft_types::{LogId, Member, Metrics, NodeId, Raft, Vote};
 use crate::read_index::Rounds;
 use crate::runtime::{self, Task, blocking};
+use crate::space::Space;
 use crate::state_machine::StateMachine;
 use crate::transport::Transport;
 use crate::wire::{Change, Join, Request, StateHashAnswer, Versions};
@@ -180,13 +182,11 @@ impl Group {
         })?;
 
         let paused = watch::Sender::new(false);
-        let limits = Limits {
-            waiting_commands: options.max_waiting_commands.max(1),
-            command_bytes: options.max_command_bytes,
-            free_bytes: options.min_free_bytes,
-        };
+        let limits =
+            Limits { waiting_commands: options.max_waiting_commands.max(1), command_bytes: options.max_command_bytes };
+        let space = Space { folder: disk.folder, free_bytes: options.min_free_bytes, snapshot_bytes };
         let (proposer, batcher) =
-            Proposer::new(raft.clone(), Arc::clone(&health), disk.folder, snapshot_bytes, limits, paused.subscribe());
+            Proposer::new(raft.clone(), Arc::clone(&health), space.clone(), limits, paused.subscribe());
         let metrics = raft.metrics();
         let sole_leader = AtomicBool::new(is_sole_leader(&metrics.borrow()));
         let node = Arc::new(Node {
@@ -207,6 +207,8 @@ impl Group {
             reads: Rounds::default(),
             confirmations: Rounds::default(),
             hashes: RecentHashes::default(),
+            elections: Elections::new(),
+            space,
             identity: Mutex::new(identity),
             files: disk.files,
             storage,

@@ -58,8 +58,8 @@ impl Node {
         let version = head.version;
         match request {
             Request::Hello(_) => Ok(wire::encode_versions(version, self.peers.caller().versions)),
-            Request::Vote(request) => answered(version, self.raft.vote(request).await),
-            Request::Append(request) => answered(version, self.raft.append_entries(request).await),
+            Request::Vote(request) => answered(version, self.vote(request).await),
+            Request::Append(request) => answered(version, self.follow(request).await),
             Request::Snapshot(request) => {
                 let answer: SnapshotAnswer = match self.raft.install_snapshot(request).await {
                     Ok(answer) => Ok(answer),

@@ -29,6 +29,9 @@ const CAUGHT_UP: u64 = 64;
 /// How long to wait before a change is tried again while another is under way.
 const CHANGE_PAUSE: Duration = Duration::from_millis(50);
 
+/// So many election timeouts a leader without room on its disk waits before it hands over again: the others may have none either.
+const HAND_OVER_PAUSE: u32 = 20;
+
 impl Node {
     /// Takes a node in, or tells a member that asks again who it is. For the leader.
     ///
@@ -224,6 +227,8 @@ impl Node {
     pub(crate) async fn keep(self: Arc<Self>) {
         // Since when this node leads: before that it could not know who answers.
         let mut leads_since = None;
+        let mut handed_over = None;
+        let pause = self.options.election_timeout.1 * HAND_OVER_PAUSE;
         loop {
             runtime::sleep(self.options.heartbeat * 2).await;
             let metrics = self.metrics.borrow().clone();
@@ -232,15 +237,30 @@ impl Node {
             }
             let kept = if leads(&metrics) {
                 let since = *leads_since.get_or_insert_with(runtime::now);
+                if handed_over.is_none_or(|at| runtime::now() - at > pause) && self.hand_over_if_full().await {
+                    handed_over = Some(runtime::now());
+                }
                 self.keep_as_leader(&metrics, since).await
             } else {
                 leads_since = None;
+                self.stand_if_quiet().await;
                 self.keep_own_address(&metrics).await
             };
             if let Err(error) = kept {
                 tracing::warn!(%error, "the members could not be kept as they should be");
             }
         }
+    }
+
+    /// Lets another voter lead while this node takes no commands for want of room on its disk. Whether it was tried.
+    async fn hand_over_if_full(self: &Arc<Self>) -> bool {
+        let Err(error) = self.space.check() else { return false };
+        let Some(successor) = self.best_successor() else { return false };
+        tracing::warn!(%error, successor, "another node has to lead");
+        if let Err(error) = self.change_as_leader(Change::Transfer(successor)).await {
+            tracing::warn!(%error, successor, "the lead could not be handed over");
+        }
+        true
     }
 
     async fn keep_as_leader(&self, metrics: &Metrics, since: Moment) -> Result<(), ConsensusError> {

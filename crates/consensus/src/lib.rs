@@ -26,6 +26,7 @@
 
 mod data_folder;
 mod disk;
+mod elections;
 mod error;
 mod files;
 mod flushed;
@@ -51,6 +52,7 @@ mod runtime;
 mod simulation;
 mod sled_storage;
 mod snapshots;
+mod space;
 mod startup;
 mod state_machine;
 #[cfg(test)]

@@ -59,7 +59,9 @@ impl LogStore {
         path: &Path,
     ) -> io::Result<Self> {
         let (flushes, requests) = mpsc::unbounded_channel();
-        let flusher = Flusher { storage: Arc::clone(&storage), mark: Arc::clone(&mark), failed: None };
+        let (flushed, noted) = (Arc::clone(&storage), Arc::clone(&health));
+        let flusher =
+            Flusher { storage: flushed, mark: Arc::clone(&mark), health: noted, path: path.to_owned(), failed: None };
         flusher.start(requests)?;
         Ok(LogStore { storage, mark, flushes, covered, health, path: path.to_owned() })
     }
@@ -102,6 +104,9 @@ fn unreadable(error: RecordError) -> io::Error {
 struct Flusher {
     storage: Arc<dyn LogStorage>,
     mark: Arc<dyn Mark>,
+    health: Arc<Health>,
+    /// For messages.
+    path: PathBuf,
     /// The first flush that failed.
     failed: Option<(io::ErrorKind, String)>,
 }
@@ -142,6 +147,8 @@ impl Flusher {
         if self.failed.is_none()
             && let Err(error) = self.flush(last)
         {
+            // openraft stops, and tells it as text: what it was is known here alone.
+            self.health.fail(ConsensusError::io(&self.path, &error));
             self.failed = Some((error.kind(), error.to_string()));
         }
         fail_point!("consensus::after_flush");

@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
+use futures::future::{Either, select};
 use openraft::ServerState;
 use openraft::error::{CheckIsLeaderError, RaftError};
 use parking_lot::{Mutex, RwLock};
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use wharf_catalog::{Envelope, State, encode_envelope};
 
+use crate::elections::Elections;
 use crate::error::ConsensusError;
 use crate::files::Files;
 use crate::hashes::RecentHashes;
@@ -26,8 +29,9 @@ use crate::proposer::Proposer;
 use crate::raft_types::{CommandAnswer, Metrics, NodeId, Raft, Vote};
 use crate::read_index::{RoundResult, Rounds};
 use crate::runtime::{self, Moment};
+use crate::space::Space;
 use crate::state_machine::SharedApplied;
-use crate::transport::Peer;
+use crate::transport::{Peer, TransportError};
 use crate::wire::{ProposeAnswer, ProposeError, ReadIndexAnswer, Refusal, Request};
 
 /// How long someone waits who found no leader, unless he hears of one before.
@@ -61,6 +65,8 @@ pub(crate) struct Node {
     /// Rounds of a leader, for its own readers and those of others.
     pub(crate) confirmations: Rounds,
     pub(crate) hashes: RecentHashes,
+    pub(crate) elections: Elections,
+    pub(crate) space: Space,
     pub(crate) identity: Mutex<Identity>,
     /// Where the identity is written.
     pub(crate) files: Arc<dyn Files>,
@@ -127,7 +133,7 @@ impl Node {
                 let timeout = self.attempt_timeout(deadline);
                 let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
                 let request = Request::Propose { timeout_ms, command: Bytes::copy_from_slice(command) };
-                match self.peers.call::<ProposeAnswer>(peer, &request, timeout).await {
+                match self.call_leader::<ProposeAnswer>(peer, &request, timeout).await {
                     Ok(Ok(answer)) => Ok(Attempt::Done(answer)),
                     // There may be time left here.
                     Ok(Err(ProposeError::Timeout { .. })) => Ok(Attempt::Unanswered),
@@ -145,11 +151,14 @@ impl Node {
     /// The state with everything that was answered before the call.
     pub(crate) async fn read(self: &Arc<Self>) -> Result<Arc<State>, ConsensusError> {
         self.proposer()?;
-        if let Some(error @ ConsensusError::Diverged { .. }) = self.health.failure() {
-            return Err(error);
-        }
         // Nobody else can have answered a command, and this node applies a command before it answers.
         let sole = self.sole_leader.load(Ordering::Acquire) && !self.growing.load(Ordering::Acquire);
+        // One of several that has stopped does not come to know any more what the others answer.
+        if let Some(error) = self.health.failure()
+            && (!sole || matches!(error, ConsensusError::Diverged { .. }))
+        {
+            return Err(error);
+        }
         if self.options.sole_voter_reads && sole {
             return Ok(self.applied.state());
         }
@@ -201,7 +210,7 @@ impl Node {
             },
             Leader::Other(peer) => {
                 let timeout = self.attempt_timeout(deadline);
-                match self.peers.call::<ReadIndexAnswer>(peer, &Request::ReadIndex, timeout).await {
+                match self.call_leader::<ReadIndexAnswer>(peer, &Request::ReadIndex, timeout).await {
                     Ok(index) => Ok(Attempt::Done(index)),
                     Err(error) => self.elsewhere(peer, error),
                 }
@@ -238,6 +247,28 @@ impl Node {
         if self.metrics.borrow().vote == vote { last_log_index } else { None }
     }
 
+    /// Asks a node that leads, until it is known that another does: one that is gone without a word would not answer before the timeout.
+    async fn call_leader<T: DeserializeOwned + Send>(
+        &self,
+        peer: &Peer,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<T, CallError> {
+        let mut metrics = self.metrics.clone();
+        let known = metrics.borrow().current_leader;
+        let another = async {
+            let is_another = |leader: Option<NodeId>| leader != known && leader.is_some_and(|leader| leader != peer.id);
+            if metrics.wait_for(|metrics| is_another(metrics.current_leader)).await.is_err() {
+                // The node has stopped; the call ends by itself.
+                std::future::pending::<()>().await;
+            }
+        };
+        match select(std::pin::pin!(self.peers.call(peer, request, timeout)), std::pin::pin!(another)).await {
+            Either::Left((answer, _)) => answer,
+            Either::Right(_) => Err(TransportError::Timeout.into()),
+        }
+    }
+
     /// What follows from a call that was not answered.
     fn elsewhere<T>(&self, peer: &Peer, error: CallError) -> Result<Attempt<T>, ConsensusError> {
         tracing::debug!(node = peer.id, address = peer.address, %error, "call not answered");
@@ -258,15 +289,18 @@ impl Node {
         runtime::left(deadline).min(self.options.election_timeout.1 * 2)
     }
 
-    /// Waits until something has changed, a moment at most. Who was told where the leader is does not wait, but two nodes that
-    /// each take the other for the leader must not keep him going.
+    /// Waits until another leads, or nobody, a moment at most: what else changes in a group is no reason to ask again. Who was told where
+    /// the leader is does not wait, but two nodes that each take the other for the leader must not keep him going.
     async fn before_retry(&self, has_hint: bool, hops: &mut u32, deadline: Moment) {
         *hops += 1;
         if has_hint && !hops.is_multiple_of(2) {
             return;
         }
         let pause = RETRY_PAUSE.min(runtime::left(deadline));
-        let _changed = runtime::within(pause, self.metrics.clone().changed()).await;
+        let mut metrics = self.metrics.clone();
+        let lead = |metrics: &Metrics| (metrics.current_leader, metrics.state);
+        let known = lead(&metrics.borrow());
+        drop(runtime::within(pause, metrics.wait_for(|metrics| lead(metrics) != known)).await);
         // Changes may come thick and fast.
         runtime::sleep(Duration::from_millis(5).min(pause)).await;
     }

@@ -6,9 +6,7 @@
 //! id is safe. Who loses the lead does not wait for what it has in flight: openraft tells its fate only when the entry is applied or
 //! cut off by a later leader, and never when a snapshot covers it. The retry with the next leader finds out.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -17,10 +15,10 @@ use openraft::error::{ClientWriteError, RaftError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ConsensusError;
-use crate::files;
 use crate::health::Health;
 use crate::raft_types::{CommandAnswer, Metrics, Proposal, Raft};
 use crate::runtime::{self, Moment};
+use crate::space::Space;
 
 /// How many commands one entry has at most.
 const BATCH_COMMANDS: usize = 256;
@@ -34,8 +32,6 @@ const LATE_ANSWER: Duration = Duration::from_millis(20);
 pub(crate) struct Limits {
     pub(crate) waiting_commands: usize,
     pub(crate) command_bytes: usize,
-    /// What must be free on the disk for a command to be taken, besides two snapshots.
-    pub(crate) free_bytes: u64,
 }
 
 /// Takes commands.
@@ -55,14 +51,12 @@ impl Proposer {
     pub(crate) fn new(
         raft: Raft,
         health: Arc<Health>,
-        folder: PathBuf,
-        snapshot_bytes: Arc<AtomicU64>,
+        space: Space,
         limits: Limits,
         paused: watch::Receiver<bool>,
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, waiting) = mpsc::channel(limits.waiting_commands);
-        let free_bytes = limits.free_bytes;
-        let task = Batcher { raft, health, folder, free_bytes, snapshot_bytes, waiting, next: None, paused };
+        let task = Batcher { raft, health, space, waiting, next: None, paused };
         (Proposer { queue, limits }, task.run())
     }
 
@@ -100,10 +94,7 @@ impl Proposer {
 struct Batcher {
     raft: Raft,
     health: Arc<Health>,
-    folder: PathBuf,
-    free_bytes: u64,
-    /// The size of the newest snapshot.
-    snapshot_bytes: Arc<AtomicU64>,
+    space: Space,
     waiting: mpsc::Receiver<Waiting>,
     /// What did not fit into the batch before.
     next: Option<Waiting>,
@@ -150,7 +141,7 @@ impl Batcher {
     }
 
     async fn write(&mut self, proposal: Proposal) -> Result<Vec<CommandAnswer>, ConsensusError> {
-        self.check_space()?;
+        self.space.check()?;
         // Its other end lives as long as the node.
         drop(self.paused.wait_for(|paused| !paused).await);
         let metrics = self.raft.metrics();
@@ -173,13 +164,6 @@ impl Batcher {
             }
             Some(Err(RaftError::Fatal(fatal))) => Err(self.health.failure_or(fatal)),
         }
-    }
-
-    /// A disk that gets full in the midst of a write stops the node (see `log_store`). So commands are refused while there is still room
-    /// for the log and the next snapshots, and taken again when there is more.
-    fn check_space(&self) -> Result<(), ConsensusError> {
-        let snapshots = self.snapshot_bytes.load(Ordering::Relaxed).saturating_mul(2);
-        files::check_free_space(&self.folder, self.free_bytes.saturating_add(snapshots))
     }
 }
 

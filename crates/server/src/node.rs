@@ -43,6 +43,9 @@ const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before a catalog that did not answer is asked again.
 const READ_PAUSE: Duration = Duration::from_millis(250);
 
+/// How often it is looked whether the catalog has failed.
+const FAILURE_PAUSE: Duration = Duration::from_millis(250);
+
 /// A running node.
 pub(crate) struct Node {
     address: SocketAddr,
@@ -181,6 +184,21 @@ impl Node {
         };
         let session = self.engine.open_session(startup);
         session.map_err(|error| Failure::from_error("cannot open a session", &error, "see the log above"))
+    }
+
+    /// Returns when this node of a cluster can take no part in it any more, since its disk has failed it or is full. The others go on,
+    /// and a process that is started again can; one that stays would turn away all who ask it. (A node that is alone has nobody
+    /// who goes on: it serves reads.)
+    pub(crate) async fn failed(&self) -> Failure {
+        loop {
+            tokio::time::sleep(FAILURE_PAUSE).await;
+            if self.peers.is_some()
+                && let Some(error @ (ConsensusError::DiskFull { .. } | ConsensusError::Io { .. })) =
+                    self.group.failure()
+            {
+                return consensus_failure("the catalog has stopped", &error);
+            }
+        }
     }
 
     /// Lets running statements end, as long as the configuration allows, and stops.

@@ -78,7 +78,8 @@ fn a_read_without_a_read_index_is_found() {
 
 #[test]
 fn a_replica_that_differs_stops() {
-    let (seed, violation) = found(PlantedBug::ApplyMore);
     let expected = "has stopped: the catalog's state after log entry";
-    assert!(violation.contains(expected), "seed {seed}: {violation}");
+    // In some worlds a client reads from it before it is compared with another, and is the first to notice.
+    let stops = |seed| simulate(seed, Some(PlantedBug::ApplyMore)).is_err_and(|violation| violation.contains(expected));
+    assert!((0..10).any(stops));
 }

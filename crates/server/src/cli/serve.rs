@@ -57,9 +57,15 @@ pub(super) fn announce(node: &Node, with_password: bool) {
     say(format_args!("listening on {}", node.address()));
 }
 
-/// Serves until the first signal, then drains; a second signal ends the process where it stands.
+/// Serves until the first signal, then drains; a second signal ends the process where it stands, and so does a failure.
+///
+/// # Errors
+/// The failure, or what could not be closed.
 pub(super) async fn until_stopped(node: Node, signals: &mut Signals) -> Result<(), Failure> {
-    let signal = signals.next().await;
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        failure = node.failed() => return Err(failure),
+    };
     tracing::info!(signal, "stopping: new connections are refused, running statements may end");
     tokio::select! {
         stopped = node.stop() => stopped,
