@@ -15,6 +15,7 @@ mod peers;
 mod planning;
 mod report;
 mod slt;
+mod soak;
 mod store;
 mod throttle;
 mod workloads;
@@ -53,6 +54,8 @@ enum Command {
     Model(model::Arguments),
     /// Plan queries over a table of very many data files.
     Planning(planning::Arguments),
+    /// Run a cluster for a long time, do harm to it, and check what its clients saw.
+    Soak(soak::Arguments),
     /// Mistreat a server: garbage, damaged files, a full disk.
     BadInput(bad_input::Arguments),
 }
@@ -70,6 +73,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Losses(arguments) => losses::run(arguments).await,
         Command::Model(arguments) => model::run(arguments).await,
         Command::Planning(arguments) => planning::run(arguments).await,
+        Command::Soak(arguments) => soak::run(arguments).await,
         Command::BadInput(arguments) => bad_input::run(arguments).await,
     }
 }
