@@ -211,7 +211,7 @@ mod tests {
         for (left_scale, right_scale) in [(2, 2), (0, 2), (4, 1)] {
             let (left, right) = (numbers(&edges, 19, left_scale), numbers(&reversed, 19, right_scale));
             check(&left, &right, true);
-            let one = Scalar::new(numbers(&[Some(-7)], 1, right_scale));
+            let one = Scalar::new(numbers(&[Some(-7)], 9, right_scale));
             check(&left, &one, true);
             check(&one, &left, true);
         }
