@@ -166,6 +166,12 @@ impl Node {
         if crate::simulation::has_planted(crate::simulation::PlantedBug::SkipReadIndex) {
             return Ok(self.applied.state());
         }
+        // Boxed, so that what is asked by every statement of a group of one stays small.
+        Box::pin(self.read_in_a_round()).await
+    }
+
+    /// The state as of a read index that is found after the call.
+    async fn read_in_a_round(self: &Arc<Self>) -> Result<Arc<State>, ConsensusError> {
         let after = self.options.read_timeout;
         let read = self.reads.join(|| Arc::clone(self).read_round().boxed());
         match runtime::within(after, read).await {

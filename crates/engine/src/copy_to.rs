@@ -16,6 +16,7 @@ use crate::bind::names::display_name;
 use crate::copy::{CopyEncoder, CopyFormat, CopyOptions};
 use crate::error::from_datafusion;
 use crate::files::unload::unload;
+use crate::optimize::physical_plan;
 use crate::session::{CopyOut, Outcome, Session};
 use crate::statement::Statement;
 
@@ -73,9 +74,7 @@ pub(crate) async fn encoded(
         plan.schema().fields().iter().map(|field| (display_name(field.name()).to_owned(), Arc::clone(field))).collect();
     let mut encoder = CopyEncoder::new(options, columns, &context.format)?;
     let state = &context.session;
-    let optimized = state.optimize(plan).map_err(from_datafusion)?;
-    let physical =
-        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+    let physical = physical_plan(plan, state).await?;
     let stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     let batches = session.limits().guard(stream);
     let mut header = Vec::new();

@@ -14,6 +14,7 @@ use wharf_values::{SqlError, SqlState};
 
 use crate::dml;
 use crate::error::from_datafusion;
+use crate::optimize::physical_plan_of;
 use crate::session::{Outcome, Session, task_context, text_columns, text_rows, with_values};
 
 /// What EXPLAIN was asked for.
@@ -65,8 +66,7 @@ pub(crate) async fn run(
     let state = &context.session;
     let started = Instant::now();
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
-    let physical =
-        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+    let physical = physical_plan_of(&optimized, state).await?;
     let limits = session.limits();
     let (task, wanted) = (task_context(state), session.wanted(&limits));
     let spread = session.engine.spread(&physical, &task, &wanted, &limits).await?;

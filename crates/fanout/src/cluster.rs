@@ -24,6 +24,11 @@ pub trait Cluster: Debug + Send + Sync + 'static {
     /// as long as they are the same.
     fn nodes(&self) -> Vec<Url>;
 
+    /// How many [`Cluster::nodes`] there are. Asked for each statement.
+    fn count(&self) -> usize {
+        self.nodes().len()
+    }
+
     /// A channel to one of them. Called for each part of each query: a connection is made once and kept.
     ///
     /// # Errors
@@ -42,6 +47,10 @@ pub(crate) struct Alone;
 impl Cluster for Alone {
     fn nodes(&self) -> Vec<Url> {
         Vec::new()
+    }
+
+    fn count(&self) -> usize {
+        0
     }
 
     async fn channel(&self, node: &Url) -> Result<Channel, String> {

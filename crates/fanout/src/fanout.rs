@@ -142,7 +142,7 @@ impl Fanout {
 
     /// How many nodes queries can be divided among.
     pub fn nodes(&self) -> usize {
-        self.cluster.read().nodes().len()
+        self.cluster.read().count()
     }
 
     /// Whether queries of this node are divided among the node at an address, `host:port`, and others.

@@ -164,6 +164,11 @@ impl Cluster for Live {
         self.nodes_at(Instant::now())
     }
 
+    fn count(&self) -> usize {
+        let now = Instant::now();
+        self.health.lock().values().filter(|health| health.takes_part(now)).count()
+    }
+
     async fn channel(&self, node: &Url) -> Result<Channel, String> {
         let address = address(node).ok_or_else(|| format!("{node} is no address"))?;
         Ok(Channel::new(self.members.channel(&address)?))

@@ -198,8 +198,9 @@ impl<B: Backend> Connection<'_, B> {
             }
             Outcome::Empty => Completion::Empty,
             Outcome::Complete(tag) => Completion::Tag(tag),
-            Outcome::CopyIn(copy) => Completion::Tag(self.copy_in(copy).await?),
-            Outcome::CopyOut(copy) => Completion::Tag(self.copy_out(copy).await?),
+            // Boxed, like all that is large and rarer than a query, whose future is copied about.
+            Outcome::CopyIn(copy) => Completion::Tag(Box::pin(self.copy_in(copy)).await?),
+            Outcome::CopyOut(copy) => Completion::Tag(Box::pin(self.copy_out(copy)).await?),
         };
         completion.send(&mut self.wire.output);
         Ok(())

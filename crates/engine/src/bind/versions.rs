@@ -25,6 +25,7 @@ use super::names::{DUPLICATE_MARK, fold};
 use super::{analyze, coerce_columns};
 use crate::error::from_datafusion;
 use crate::names::quoted;
+use crate::optimize::physical_plan;
 use crate::session::{has_placeholders, task_context, with_values};
 use crate::table_reader::TableReader;
 
@@ -112,9 +113,7 @@ pub(crate) async fn evaluate(
         plan = with_values(plan, values.clone(), types)?;
     }
     let state = &context.session;
-    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
-    let physical =
-        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+    let physical = physical_plan(&plan, state).await?;
     let batches = collect(physical, task_context(state)).await.map_err(from_datafusion)?;
     let value = batches.iter().find(|batch| batch.num_rows() > 0).map(|batch| Arc::clone(batch.column(0)));
     let version = match value {

@@ -23,6 +23,7 @@ use crate::dml::write::Target;
 use crate::dml::{constants, defaults};
 use crate::error::{from_datafusion, from_lake};
 use crate::names::new_relation_name;
+use crate::optimize::physical_plan;
 use crate::session::Session;
 use crate::syntax::{Clauses, LikeOptions, NO_TYPE, TableClauses};
 
@@ -313,9 +314,7 @@ pub(super) async fn create_as(
     let plan = crate::bind::assign_columns(plan, &targets, true, &context).map_err(from_datafusion)?;
     let (id, location, mut made) = new_metadata(session, &name, &columns, &[], layout).await?;
     let state = &context.session;
-    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
-    let physical =
-        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+    let physical = physical_plan(&plan, state).await?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     let table = Table { metadata_location: location.clone(), ..described(id, &name, &columns, &[]) };
     let table = Arc::new(table);

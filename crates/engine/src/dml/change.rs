@@ -30,6 +30,7 @@ use super::returning::{Returning, Running};
 use super::rewrite::Rewrite;
 use super::write::{Gone, Replaced, Target};
 use crate::error::{from_datafusion, from_lake};
+use crate::optimize::physical_plan;
 use crate::session::{Session, task_context};
 
 /// A planned statement that changes rows.
@@ -343,9 +344,7 @@ pub(super) async fn stream(
     plan: &LogicalPlan,
     state: &Arc<SessionState>,
 ) -> Result<SendableRecordBatchStream, SqlError> {
-    let optimized = state.optimize(plan).map_err(from_datafusion)?;
-    let physical =
-        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+    let physical = physical_plan(plan, state).await?;
     execute_stream(physical, task_context(state)).map_err(from_datafusion)
 }
 

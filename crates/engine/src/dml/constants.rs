@@ -9,6 +9,7 @@ use wharf_values::SqlError;
 
 use crate::bind::{BindContext, analyze, coerce_columns, planner};
 use crate::error::from_datafusion;
+use crate::optimize::physical_plan;
 use crate::session::{Session, task_context};
 
 /// Evaluates a list of expressions at the given types; one row comes back.
@@ -27,9 +28,7 @@ pub(crate) async fn evaluate(
         .and_then(|plan| coerce_columns(plan, types, context))
         .map_err(from_datafusion)?;
     let state = &context.session;
-    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
-    let physical =
-        state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+    let physical = physical_plan(&plan, state).await?;
     let schema = physical.schema();
     let batches = collect(physical, task_context(state)).await.map_err(from_datafusion)?;
     concat_batches(&schema, &batches).map_err(|error| SqlError::internal(error.to_string()))

@@ -27,6 +27,7 @@ use crate::copy_load::{Loading, Rows};
 use crate::dml::write;
 use crate::engine::Engine;
 use crate::error::{from_datafusion, from_lake};
+use crate::optimize::physical_plan;
 use crate::session::Session;
 
 /// Rows decoded at a time.
@@ -215,9 +216,7 @@ impl Job<'_> {
         let (count, bytes) = (files.len(), files.iter().map(|file| file.meta.size).sum());
         let plan = limits.within(parquet_plan(&session.engine, files, &self.columns(), context)).await?;
         let state = &context.session;
-        let optimized = state.optimize(&plan).map_err(from_datafusion)?;
-        let physical =
-            state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+        let physical = physical_plan(&plan, state).await?;
         let streams = execute_stream_partitioned(physical, state.task_ctx()).map_err(from_datafusion)?;
         // Dropping the set ends the tasks.
         let mut tasks = JoinSet::new();

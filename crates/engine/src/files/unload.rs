@@ -11,7 +11,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::{ExecutionPlan, execute_stream, execute_stream_partitioned};
+use datafusion::physical_plan::{execute_stream, execute_stream_partitioned};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -29,6 +29,7 @@ use crate::bind::BindContext;
 use crate::bind::names::display_name;
 use crate::copy::{CopyEncoder, CopyFormat, CopyOptions, OptionItem};
 use crate::error::{from_datafusion, from_lake};
+use crate::optimize::physical_plan;
 use crate::session::Session;
 
 /// Parts of a file that are being stored while the next is encoded.
@@ -143,7 +144,7 @@ impl Target {
     /// All rows into one file.
     async fn one(&self, plan: LogicalPlan, context: &BindContext) -> Result<u64, SqlError> {
         let path = self.place.one_path()?;
-        let physical = physical(plan, context).await?;
+        let physical = physical_plan(&plan, &context.session).await?;
         let mut stream = execute_stream(physical, context.session.task_ctx()).map_err(from_datafusion)?;
         let mut file = self.begin(path).await?;
         let mut rows = 0;
@@ -170,7 +171,7 @@ impl Target {
             }
         }
         if self.folders.is_empty() {
-            let physical = physical(plan, context).await?;
+            let physical = physical_plan(&plan, &context.session).await?;
             let streams = execute_stream_partitioned(physical, context.session.task_ctx()).map_err(from_datafusion)?;
             // Dropping the set ends the tasks.
             let mut tasks = JoinSet::new();
@@ -200,7 +201,7 @@ impl Target {
             })
             .collect();
         let sorted = LogicalPlanBuilder::from(plan).sort(order).and_then(|builder| builder.build());
-        let physical = physical(sorted.map_err(from_datafusion)?, context).await?;
+        let physical = physical_plan(&sorted.map_err(from_datafusion)?, &context.session).await?;
         let mut stream = execute_stream(physical, context.session.task_ctx()).map_err(from_datafusion)?;
         let mut files = Files { target: self, open: None, folder: folder.clone(), rows: 0 };
         while let Some(batch) = stream.next().await {
@@ -276,12 +277,6 @@ impl Target {
             Compression::Xz => format!("{format}.xz"),
         }
     }
-}
-
-async fn physical(plan: LogicalPlan, context: &BindContext) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
-    let state = &context.session;
-    let optimized = state.optimize(&plan).map_err(from_datafusion)?;
-    state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)
 }
 
 /// Letters that a folder's name cannot have are written as `%` and two digits.

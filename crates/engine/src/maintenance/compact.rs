@@ -21,6 +21,7 @@ use super::head;
 use crate::engine::Engine;
 use crate::error::{from_datafusion, from_lake};
 use crate::files::progress::Progress;
+use crate::optimize::physical_plan_of;
 use crate::session::{Transaction, task_context};
 
 /// What a compaction is to do.
@@ -107,7 +108,7 @@ async fn rewrite(
     let source = provider_as_source(Arc::new(files) as _);
     let plan = LogicalPlanBuilder::scan("compacted", source, Some(columns)).and_then(LogicalPlanBuilder::build);
     let plan = plan.map_err(from_datafusion)?;
-    let physical = state.query_planner().create_physical_plan(&plan, state.as_ref()).await.map_err(from_datafusion)?;
+    let physical = physical_plan_of(&plan, state).await?;
     let mut rows = execute_stream(physical, task_context(state)).map_err(from_datafusion)?;
 
     let write_options = WriteOptions {

@@ -4,18 +4,26 @@ mod conjunction;
 mod cooperation;
 mod date_comparisons;
 mod filter_estimates;
+mod order;
 
 use std::sync::Arc;
 
 use datafusion::execution::SessionStateBuilder;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
+use datafusion::physical_plan::ExecutionPlan;
 use wharf_lake::PlaceRuntimeFilters;
+use wharf_values::SqlError;
+
+use crate::error::from_datafusion;
 
 use conjunction::NarrowFilters;
 use cooperation::LetGoWhileMultiplying;
 use date_comparisons::CompareDatesAsDates;
 use filter_estimates::EstimateFilters;
+use order::in_order_of_making;
 
 /// The rule of DataFusion that chooses the sides of joins.
 const JOIN_SELECTION: &str = "join_selection";
@@ -29,6 +37,29 @@ pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
         [Arc::new(PlaceRuntimeFilters), Arc::new(NarrowFilters), Arc::new(LetGoWhileMultiplying)];
     physical.extend(last);
     state.with_optimizer_rule(Arc::new(CompareDatesAsDates)).with_physical_optimizer_rules(physical)
+}
+
+/// What a typed plan is run by.
+///
+/// # Errors
+/// What an optimizer or the planner says.
+pub(crate) async fn physical_plan(
+    plan: &LogicalPlan,
+    state: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+    physical_plan_of(&state.optimize(plan).map_err(from_datafusion)?, state).await
+}
+
+/// The same for a plan that has been optimized.
+///
+/// # Errors
+/// What a rule or the planner says.
+pub(crate) async fn physical_plan_of(
+    optimized: &LogicalPlan,
+    state: &SessionState,
+) -> Result<Arc<dyn ExecutionPlan>, SqlError> {
+    let physical = state.query_planner().create_physical_plan(optimized, state).await;
+    physical.and_then(in_order_of_making).map_err(from_datafusion)
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Runs one statement: which part of the engine it belongs to, and what it means for the open transaction.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use sqlparser::ast::{self, Statement as Ast};
-use tracing::Instrument;
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState};
 
@@ -32,9 +32,9 @@ impl Session {
         prepared: &Arc<Prepared>,
         parameters: Vec<Option<ArrayRef>>,
     ) -> Result<Outcome, SqlError> {
-        let observed = self.observe(&prepared.statement);
+        let mut observed = self.observe(&prepared.statement);
         self.bound = None;
-        let result = self.execute_bound(prepared, parameters).instrument(observed.span()).await;
+        let result = observed.follow(pin!(self.execute_bound(prepared, parameters))).await;
         self.answered(observed, result)
     }
 

@@ -17,12 +17,12 @@ mod transaction;
 mod write_branch;
 
 use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionState;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use uuid::Uuid;
 use wharf_catalog::{Answer, Command, Effect, Role, SqlType, State};
 use wharf_fanout::Distribute;
@@ -179,8 +179,8 @@ impl Session {
     /// # Errors
     /// Whatever the statement raises.
     pub async fn run(&mut self, statement: &Statement) -> Result<Outcome, SqlError> {
-        let observed = self.observe(statement);
-        let result = self.run_unobserved(statement).instrument(observed.span()).await;
+        let mut observed = self.observe(statement);
+        let result = observed.follow(pin!(self.run_unobserved(statement))).await;
         self.answered(observed, result)
     }
 
@@ -299,7 +299,8 @@ impl Session {
                 Ok(())
             }
             Some(transaction) if commit && !transaction.failed => {
-                let result = transaction.commit(&self.engine).await;
+                // Boxed, since this is asked after every statement and most have nothing to commit.
+                let result = Box::pin(transaction.commit(&self.engine)).await;
                 self.end_cursors(result.is_ok());
                 result
             }

@@ -17,7 +17,7 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use parking_lot::Mutex;
 use sqlparser::ast;
-use wharf_catalog::SqlType;
+use wharf_catalog::{SqlType, State};
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::result::{ResultColumn, columns_of};
@@ -26,6 +26,7 @@ use super::{Session, cursor, observe};
 use crate::bind::{BindContext, BoundValues, analyze, planner};
 use crate::dml::{self, WithPlan, Write};
 use crate::error::from_datafusion;
+use crate::optimize::physical_plan;
 use crate::statement::Statement;
 use crate::syntax::locate;
 
@@ -48,6 +49,14 @@ pub struct Prepared {
 struct Freshness {
     catalog_revision: u64,
     settings_version: u64,
+}
+
+/// What a statement is bound in.
+struct Surroundings {
+    catalog: Arc<State>,
+    freshness: Option<Freshness>,
+    /// The plan may be kept.
+    cacheable: bool,
 }
 
 pub(crate) enum Kind {
@@ -171,6 +180,21 @@ impl Session {
         {
             return Ok(Arc::clone(found));
         }
+        // Boxed, so that what finds a plan that is kept stays small.
+        Box::pin(self.bind_anew(statement, oids, declared, values, Surroundings { catalog, freshness, cacheable }))
+            .await
+    }
+
+    /// Like [`Session::bind`], for a statement of which no plan is kept.
+    async fn bind_anew(
+        &mut self,
+        statement: &Statement,
+        oids: &[u32],
+        declared: Vec<Option<SqlType>>,
+        values: Option<BoundValues>,
+        surroundings: Surroundings,
+    ) -> Result<Arc<Prepared>, SqlError> {
+        let Surroundings { catalog, freshness, cacheable } = surroundings;
         let mut context = self.bind_context(catalog);
         context.values = values;
         let with = Box::pin(WithPlan::plan(self, &statement.ast, &declared, &mut context)).await?;
@@ -304,32 +328,33 @@ impl Session {
         let cached = query.physical.lock().clone();
         let (plan, task) = match cached {
             Some((plan, task)) => (reset_plan_states(plan).map_err(from_datafusion)?, task),
-            None => {
-                let catalog = self.catalog().await?;
-                let state = self.execution_state(&catalog);
-                let logical = with_values(query.plan.clone(), values, types)?;
-                let plan = limits
-                    .within(async {
-                        let optimized = state.optimize(&logical).map_err(from_datafusion)?;
-                        state
-                            .query_planner()
-                            .create_physical_plan(&optimized, state.as_ref())
-                            .await
-                            .map_err(from_datafusion)
-                    })
-                    .await?;
-                let task = task_context(&state);
-                if query.reusable {
-                    *query.physical.lock() = Some((Arc::clone(&plan), Arc::clone(&task)));
-                }
-                (plan, task)
-            }
+            // Boxed, like what follows: a plan that is kept needs none of it.
+            None => Box::pin(self.plan_physical(query, values, types, limits)).await?,
         };
         if self.engine.fanout.nodes() < 2 {
             return execute_stream(plan, task).map_err(from_datafusion);
         }
         let wanted = self.wanted(limits);
-        self.engine.start(plan, task, wanted, limits).await
+        Box::pin(self.engine.start(plan, task, wanted, limits)).await
+    }
+
+    /// The physical plan of a typed one, kept where it can be used again.
+    async fn plan_physical(
+        &mut self,
+        query: &QueryPlan,
+        values: Vec<Option<ArrayRef>>,
+        types: &[SqlType],
+        limits: &Limits,
+    ) -> Result<Physical, SqlError> {
+        let catalog = self.catalog().await?;
+        let state = self.execution_state(&catalog);
+        let logical = with_values(query.plan.clone(), values, types)?;
+        let plan = limits.within(physical_plan(&logical, &state)).await?;
+        let physical = (plan, task_context(&state));
+        if query.reusable {
+            *query.physical.lock() = Some(physical.clone());
+        }
+        Ok(physical)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::dml::checks::{Checks, TARGET, Wording, over_target};
 use crate::dml::write::Target;
 use crate::error::{from_datafusion, from_lake};
 use crate::names::quoted;
+use crate::optimize::physical_plan;
 use crate::session::{Session, task_context};
 
 /// Whether the values of a column can become those of another type.
@@ -143,9 +144,7 @@ impl Draft {
             .and_then(|plan| assign_columns(plan, &targets, false, &context))
             .map_err(from_datafusion)?;
         let state = &context.session;
-        let optimized = state.optimize(&plan).map_err(from_datafusion)?;
-        let physical =
-            state.query_planner().create_physical_plan(&optimized, state.as_ref()).await.map_err(from_datafusion)?;
+        let physical = physical_plan(&plan, state).await?;
         execute_stream(physical, task_context(state)).map_err(from_datafusion)
     }
 }
