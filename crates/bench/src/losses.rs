@@ -105,12 +105,26 @@ fn ask(address: &Address, expected: &Expected, alone: &mut Wire, stop: &AtomicBo
     Ok(seen)
 }
 
+/// Hands the lead over to a node.
+fn lead(cluster: &Cluster, node: usize) -> anyhow::Result<()> {
+    if cluster.leader()? != node {
+        let mut wire = Wire::connect(&Address::parse(&cluster.url())?)?;
+        wire.simple(&format!("CALL wharf.transfer_leader({})", cluster.number(node)?))?;
+    }
+    println!("node {} leads", node + 1);
+    Ok(())
+}
+
 /// Kills and stops nodes other than the first.
 fn disturb(cluster: &mut Cluster, losses: u32, choices: &mut fastrand::Rng) -> anyhow::Result<()> {
     for loss in 0..losses {
         cluster.wait_for_all()?;
         std::thread::sleep(Duration::from_millis(choices.u64(CALM_MILLISECONDS)));
         let node = choices.usize(1..3);
+        // Every third time it is the leader that is lost.
+        if loss % 3 == 2 {
+            lead(cluster, node)?;
+        }
         if loss % 2 == 0 {
             println!("loss {}: node {} is killed", loss + 1, node + 1);
             cluster.kill(node);

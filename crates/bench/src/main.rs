@@ -14,6 +14,7 @@ mod model;
 mod peers;
 mod planning;
 mod report;
+mod scaling;
 mod slt;
 mod soak;
 mod store;
@@ -54,6 +55,8 @@ enum Command {
     Model(model::Arguments),
     /// Plan queries over a table of very many data files.
     Planning(planning::Arguments),
+    /// Measure one node beside three.
+    Scaling(scaling::Arguments),
     /// Run a cluster for a long time, do harm to it, and check what its clients saw.
     Soak(soak::Arguments),
     /// Mistreat a server: garbage, damaged files, a full disk.
@@ -73,6 +76,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Losses(arguments) => losses::run(arguments).await,
         Command::Model(arguments) => model::run(arguments).await,
         Command::Planning(arguments) => planning::run(arguments).await,
+        Command::Scaling(arguments) => scaling::run(arguments).await,
         Command::Soak(arguments) => soak::run(arguments).await,
         Command::BadInput(arguments) => bad_input::run(arguments).await,
     }

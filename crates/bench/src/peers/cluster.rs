@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct Cluster {
     nodes: Vec<Wharf>,
     launches: Vec<Launch>,
+    /// Where the nodes listen for each other.
+    listens: Vec<String>,
     // Dropped last, after the servers have ended.
     _folder: TempDir,
 }
@@ -30,6 +32,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts so many nodes of `binary` and waits until all of them run parts of queries and have a vote.
     pub(crate) fn start(binary: &Path, count: u16) -> anyhow::Result<Cluster> {
+        Cluster::start_as(binary, count, |_, launch| launch)
+    }
+
+    /// The same, with more said about how each node, counted from 0, is started.
+    pub(crate) fn start_as(
+        binary: &Path,
+        count: u16,
+        configure: impl Fn(usize, Launch) -> Launch,
+    ) -> anyhow::Result<Cluster> {
         let folder = tempfile::Builder::new().prefix("wharf-cluster-").tempdir()?;
         let certificates = folder.path().join("certificates");
         make(binary, &["cert", "ca", "--out"], &certificates, &[])?;
@@ -39,7 +50,7 @@ impl Cluster {
         let file = |name: &str| certificates.join(name).display().to_string();
         let launch = |(index, listen): (usize, &String)| {
             let data: PathBuf = folder.path().join(format!("node{}", index + 1));
-            Launch::new(binary)
+            let launch = Launch::new(binary)
                 .data(&data)
                 .environment("WHARF_PEERS__ENABLED", "true")
                 .environment("WHARF_PEERS__LISTEN", listen)
@@ -47,11 +58,12 @@ impl Cluster {
                 .environment("WHARF_PEERS__TLS_AUTHORITY_FILE", &file("ca.pem"))
                 .environment("WHARF_PEERS__TLS_CERTIFICATE_FILE", &file("node.pem"))
                 .environment("WHARF_PEERS__TLS_KEY_FILE", &file("node.key.pem"))
-                .environment("WHARF_WAREHOUSE__URL", &format!("file://{}", folder.path().join("warehouse").display()))
+                .environment("WHARF_WAREHOUSE__URL", &format!("file://{}", folder.path().join("warehouse").display()));
+            configure(index, launch)
         };
         let launches: Vec<Launch> = ports.iter().enumerate().map(launch).collect();
         let nodes = launches.iter().map(Launch::start).collect::<anyhow::Result<_>>()?;
-        let cluster = Cluster { nodes, launches, _folder: folder };
+        let cluster = Cluster { nodes, launches, listens: ports, _folder: folder };
         cluster.wait_for_all()?;
         Ok(cluster)
     }
@@ -75,6 +87,35 @@ impl Cluster {
     pub(crate) fn restart(&mut self, index: usize) -> anyhow::Result<()> {
         self.nodes[index] = self.launches[index].start()?;
         Ok(())
+    }
+
+    /// Stops all nodes and starts them again, with more said about how.
+    pub(crate) fn restart_as(&mut self, configure: impl Fn(usize, Launch) -> Launch) -> anyhow::Result<()> {
+        for node in &mut self.nodes {
+            node.kill();
+        }
+        for (index, launch) in self.launches.iter_mut().enumerate() {
+            *launch = configure(index, launch.clone());
+        }
+        self.nodes = self.launches.iter().map(Launch::start).collect::<anyhow::Result<_>>()?;
+        self.wait_for_all()
+    }
+
+    /// The node that leads, as the first node knows it.
+    pub(crate) fn leader(&self) -> anyhow::Result<usize> {
+        let mut wire = Wire::connect(&Address::parse(&self.url())?)?;
+        let (_, rows) = wire.rows("SELECT address FROM wharf.nodes WHERE role = 'leader'")?;
+        let address = rows.into_iter().flatten().next().flatten().context("nobody leads")?;
+        self.listens.iter().position(|listen| *listen == address).with_context(|| format!("no node is at {address}"))
+    }
+
+    /// The number under which the cluster knows a node.
+    pub(crate) fn number(&self, index: usize) -> anyhow::Result<u64> {
+        let mut wire = Wire::connect(&Address::parse(&self.url())?)?;
+        let sql = format!("SELECT node_id FROM wharf.nodes WHERE address = '{}'", self.listens[index]);
+        let (_, rows) = wire.rows(&sql)?;
+        let number = rows.into_iter().flatten().next().flatten().context("the cluster does not know the node")?;
+        number.parse().with_context(|| format!("{number} is no node"))
     }
 
     /// Waits until the first node knows that all of them run parts of queries.
