@@ -192,7 +192,7 @@ pub(crate) fn from_lake(error: &LakeError) -> SqlError {
         LakeError::InvalidLayout(_) => with(SqlState::INVALID_OBJECT_DEFINITION),
         LakeError::UndefinedField(_) => with(SqlState::UNDEFINED_COLUMN),
         LakeError::InvalidUrl { .. } | LakeError::Invalid(_) => with(SqlState::INVALID_PARAMETER_VALUE),
-        LakeError::Store { .. } | LakeError::Failpoint(_) => with(SqlState::IO_ERROR),
+        LakeError::Store { .. } | LakeError::Credentials(_) | LakeError::Failpoint(_) => with(SqlState::IO_ERROR),
         LakeError::Plan(source) => from_shared(source),
         LakeError::Unsupported(_) => SqlError::unsupported(error.to_string()),
         LakeError::Ref(error) => from_ref(error),

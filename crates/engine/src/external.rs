@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use wharf_catalog::{CatalogError, Column, Command, RelationName, Rule, State, Table, TableChange};
-use wharf_lake::LakeTable;
 use wharf_lake::commit::{self, RequestError, Requested, StagedTable, Uncommitted};
+use wharf_lake::{LakeTable, TableCredentials};
 use wharf_values::{SqlError, SqlState};
 
 use crate::engine::Engine;
@@ -100,6 +100,40 @@ pub fn find<'a>(state: &'a State, database: u32, name: &RelationName) -> Result<
 /// What is wrong with the metadata file.
 pub async fn load(engine: &Engine, table: &Table) -> Result<Arc<LakeTable>, ExternalError> {
     engine.warehouse.load(&table.metadata_location).await.map_err(|error| ExternalError::Sql(from_lake(&error)))
+}
+
+/// Credentials with which a client can reach the files of a table: those in its folder, and, to read them, those in the folders of the
+/// tables that it was cloned from. None when the warehouse gives none.
+///
+/// # Errors
+/// What the store's token service says, and what is wrong with the metadata of a table it was cloned from.
+pub async fn credentials(
+    engine: &Engine,
+    state: &State,
+    table: &Table,
+    location: &str,
+) -> Result<Option<TableCredentials>, ExternalError> {
+    let mut borrowed = Vec::with_capacity(table.borrows.len());
+    for id in &table.borrows {
+        let dropped = || state.dropped_by_id(*id).map(|dropped| &dropped.table);
+        if let Some(lender) = state.table_by_id(*id).map(AsRef::as_ref).or_else(dropped) {
+            borrowed.push(load(engine, lender).await?.location().to_owned());
+        }
+    }
+    folder_credentials(engine, location, &borrowed).await
+}
+
+/// The same for a table that is being made.
+///
+/// # Errors
+/// What the store's token service says.
+pub async fn folder_credentials(
+    engine: &Engine,
+    location: &str,
+    borrowed: &[String],
+) -> Result<Option<TableCredentials>, ExternalError> {
+    let given = engine.warehouse.table_credentials(location, borrowed).await;
+    given.map_err(|error| ExternalError::Sql(from_lake(&error)))
 }
 
 /// Makes a table whose metadata is ready.

@@ -7,7 +7,8 @@
 //!   ([`wharf_engine::external`]); what it has changed the next SQL statement sees.
 //! - Who may do what is decided as for SQL: roles prove their password, and what a session could do for the same role is done
 //!   through one.
-//! - No secret of the server's own leaves it: object stores are reached with credentials the client has.
+//! - No secret of the server's own leaves it: object stores are reached with credentials the client has, or with short-lived ones
+//!   for one table.
 //! - Requests at a time, their size and their duration are limited.
 //!
 //! Not here: the port (`wharf_http_server`), scan planning on the server, and the metadata files themselves, which are the lake's.
@@ -16,6 +17,7 @@ mod application;
 mod authentication;
 mod catalog_config;
 mod commits;
+mod delegation;
 mod error;
 mod names;
 mod namespaces;

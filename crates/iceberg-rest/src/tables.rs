@@ -14,6 +14,7 @@ use wharf_lake::LakeTable;
 use wharf_lake::commit::{NewRequestedTable, requested_table};
 
 use crate::application::{Shared, Who};
+use crate::delegation::{self, Access};
 use crate::error::ApiError;
 use crate::names::{Identifier, schema};
 use crate::pages::Page;
@@ -57,6 +58,7 @@ pub(crate) async fn create(
     application: Shared,
     who: Who,
     Path((prefix, namespace)): Path<(String, String)>,
+    headers: HeaderMap,
     Body(request): Body<Create>,
 ) -> Result<Response, ApiError> {
     let state = application.catalog().await?;
@@ -78,10 +80,12 @@ pub(crate) async fn create(
             return Err(ApiError::already_exists(format!("Table or view already exists: {namespace}.{}", name.name)));
         }
         let metadata = staged.metadata_json().map_err(external::ExternalError::from)?;
-        return Ok(Json(json!({"metadata": metadata, "config": {}})).into_response());
+        let access = Access::to_folder(&application, &headers, staged.location()).await?;
+        return Ok(Json(access.with(json!({"metadata": metadata}))).into_response());
     }
     let table = external::create(&application.engine, &caller, &name, &staged).await?;
-    loaded(&table, false)
+    let access = Access::to_folder(&application, &headers, table.location()).await?;
+    loaded(&table, false, &access)
 }
 
 #[derive(Deserialize)]
@@ -105,22 +109,21 @@ pub(crate) async fn load(
     let caller = application.caller(&state, &who, &prefix)?;
     let found = external::find(&state, caller.database, &RelationName::new(namespace, table))?;
     let known = headers.get(header::IF_NONE_MATCH).and_then(|tags| tags.to_str().ok()).unwrap_or_default();
-    if known.split(',').any(|known| known.trim() == tag(&found.metadata_location, only_referenced)) {
+    let is_known = known.split(',').any(|known| known.trim() == tag(&found.metadata_location, only_referenced));
+    // Credentials expire, whether the table changes or not.
+    if is_known && !delegation::is_asked_for(&headers) {
         return Ok(StatusCode::NOT_MODIFIED.into_response());
     }
     let table = external::load(&application.engine, found).await?;
-    loaded(&table, only_referenced)
+    let access = Access::to_table(&application, &headers, &state, found, table.location()).await?;
+    loaded(&table, only_referenced, &access)
 }
 
-/// A table as all answers have it. There is no configuration with it: what reaches the store is the client's own.
-pub(crate) fn loaded(table: &LakeTable, only_referenced: bool) -> Result<Response, ApiError> {
+/// A table as all answers have it.
+fn loaded(table: &LakeTable, only_referenced: bool, access: &Access) -> Result<Response, ApiError> {
     let location = table.metadata_location();
-    let body = json!({
-        "metadata-location": location,
-        "metadata": metadata(table, only_referenced)?,
-        "config": {},
-    });
-    let mut response = Json(body).into_response();
+    let body = json!({"metadata-location": location, "metadata": metadata(table, only_referenced)?});
+    let mut response = Json(access.with(body)).into_response();
     if let Ok(tag) = HeaderValue::from_str(&tag(location, only_referenced)) {
         response.headers_mut().insert(header::ETAG, tag);
     }
@@ -226,6 +229,7 @@ pub(crate) async fn register(
     application: Shared,
     who: Who,
     Path((prefix, namespace)): Path<(String, String)>,
+    headers: HeaderMap,
     Body(request): Body<Register>,
 ) -> Result<Response, ApiError> {
     if request.overwrite == Some(true) {
@@ -236,13 +240,22 @@ pub(crate) async fn register(
     let schema = schema(&state, caller.database, &namespace)?;
     let name = RelationName::new(&schema.name, request.name);
     let table = external::register(&application.engine, &caller, &name, &request.metadata_location).await?;
-    loaded(&table, false)
+    let access = Access::to_folder(&application, &headers, table.location()).await?;
+    loaded(&table, false, &access)
 }
 
-/// No credentials: the server's own are long-lived and for the whole store, so they are not handed on.
-pub(crate) async fn credentials(application: Shared, who: Who, path: TablePath) -> Result<Json<Value>, ApiError> {
-    exists(application, who, path).await?;
-    Ok(Json(json!({"storage-credentials": []})))
+/// Fresh credentials for a table: who asks for them here need not say so in a header.
+pub(crate) async fn credentials(
+    application: Shared,
+    who: Who,
+    Path((prefix, namespace, table)): TablePath,
+) -> Result<Json<Value>, ApiError> {
+    let state = application.catalog().await?;
+    let caller = application.caller(&state, &who, &prefix)?;
+    let found = external::find(&state, caller.database, &RelationName::new(namespace, table))?;
+    let table = external::load(&application.engine, found).await?;
+    let given = external::credentials(&application.engine, &state, found, table.location()).await?;
+    Ok(Json(json!({"storage-credentials": Access::new(table.location(), given).storage_credentials()})))
 }
 
 /// What a client tells of its scans and commits.

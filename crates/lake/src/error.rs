@@ -35,6 +35,9 @@ pub enum LakeError {
         /// The URL of the store.
         store: String,
     },
+    /// The service that gives credentials for tables gave none.
+    #[error("the object store's token service gave no credentials: {0}")]
+    Credentials(String),
     /// A file that ought to exist does not.
     #[error("file \"{location}\" does not exist")]
     NotFound {

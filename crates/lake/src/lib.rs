@@ -45,7 +45,10 @@ pub use scan::{
     FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, QueriedTable, RowPlaces, SpreadScans,
     TouchedFile, deal, failed_in_filter, is_scan, may_have_changed, put_together, take_apart,
 };
-pub use store::{CacheOptions, CacheStatistics, MIN_DISK_BYTES, StoreOptions, store_error, store_reason};
+pub use store::{
+    CacheOptions, CacheStatistics, MIN_DISK_BYTES, StoreOptions, TableCredentials, VENDING_LIFETIMES, VendingOptions,
+    store_error, store_reason,
+};
 pub use table::LakeTable;
 pub use travel::{NoVersion, Version};
 pub use warehouse::{NewTable, Warehouse, WarehouseOptions};

@@ -15,7 +15,7 @@ use crate::metadata::{self, Metadata, Refs};
 use crate::partition::Layout;
 use crate::properties;
 use crate::schema;
-use crate::store::{self, CacheOptions, CacheStatistics, Store, StoreOptions};
+use crate::store::{self, CacheOptions, CacheStatistics, Store, StoreOptions, TableCredentials};
 use crate::table::{Caches, LakeTable};
 use crate::travel::Version;
 
@@ -162,6 +162,19 @@ impl Warehouse {
             others.insert(origin.clone(), Arc::clone(&store));
         }
         Ok((origin, store))
+    }
+
+    /// Credentials with which a client can read and write the files in a table's folder for a while, and read those in the folders of
+    /// tables that it was cloned from. None when the warehouse gives none.
+    ///
+    /// # Errors
+    /// [`LakeError::Credentials`], and [`LakeError::ForeignLocation`] of a folder in another store.
+    pub async fn table_credentials(
+        &self,
+        location: &str,
+        borrowed: &[String],
+    ) -> Result<Option<TableCredentials>, LakeError> {
+        self.store.credentials(location, borrowed).await
     }
 
     /// The directory of the warehouse as a URL, without a slash at its end.

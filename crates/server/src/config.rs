@@ -157,6 +157,9 @@ pub(crate) struct StoreConfig {
     pub(crate) retry_timeout_ms: u64,
     pub(crate) initial_backoff_ms: u64,
     pub(crate) max_backoff_ms: u64,
+    pub(crate) sts_role: String,
+    pub(crate) sts_endpoint: String,
+    pub(crate) sts_lifetime_ms: u64,
 }
 
 /// `[cache]`
@@ -304,6 +307,9 @@ impl Default for StoreConfig {
             retry_timeout_ms: 180_000,
             initial_backoff_ms: 100,
             max_backoff_ms: 15_000,
+            sts_role: String::new(),
+            sts_endpoint: String::new(),
+            sts_lifetime_ms: 3_600_000,
         }
     }
 }
@@ -504,6 +510,9 @@ impl Config {
         at_least("store.request_timeout_ms", self.store.request_timeout_ms, 1)?;
         at_least("store.initial_backoff_ms", self.store.initial_backoff_ms, 1)?;
         at_least("store.max_backoff_ms", self.store.max_backoff_ms, self.store.initial_backoff_ms)?;
+        let (shortest, longest) = wharf_lake::VENDING_LIFETIMES.into_inner();
+        at_least("store.sts_lifetime_ms", self.store.sts_lifetime_ms, shortest.as_millis() as u64)?;
+        at_most("store.sts_lifetime_ms", self.store.sts_lifetime_ms, longest.as_millis() as u64)?;
         at_least("cache.memory_bytes", self.cache.memory_bytes as u64, 16 << 20)?;
         if self.cache.disk_bytes != 0 {
             at_least("cache.disk_bytes", self.cache.disk_bytes as u64, wharf_lake::MIN_DISK_BYTES as u64)?;
@@ -540,6 +549,13 @@ fn at_least(key: &str, value: u64, least: u64) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::new(format!("{key} = {value} is too small"), format!("set it to {least} or more")))
+}
+
+fn at_most(key: &str, value: u64, most: u64) -> Result<(), Failure> {
+    if value <= most {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{key} = {value} is too large"), format!("set it to {most} or less")))
 }
 
 /// Whether nobody but this machine can reach the address.

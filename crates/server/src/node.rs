@@ -22,7 +22,7 @@ use uuid::Uuid;
 use wharf_catalog::{CatalogError, Command, Envelope, State};
 use wharf_consensus::{ConsensusError, Group, GroupOptions, MemberStatus, Role};
 use wharf_engine::{Engine, EngineOptions, FanoutOptions, MaintenanceOptions, Session, Startup};
-use wharf_lake::{CacheOptions, StoreOptions, Warehouse, WarehouseOptions};
+use wharf_lake::{CacheOptions, StoreOptions, VendingOptions, Warehouse, WarehouseOptions};
 use wharf_pgwire_server::{Keepalive, Options, Tls};
 
 use crate::config::{Authentication, Config, MaintenanceConfig, PostgresConfig, is_loopback};
@@ -396,6 +396,11 @@ fn store_options(config: &Config) -> StoreOptions {
         retry_timeout: milliseconds(store.retry_timeout_ms),
         initial_backoff: milliseconds(store.initial_backoff_ms),
         max_backoff: milliseconds(store.max_backoff_ms),
+        vending: VendingOptions {
+            role: store.sts_role.clone(),
+            endpoint: store.sts_endpoint.clone(),
+            lifetime: milliseconds(store.sts_lifetime_ms),
+        },
         ..StoreOptions::default()
     }
 }

@@ -47,6 +47,11 @@ pub struct StagedTable {
 }
 
 impl StagedTable {
+    /// Where its files go.
+    pub fn location(&self) -> &str {
+        self.metadata.location()
+    }
+
     /// The metadata as the format's JSON.
     ///
     /// # Errors

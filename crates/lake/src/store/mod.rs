@@ -11,6 +11,7 @@ mod open;
 mod reason;
 mod shared_error;
 mod upload;
+mod vending;
 
 use std::collections::HashMap;
 use std::path::{Component, Path as FilePath, PathBuf};
@@ -31,6 +32,9 @@ use durable::DurableFileSystem;
 pub use open::StoreOptions;
 pub use reason::{store_error, store_reason};
 pub(crate) use upload::Upload;
+pub(crate) use vending::Folders;
+use vending::Vending;
+pub use vending::{TableCredentials, VENDING_LIFETIMES, VendingOptions};
 
 /// What all locations of a local file system begin with.
 const LOCAL: &str = "file:///";
@@ -47,6 +51,8 @@ pub(crate) struct Store {
     /// The cache, before a store that is remote.
     cached: Option<Arc<CachedStore>>,
     data_files: Arc<dyn ObjectStore>,
+    /// Gives credentials for tables to clients.
+    vending: Option<Arc<Vending>>,
 }
 
 impl Store {
@@ -68,6 +74,7 @@ impl Store {
                 Arc::clone(cached.insert(Arc::new(CachedStore::new(store, cache.clone())))) as _
             }
         };
+        let vending = open::vending(&scheme, &parsed, options).map_err(&invalid)?;
         let origin = parsed[..url::Position::BeforePath].to_owned();
         // Some cloud URLs have the container in their path: it belongs to the prefix, not to the root.
         let path = percent_decoded(&parsed);
@@ -80,7 +87,7 @@ impl Store {
         // A local file system has no cache before it.
         let remembered = if matches!(scheme, ObjectStoreScheme::Local) { cache.memory_bytes } else { 0 };
         let data_files = Arc::new(VerifiedFiles::remembering(Arc::clone(&objects), remembered));
-        Ok(Store { prefix, root, url, objects, cached, data_files })
+        Ok(Store { prefix, root, url, objects, cached, data_files, vending })
     }
 
     /// The object store for reading data files: what it gives is what was written.
@@ -93,7 +100,20 @@ impl Store {
     pub(crate) fn foreign(origin: &str, warehouse: &Store, objects: Arc<dyn ObjectStore>) -> Store {
         let data_files = Arc::clone(&objects);
         let (prefix, root, url) = (format!("{origin}/"), Path::default(), warehouse.url.clone());
-        Store { prefix, root, url, objects, cached: None, data_files }
+        Store { prefix, root, url, objects, cached: None, data_files, vending: None }
+    }
+
+    /// Credentials for folders, by their locations; none when this store gives none.
+    pub(crate) async fn credentials(
+        &self,
+        own: &str,
+        borrowed: &[String],
+    ) -> Result<Option<TableCredentials>, LakeError> {
+        let Some(vending) = &self.vending else { return Ok(None) };
+        let folder = |location: &str| self.path(location.trim_end_matches('/')).map(String::from);
+        let borrowed = borrowed.iter().map(|location| folder(location)).collect::<Result<_, _>>()?;
+        let folders = Folders { own: folder(own)?, borrowed };
+        vending.credentials(&folders).await.map(Some).map_err(LakeError::Credentials)
     }
 
     /// The object store itself.

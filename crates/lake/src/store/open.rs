@@ -8,12 +8,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::memory::InMemory;
 use object_store::{BackoffConfig, ObjectStore, ObjectStoreScheme, RetryConfig};
 use url::Url;
+
+use super::vending::{Vending, VendingOptions};
 
 /// The prefixes of environment variables from which cloud stores take their credentials and endpoints.
 const ENVIRONMENT: [&str; 3] = ["AWS_", "AZURE_", "GOOGLE_"];
@@ -43,6 +45,8 @@ pub struct StoreOptions {
     pub max_backoff: Duration,
     /// Options as the `object_store` crate names them, such as `aws_access_key_id`.
     pub other: HashMap<String, String>,
+    /// How clients of the Iceberg catalog get credentials.
+    pub vending: VendingOptions,
 }
 
 impl Default for StoreOptions {
@@ -59,6 +63,7 @@ impl Default for StoreOptions {
             initial_backoff: Duration::from_millis(100),
             max_backoff: Duration::from_secs(15),
             other: HashMap::new(),
+            vending: VendingOptions::default(),
         }
     }
 }
@@ -106,16 +111,19 @@ impl StoreOptions {
     }
 }
 
-macro_rules! configured {
+macro_rules! builder {
     ($builder:ty, $url:expr, $all:expr, $retry:expr) => {{
         let builder = <$builder>::new().with_url($url.to_string()).with_retry($retry);
-        let builder = $all.into_iter().fold(builder, |builder, (key, value)| match key.parse() {
+        $all.into_iter().fold(builder, |builder, (key, value)| match key.parse() {
             Ok(key) => builder.with_config(key, value),
             // An option of another store.
             Err(_) => builder,
-        });
-        builder.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+        })
     }};
+}
+
+macro_rules! configured {
+    ($builder:ty, $url:expr, $all:expr, $retry:expr) => {{ builder!($builder, $url, $all, $retry).build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>) }};
 }
 
 /// Opens a store that is not the local file system. Nothing is asked of it yet.
@@ -137,6 +145,30 @@ pub(super) fn remote(
         _ => return Err(format!("\"{}\" is not the scheme of an object store", url.scheme())),
     };
     store.map_err(|error| without_values(&error.to_string(), options, given))
+}
+
+/// What gives credentials for tables of a store; none when that is not asked for.
+///
+/// # Errors
+/// Why it is asked for and cannot be done.
+pub(super) fn vending(
+    scheme: &ObjectStoreScheme,
+    url: &Url,
+    options: &StoreOptions,
+) -> Result<Option<Arc<Vending>>, String> {
+    if options.vending.role.is_empty() {
+        return Ok(None);
+    }
+    if !matches!(scheme, ObjectStoreScheme::AmazonS3) {
+        return Err("store.sts_role gives credentials for S3 alone".to_owned());
+    }
+    let given = HashMap::new();
+    let builder = builder!(AmazonS3Builder, url, options.resolved(&given), options.retry());
+    let (region, endpoint) =
+        (builder.get_config_value(&AmazonS3ConfigKey::Region), builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
+    let store = builder.build().map_err(|error| without_values(&error.to_string(), options, &given))?;
+    let bucket = url.host_str().ok_or("the URL names no bucket")?;
+    Vending::new(&store, bucket, region, endpoint, options).map(|vending| Some(Arc::new(vending)))
 }
 
 /// A message in which no option's value is left, should a library repeat one.
