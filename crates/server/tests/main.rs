@@ -3,6 +3,7 @@
 
 mod architecture;
 mod cluster;
+mod counts;
 mod divided;
 mod hermitage;
 mod maintenance;

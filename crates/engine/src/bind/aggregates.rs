@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, Cast, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Window, WindowFunctionDefinition};
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
@@ -295,6 +296,10 @@ fn aggregate_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> 
             .collect()
     };
     match name {
+        // All of them count rows. By this one literal, of all of its type, DataFusion knows that: then metadata gives the answer.
+        "count" if matches!(first, Expr::Literal(value, _) if !value.is_null()) => {
+            Ok((vec![Expr::Literal(COUNT_STAR_EXPANSION, None)], Shape::Same))
+        }
         "sum" => match &known {
             Known::Type(SqlType::SmallInt | SqlType::Integer) => Ok((cast_first(args, DataType::Int64), Shape::Same)),
             Known::Type(SqlType::BigInt) => Ok((cast_first(args, DataType::Decimal128(19, 0)), Shape::Same)),
