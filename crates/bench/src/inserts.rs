@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use tokio_postgres::{Client, NoTls};
 
 use crate::peers::wharf::Wharf;
-use crate::report::quantile;
+use crate::report::{processor_ms, quantile};
 
 /// What `wharf-bench inserts` accepts.
 #[derive(Debug, clap::Args)]
@@ -31,16 +31,20 @@ pub(crate) struct Arguments {
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let (url, _server) = match &arguments.url {
+    let (url, server) = match &arguments.url {
         Some(url) => (url.clone(), None),
         None => {
             let server = Wharf::start(&Wharf::binary(arguments.wharf.as_deref())?)?;
             (server.url(), Some(server))
         }
     };
-    println!("{:>11} {:>10} {:>10} {:>10} {:>10}", "connections", "rows", "rows/s", "p50 ms", "p99 ms");
+    println!(
+        "{:>11} {:>10} {:>10} {:>10} {:>10} {:>20}",
+        "connections", "rows", "rows/s", "p50 ms", "p99 ms", "ms of processor, row"
+    );
     for connections in &arguments.connections {
-        measure(&url, usize::from(*connections), Duration::from_secs(arguments.seconds)).await?;
+        let duration = Duration::from_secs(arguments.seconds);
+        measure(&url, server.as_ref(), usize::from(*connections), duration).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -51,7 +55,8 @@ async fn connect(url: &str) -> anyhow::Result<Client> {
     Ok(client)
 }
 
-async fn measure(url: &str, connections: usize, duration: Duration) -> anyhow::Result<()> {
+/// `server` is the one behind `url` if it was started for the run: only then it is known what it costs the processor.
+async fn measure(url: &str, server: Option<&Wharf>, connections: usize, duration: Duration) -> anyhow::Result<()> {
     let client = connect(url).await?;
     client
         .batch_execute("DROP TABLE IF EXISTS inserts; CREATE TABLE inserts (writer integer, n bigint, t text)")
@@ -60,6 +65,7 @@ async fn measure(url: &str, connections: usize, duration: Duration) -> anyhow::R
     for _ in 0..connections {
         clients.push(connect(url).await?);
     }
+    let used_before = server.map(|server| processor_ms(server.pid()));
     let begun = Instant::now();
     let mut writers = Vec::with_capacity(connections);
     for (writer, client) in clients.into_iter().enumerate() {
@@ -82,8 +88,10 @@ async fn measure(url: &str, connections: usize, duration: Duration) -> anyhow::R
     }
     let seconds = begun.elapsed().as_secs_f64();
     let rows = latencies.len();
+    let used = server.zip(used_before).map(|(server, before)| processor_ms(server.pid()).saturating_sub(before));
+    let used = used.map_or_else(|| "-".to_owned(), |used| format!("{:.2}", used as f64 / rows.max(1) as f64));
     println!(
-        "{connections:>11} {rows:>10} {:>10.0} {:>10.2} {:>10.2}",
+        "{connections:>11} {rows:>10} {:>10.0} {:>10.2} {:>10.2} {used:>20}",
         rows as f64 / seconds,
         quantile(&latencies, 0.5),
         quantile(&latencies, 0.99)

@@ -47,10 +47,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let client = connect(&server).await?;
     client.batch_execute("SELECT 1 FROM pg_class LIMIT 1").await?;
     let before = memory_bytes(server.pid()).unwrap_or(0);
-    forget_peak(server.pid());
     let mut costs = Vec::new();
     let (files, rows) = (arguments.files, arguments.files.min(ROWS));
-    let measured = Measured { server: &server, client: &client, files };
+    let measured = Measured { server: &server, client: &client, files, before };
     costs.push(("first plan", measured.rows(&[files / 2]).await?));
     let keys = (0..rows).map(|row| u64::from(row) * u64::from(files) / u64::from(rows));
     let keys = keys.map(u32::try_from).collect::<Result<Vec<_>, _>>()?;
@@ -60,14 +59,19 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     costs.push(("the same again", measured.all().await?));
     costs.push(("plans of one row after that", measured.rows(&keys).await?));
     let held = memory_bytes(server.pid()).unwrap_or(0).saturating_sub(before);
-    let peak = peak_memory_bytes(server.pid()).unwrap_or(0).saturating_sub(before);
 
-    let mut table = TextTable::new([format!("{files} files").as_str(), "ms, median", "ms of processor, mean"]);
+    let mut table =
+        TextTable::new([format!("{files} files").as_str(), "ms, median", "ms of processor, mean", "memory at most"]);
     for (what, cost) in costs {
-        table.row([what.to_owned(), format!("{:.1}", median(&cost.wall_ms)), format!("{:.1}", cost.processor_ms)]);
+        let (wall, processor) = (format!("{:.1}", median(&cost.wall_ms)), format!("{:.1}", cost.processor_ms));
+        table.row([what.to_owned(), wall, processor, mebibytes(cost.peak_bytes)]);
     }
     print!("{table}");
-    println!("memory of all of it: {} at most, {} at the end", mebibytes(peak), mebibytes(held));
+    println!(
+        "memory at the end: {}; before the first plan: {}, which is not counted",
+        mebibytes(held),
+        mebibytes(before)
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,6 +80,8 @@ struct Cost {
     wall_ms: Vec<f64>,
     /// Of the server, for each.
     processor_ms: f64,
+    /// The most memory that the server had meanwhile, above what it had before the first plan.
+    peak_bytes: u64,
 }
 
 /// A server whose plans are measured.
@@ -83,12 +89,14 @@ struct Measured<'a> {
     server: &'a Wharf,
     client: &'a Client,
     files: u32,
+    /// The memory of the server before the first plan.
+    before: u64,
 }
 
 impl Measured<'_> {
     /// Queries of one key each.
     async fn rows(&self, keys: &[u32]) -> anyhow::Result<Cost> {
-        let begun = processor_ms(self.server.pid());
+        let begun = self.begin();
         let mut wall_ms = Vec::new();
         for key in keys {
             wall_ms.push(plan(self.client, *key, self.files).await?);
@@ -98,14 +106,21 @@ impl Measured<'_> {
 
     /// A query of all files.
     async fn all(&self) -> anyhow::Result<Cost> {
-        let (begun, start) = (processor_ms(self.server.pid()), Instant::now());
+        let (begun, start) = (self.begin(), Instant::now());
         self.client.simple_query("EXPLAIN SELECT count(note) FROM planned").await?;
         Ok(self.cost(begun, vec![start.elapsed().as_secs_f64() * 1000.0]))
     }
 
+    /// The processor time until now; the peak of memory begins anew.
+    fn begin(&self) -> u64 {
+        forget_peak(self.server.pid());
+        processor_ms(self.server.pid())
+    }
+
     fn cost(&self, begun: u64, wall_ms: Vec<f64>) -> Cost {
         let used = processor_ms(self.server.pid()).saturating_sub(begun);
-        Cost { processor_ms: used as f64 / wall_ms.len().max(1) as f64, wall_ms }
+        let peak_bytes = peak_memory_bytes(self.server.pid()).unwrap_or(0).saturating_sub(self.before);
+        Cost { processor_ms: used as f64 / wall_ms.len().max(1) as f64, wall_ms, peak_bytes }
     }
 }
 
