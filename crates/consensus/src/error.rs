@@ -179,8 +179,8 @@ impl ConsensusError {
             ConsensusError::Locked { .. } => "Stop the other process, or give this one a data folder of its own.",
             ConsensusError::NewerVersion { .. } => "Start the version of wharf that wrote it, or a newer one.",
             ConsensusError::Damaged { .. } => {
-                "Restore the folder from a copy, or move it away and start with an empty one: \
-                 the tables' data and metadata are in the object store and can be registered again."
+                "Restore the catalog: move the folder away and make it anew with `wharf restore` from a backup, or from the \
+                 warehouse; see docs/backup.md."
             }
             ConsensusError::DiskFull { .. } => "Free some space.",
             ConsensusError::Io { .. } => "Check that the folder exists and that this user may read and write it.",

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use wharf_catalog::{Answer, CatalogError, Envelope, State, state_hash};
 
+use crate::backup::Backup;
 use crate::disk::Disk;
 use crate::elections::Elections;
 use crate::error::ConsensusError;
@@ -242,6 +243,17 @@ impl Group {
     /// error that has stopped the node.
     pub async fn read(&self) -> Result<Arc<State>, ConsensusError> {
         self.node.read().await
+    }
+
+    /// A backup of the catalog with everything that was answered before the call, by any node. The time, milliseconds since 1970, and
+    /// where the tables are, are noted in it.
+    ///
+    /// # Errors
+    /// As for [`Group::read`].
+    pub async fn backup(&self, taken_ms: i64, warehouse: String) -> Result<Backup, ConsensusError> {
+        self.node.read().await?;
+        let cluster = self.node.identity.lock().cluster;
+        Ok(Backup::of(self.node.applied.get(), cluster, taken_ms, warehouse))
     }
 
     /// The state as far as this node has applied it.

@@ -24,6 +24,7 @@
 //!
 //! **Invariant:** only this crate knows Raft and sled.
 
+mod backup;
 mod data_folder;
 mod disk;
 mod elections;
@@ -60,6 +61,7 @@ mod storage_tests;
 mod transport;
 mod wire;
 
+pub use backup::{Backup, BackupInfo, Restored, is_backup, restore};
 pub use error::ConsensusError;
 pub use group::Group;
 pub use options::{GroupOptions, GroupStatus, MemberStatus, Role};

@@ -9,6 +9,7 @@
 //!
 //! Not here: the wire protocol, the configuration, the format of tables.
 
+mod backup;
 mod bind;
 mod cast;
 mod constraint_text;
@@ -43,6 +44,7 @@ mod table_reader;
 mod time_zone;
 mod unique_names;
 
+pub use backup::{BACKUP_EXTENSION, BACKUP_FOLDER, BackupOptions, backup_name};
 pub use copy_from::CopyIn;
 pub use engine::{Engine, EngineOptions};
 pub use maintenance::MaintenanceOptions;

@@ -23,12 +23,14 @@ mod defaults;
 mod deletes;
 mod error;
 mod files;
+mod folder;
 mod inspect;
 pub mod maintain;
 mod manifest;
 mod metadata;
 pub mod partition;
 mod properties;
+pub mod recover;
 mod scan;
 pub mod schema;
 mod store;
@@ -40,6 +42,7 @@ mod zero_copy;
 
 pub use deletes::{RemovedFiles, RowDeletes};
 pub use error::LakeError;
+pub use folder::Folder;
 pub use inspect::{Inspection, inspect};
 pub use scan::{
     FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, QueriedTable, RowPlaces, SpreadScans,

@@ -10,7 +10,7 @@ mod table;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use client::{ask, is_in_one};
+pub(crate) use client::{ask, call, is_in_one, read};
 pub(crate) use service::Service;
 pub(crate) use table::table;
 

@@ -51,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) fanout: FanoutConfig,
     /// What keeps tables small.
     pub(crate) maintenance: MaintenanceConfig,
+    /// Backups of the catalog in the warehouse.
+    pub(crate) backup: BackupConfig,
     /// What is written to standard error.
     pub(crate) log: LogConfig,
 }
@@ -213,6 +215,15 @@ pub(crate) struct MaintenanceConfig {
     pub(crate) orphan_age_ms: u64,
 }
 
+/// `[backup]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct BackupConfig {
+    pub(crate) enabled: bool,
+    pub(crate) interval_ms: u64,
+    pub(crate) keep: usize,
+}
+
 /// `[log]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -356,6 +367,12 @@ impl Default for MaintenanceConfig {
             orphan_interval_ms: 24 * 60 * 60 * 1000,
             orphan_age_ms: 3 * 24 * 60 * 60 * 1000,
         }
+    }
+}
+
+impl Default for BackupConfig {
+    fn default() -> Self {
+        BackupConfig { enabled: true, interval_ms: 60_000, keep: 24 }
     }
 }
 
@@ -517,6 +534,8 @@ impl Config {
         if self.cache.disk_bytes != 0 {
             at_least("cache.disk_bytes", self.cache.disk_bytes as u64, wharf_lake::MIN_DISK_BYTES as u64)?;
         }
+        at_least("backup.interval_ms", self.backup.interval_ms, 10)?;
+        at_least("backup.keep", self.backup.keep as u64, 1)?;
         at_least("engine.batch_rows", self.engine.batch_rows as u64, 1)?;
         at_least("engine.commit_attempts", self.engine.commit_attempts as u64, 1)?;
         at_least("engine.plan_cache_entries", self.engine.plan_cache_entries as u64, 1)?;

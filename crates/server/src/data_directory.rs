@@ -21,7 +21,43 @@ pub(crate) struct DataDirectory {
     _lock: File,
 }
 
+/// What may be in a folder that gets a catalog: the tables, and what is made again by itself.
+const NOT_OF_A_CATALOG: [&str; 6] = ["LOCK", "warehouse", "spill", "cache", "authentication_secret", "token_secret"];
+/// What a restore that was interrupted has left.
+const UNFINISHED: &str = "catalog.restoring";
+
 impl DataDirectory {
+    /// Looks whether a folder can get a catalog: it is missing or empty, or the catalog alone is missing.
+    ///
+    /// # Errors
+    /// When it has a catalog, or anything else in it.
+    pub(crate) fn check_unused(path: &Path) -> Result<(), Failure> {
+        let io = |error: &std::io::Error| {
+            Failure::from_io("read", path, error, "choose a folder this user can write with --data")
+        };
+        let entries = match std::fs::read_dir(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(|error| io(&error))?,
+        };
+        for entry in entries {
+            let name = entry.map_err(|error| io(&error))?.file_name();
+            let name = name.to_string_lossy();
+            if name == "catalog" {
+                return Err(Failure::new(
+                    format!("the data folder {} has a catalog already", path.display()),
+                    "choose another folder with --data, or move the folder catalog in it away",
+                ));
+            }
+            if name != UNFINISHED && !NOT_OF_A_CATALOG.contains(&name.as_ref()) {
+                return Err(Failure::new(
+                    format!("the data folder {} is not empty: there is {name}", path.display()),
+                    "choose an empty folder, or one that is not there yet, with --data",
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Creates the folder when it is missing, takes its lock and proves that it can be written.
     ///
     /// # Errors

@@ -44,7 +44,6 @@ impl Failure {
     }
 
     /// The first line.
-    #[cfg(test)]
     pub(crate) fn what(&self) -> &str {
         &self.what
     }

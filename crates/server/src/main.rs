@@ -4,6 +4,7 @@
 //! flags; it has no SQL, no storage and no protocol of its own. Whatever keeps the server from starting ends the
 //! process with exit code 1 and two lines on standard error: what went wrong, and what to do.
 
+mod backup;
 mod cert;
 mod cli;
 mod cluster;
@@ -16,6 +17,7 @@ mod machine;
 mod node;
 mod password;
 mod peers;
+mod restore;
 mod signals;
 
 use std::process::ExitCode;

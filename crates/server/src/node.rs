@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharf_catalog::{CatalogError, Command, Envelope, State};
 use wharf_consensus::{ConsensusError, Group, GroupOptions, MemberStatus, Role};
-use wharf_engine::{Engine, EngineOptions, FanoutOptions, MaintenanceOptions, Session, Startup};
+use wharf_engine::{BackupOptions, Engine, EngineOptions, FanoutOptions, MaintenanceOptions, Session, Startup};
 use wharf_lake::{CacheOptions, StoreOptions, VendingOptions, Warehouse, WarehouseOptions};
 use wharf_pgwire_server::{Keepalive, Options, Tls};
 
@@ -56,6 +56,7 @@ pub(crate) struct Node {
     front_end: JoinHandle<std::io::Result<()>>,
     http: Option<Http>,
     maintenance: Option<JoinHandle<()>>,
+    backups: Option<JoinHandle<()>>,
     peers: Option<Peers>,
     /// Held to the end: dropping it lets another process in.
     data: DataDirectory,
@@ -124,6 +125,7 @@ impl Node {
 
         if let Some(peers) = &mut peers {
             peers.serve_fanout(engine.fanout(), &group)?;
+            peers.serve_backups(&engine);
         }
         warn_of_trust(config, address);
         let shutdown = CancellationToken::new();
@@ -139,8 +141,25 @@ impl Node {
         });
         let maintenance = maintenance_options(&config.maintenance)
             .map(|options| tokio::spawn(Arc::clone(&engine).maintain(options, shutdown.clone())));
+        let backups = config.backup.enabled.then(|| {
+            let interval = Duration::from_millis(config.backup.interval_ms);
+            let options = BackupOptions { interval, keep: config.backup.keep };
+            tokio::spawn(Arc::clone(&engine).keep_backups(options, shutdown.clone()))
+        });
         tracing::info!(%address, data = %data.root().display(), "ready");
-        Ok(Node { address, generated_password, group, engine, shutdown, front_end, http, maintenance, peers, data })
+        Ok(Node {
+            address,
+            generated_password,
+            group,
+            engine,
+            shutdown,
+            front_end,
+            http,
+            maintenance,
+            backups,
+            peers,
+            data,
+        })
     }
 
     /// Where clients connect; the port is the real one when 0 was configured.
@@ -206,7 +225,7 @@ impl Node {
     /// # Errors
     /// A catalog that could not be closed; what was acknowledged is on disk all the same.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        let Node { group, shutdown, front_end, http, maintenance, peers, data, .. } = self;
+        let Node { group, shutdown, front_end, http, maintenance, backups, peers, data, .. } = self;
         shutdown.cancel();
         if let Some(peers) = &peers {
             peers.stop_fanout();
@@ -221,6 +240,9 @@ impl Node {
         }
         if let Some(Err(error)) = OptionFuture::from(maintenance).await {
             tracing::error!(%error, "maintenance ended abnormally");
+        }
+        if let Some(Err(error)) = OptionFuture::from(backups).await {
+            tracing::error!(%error, "backups ended abnormally");
         }
         if peers.is_some() {
             hand_over(&group).await;
@@ -297,7 +319,7 @@ async fn hand_over(group: &Group) {
 }
 
 /// The catalog's errors know what to do about them.
-fn consensus_failure(what: &str, error: &ConsensusError) -> Failure {
+pub(crate) fn consensus_failure(what: &str, error: &ConsensusError) -> Failure {
     let hint = error.hint();
     Failure::from_error(what, error, hint.as_deref().unwrap_or("start again; the log above may say more"))
 }
@@ -328,19 +350,8 @@ async fn bootstrap(group: &Group, timeout: Duration) -> Result<Option<String>, F
     if first_read(group, timeout).await?.is_bootstrapped() {
         return Ok(None);
     }
-    let given = std::env::var(password::VARIABLE).ok().filter(|given| !given.is_empty());
-    let generated = if given.is_some() { None } else { Some(password::generate()?) };
-    let password = given.as_ref().or(generated.as_ref()).expect("one of the two is there");
-    let verifier = password::verifier(password)?;
-    let envelope = Envelope {
-        request_id: Uuid::new_v4(),
-        now_ms: now_ms(),
-        command: Command::Bootstrap {
-            database: DATABASE.to_owned(),
-            superuser: SUPERUSER.to_owned(),
-            verifier: Some(verifier),
-        },
-    };
+    let (command, generated) = bootstrap_command()?;
+    let envelope = Envelope { request_id: Uuid::new_v4(), now_ms: now_ms(), command };
     match group.propose(envelope).await.map_err(refuse)? {
         Ok(_) => Ok(generated),
         // Another start came first and was told its password.
@@ -349,7 +360,20 @@ async fn bootstrap(group: &Group, timeout: Duration) -> Result<Option<String>, F
     }
 }
 
-fn now_ms() -> i64 {
+/// The first command of a catalog, and the superuser's password if none was given.
+///
+/// # Errors
+/// When the operating system has no randomness to give.
+pub(crate) fn bootstrap_command() -> Result<(Command, Option<String>), Failure> {
+    let given = std::env::var(password::VARIABLE).ok().filter(|given| !given.is_empty());
+    let generated = if given.is_some() { None } else { Some(password::generate()?) };
+    let password = given.as_ref().or(generated.as_ref()).expect("one of the two is there");
+    let (database, superuser) = (DATABASE.to_owned(), SUPERUSER.to_owned());
+    let command = Command::Bootstrap { database, superuser, verifier: Some(password::verifier(password)?) };
+    Ok((command, generated))
+}
+
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
@@ -383,7 +407,7 @@ async fn open_warehouse(config: &Config, data: &DataDirectory) -> Result<Arc<War
     Ok(warehouse)
 }
 
-fn store_options(config: &Config) -> StoreOptions {
+pub(crate) fn store_options(config: &Config) -> StoreOptions {
     let (store, milliseconds) = (&config.store, Duration::from_millis);
     StoreOptions {
         endpoint: store.endpoint.clone(),

@@ -16,11 +16,11 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use wharf_consensus::{Group, Peer, Transport, TransportError};
-use wharf_engine::{Fanout, Members};
+use wharf_engine::{Engine, Fanout, Members};
 use wharf_peers::{CallError, Identity, MessageService, PeerChannels, ServeError, Services, serve};
 
+use crate::backup;
 use crate::cluster;
-
 use crate::config::{Config, PeersConfig};
 use crate::failure::Failure;
 
@@ -79,6 +79,11 @@ impl Peers {
     pub(crate) fn serve_group(&self, group: &Arc<Group>) {
         self.services.set_messages(RAFT, Arc::new(RaftService(Arc::clone(group))));
         self.services.set_messages(cluster::SERVICE, Arc::new(cluster::Service::new(Arc::clone(group))));
+    }
+
+    /// Gives backups of the catalog to those who ask.
+    pub(crate) fn serve_backups(&self, engine: &Arc<Engine>) {
+        self.services.set_messages(backup::SERVICE, Arc::new(backup::Service::new(Arc::clone(engine))));
     }
 
     /// From now on queries of this node are divided among the nodes of its group, and parts of theirs run here.

@@ -138,6 +138,18 @@ impl Member {
         Server::start(&mut self.command(warehouse, contacts))
     }
 
+    /// The folder its commands run in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Another command in its folder.
+    pub(crate) fn wharf(&self, arguments: &[&str]) -> Command {
+        let mut command = wharf(self.folder.path());
+        command.args(arguments);
+        command
+    }
+
     fn command(&self, warehouse: &Path, contacts: &str) -> Command {
         let mut command = wharf(self.folder.path());
         command.args([

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod architecture;
+mod backup;
 mod cluster;
 mod counts;
 mod divided;

@@ -102,7 +102,7 @@ async fn without_a_readable_snapshot_a_purged_log_is_not_enough() {
     let error = refused(folder.path()).await;
     assert!(matches!(error, ConsensusError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("no readable snapshot has the log entries up to"), "{error}");
-    assert!(error.hint().unwrap().starts_with("Restore the folder from a copy"));
+    assert!(error.hint().unwrap().starts_with("Restore the catalog"));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! None of them runs inside a transaction block, since what they do is committed by itself.
 
 mod arguments;
+mod backup;
 mod cluster;
 mod maintenance;
 
@@ -43,6 +44,7 @@ enum What {
     RewriteManifests,
     RemoveNode,
     TransferLeader,
+    Backup,
 }
 
 const fn required(name: &'static str, ty: SqlType) -> Parameter {
@@ -116,6 +118,12 @@ static PROCEDURES: &[Procedure] = &[
         columns: &[("leader_id", SqlType::BigInt)],
         what: What::TransferLeader,
     },
+    Procedure {
+        name: "backup",
+        parameters: &[],
+        columns: &[("location", SqlType::Text), ("log_index", SqlType::BigInt), ("size_bytes", SqlType::BigInt)],
+        what: What::Backup,
+    },
 ];
 
 /// The procedure of a CALL.
@@ -176,6 +184,7 @@ impl Procedure {
             What::RewriteManifests => maintenance::rewrite_manifests(session, arguments).await,
             What::RemoveNode => cluster::remove_node(session, arguments).await,
             What::TransferLeader => cluster::transfer_leader(session, arguments).await,
+            What::Backup => backup::backup(session).await,
         }
     }
 }

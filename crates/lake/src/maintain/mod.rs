@@ -14,5 +14,6 @@ mod retention;
 pub use compaction::{CompactionGroup, CompactionOptions, plan_compaction};
 pub use expire::{Expiry, expire, files_only_of};
 pub use orphans::{Removed, find_dropped, find_orphans, remove};
+pub(crate) use references::{of_snapshots, of_table};
 pub use retention::ExpireOptions;
 pub(crate) use retention::surplus;

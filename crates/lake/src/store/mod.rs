@@ -137,6 +137,11 @@ impl Store {
         location.strip_suffix('/').unwrap_or(&location).to_owned()
     }
 
+    /// The same as a path.
+    pub(crate) fn root_path(&self) -> &Path {
+        &self.root
+    }
+
     /// The location of a path.
     pub(crate) fn location(&self, path: &Path) -> String {
         format!("{}{path}", self.prefix)

@@ -3,10 +3,12 @@
 //! Always holds: a flag that sets a configuration key only names that key; what the value means, and which source
 //! wins, is `config`'s business.
 
+mod backup;
 mod cert;
 mod cluster;
 mod demo;
 mod failpoints;
+mod restore;
 mod serve;
 
 use std::path::PathBuf;
@@ -35,6 +37,10 @@ enum Command {
     Cert(cert::CertCommand),
     /// Ask or change the cluster that a node belongs to.
     Cluster(cluster::ClusterArguments),
+    /// Back up the catalog of a running cluster: one file. The tables' own files are in the warehouse, and not copied.
+    Backup(backup::BackupArguments),
+    /// Make a data folder from a backup of the catalog, or from what is in the warehouse alone.
+    Restore(restore::RestoreArguments),
     /// Print the names of all failpoints, which WHARF_FAILPOINTS="name=abort;name=abort@10;.." arms.
     Failpoints,
 }
@@ -119,6 +125,8 @@ pub(crate) fn run(command_line: CommandLine) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Cert(command) => cert::run(command),
         Command::Cluster(arguments) => cluster::run(arguments),
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => restore::run(arguments),
         Command::Failpoints => {
             failpoints::print();
             Ok(())

@@ -21,11 +21,19 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// # Errors
 /// A node that does not answer, or what it refuses.
 pub(crate) async fn ask(config: &Config, address: &str, request: Request) -> Result<Answer, Failure> {
-    let identity = peers::identity(&config.peers)?;
-    let channels = PeerChannels::new(identity, config.peers.options(0));
     let bytes = serde_json::to_vec(&request)
         .map_err(|error| Failure::from_error("cannot write the message", &error, "report this"))?;
-    let answer = channels.call(address, SERVICE, Bytes::from(bytes), TIMEOUT).await.map_err(|error| {
+    read(address, &call(config, address, SERVICE, Bytes::from(bytes)).await?)
+}
+
+/// What a service of the node at an address answers, by the certificates of the configuration.
+///
+/// # Errors
+/// A node that does not answer.
+pub(crate) async fn call(config: &Config, address: &str, service: &str, message: Bytes) -> Result<Bytes, Failure> {
+    let identity = peers::identity(&config.peers)?;
+    let channels = PeerChannels::new(identity, config.peers.options(0));
+    channels.call(address, service, message, TIMEOUT).await.map_err(|error| {
         let remedy = match &error {
             CallError::Unreachable(_) => {
                 "name a node that runs with --at HOST:PORT; if it uses TLS, name a configuration with certificates of its \
@@ -37,8 +45,15 @@ pub(crate) async fn ask(config: &Config, address: &str, request: Request) -> Res
             }
         };
         Failure::from_error(format_args!("node {address}"), &error, remedy)
-    })?;
-    let answer = serde_json::from_slice(&answer).map_err(|error| {
+    })
+}
+
+/// Reads an answer.
+///
+/// # Errors
+/// What cannot be read, and what the node refuses.
+pub(crate) fn read(address: &str, answer: &[u8]) -> Result<Answer, Failure> {
+    let answer = serde_json::from_slice(answer).map_err(|error| {
         Failure::from_error(
             format_args!("cannot read the answer of {address}"),
             &error,
