@@ -67,7 +67,7 @@ impl Finding {
     fn lines(&self) -> Vec<String> {
         match self {
             Finding::Moved { table, steps, head } => {
-                vec![format!("table {table}: moved {steps} steps past the backup, to {head}")]
+                vec![format!("table {table}: moved {} past the backup, to {head}", counted(*steps, "step"))]
             }
             Finding::Chosen { table, head } => vec![format!("table {table}: {head}, as was said")],
             Finding::Registered { table, head } => {
@@ -139,12 +139,12 @@ pub(crate) async fn run(config: &Config, wanted: &Wanted) -> Result<(), Failure>
     if wanted.check {
         if missing > 0 {
             return Err(Failure::new(
-                format!("{missing} of {tables} tables lack files"),
+                format!("files of {missing} of {} are missing", counted(tables, "table")),
                 "use another backup, or --newest, which takes what is left of each table; such tables can be dropped once \
                  the catalog is restored",
             ));
         }
-        say(format_args!("{tables} tables have all their files; nothing was made"));
+        say(format_args!("all files of {} are there; nothing was made", counted(tables, "table")));
         return Ok(());
     }
 
@@ -152,7 +152,8 @@ pub(crate) async fn run(config: &Config, wanted: &Wanted) -> Result<(), Failure>
     let restored = wharf_consensus::restore(&data.catalog(), &backup.with_state(state))
         .map_err(|error| node::consensus_failure("cannot make the catalog", &error))?;
     say(format_args!(
-        "restored {tables} tables into {}: node {} of a new cluster, {}",
+        "restored {} into {}: node {} of a new cluster, {}",
+        counted(tables, "table"),
         data.root().display(),
         restored.node,
         restored.cluster
@@ -180,9 +181,17 @@ pub(crate) fn describe(backup: &Backup) -> String {
     let taken = arrow::temporal_conversions::timestamp_ms_to_datetime(info.taken_ms);
     let taken = taken.map_or_else(|| info.taken_ms.to_string(), |taken| format!("{taken} UTC"));
     format!(
-        "{tables} tables of cluster {} as of {taken}, log index {}, term {}",
-        info.cluster, info.log_index, info.term
+        "{} of cluster {} as of {taken}, log index {}, term {}",
+        counted(tables, "table"),
+        info.cluster,
+        info.log_index,
+        info.term
     )
+}
+
+/// A number of things.
+fn counted(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 /// All tables and their names with those of their schemas.
