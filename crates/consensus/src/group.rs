@@ -13,7 +13,7 @@ use bytes::Bytes;
 use openraft::{Config, ServerState, SnapshotPolicy};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use wharf_catalog::{Answer, CatalogError, Envelope, State, state_hash};
 
 use crate::backup::Backup;
@@ -24,6 +24,7 @@ use crate::hashes::{HashJob, HashQueue, RecentHashes};
 use crate::health::Health;
 use crate::identity::Identity;
 use crate::keeper::{self, member_addresses};
+use crate::log_growth::LogGrowth;
 use crate::log_storage::SmallRecord;
 use crate::log_store::{LogStore, read_small};
 use crate::network::{Network, NoTransport};
@@ -45,7 +46,7 @@ const FOUNDER: NodeId = 1;
 /// How long a shutdown waits for the folder to be left.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many snapshots' worth of log entries are kept at most for members that lag behind.
+/// How many snapshots' worth of log is kept at most for members that lag behind.
 const KEPT_FOR_MEMBERS: u64 = 4;
 
 /// How often a follower asks for a hash that its leader does not have yet, and how long it waits in between.
@@ -171,8 +172,9 @@ impl Group {
         drop(disk.data);
         let (purgeable, snapshot_bytes) = (disk.snapshots.purgeable(), disk.snapshots.newest_bytes());
         let (hash_queue, hash_jobs) = HashQueue::new(options.compare_every);
+        let (growth, snapshot_due) = LogGrowth::new(options.snapshot_log_bytes, Arc::clone(&snapshot_bytes));
         let (machine, applied) =
-            StateMachine::new(Arc::new(disk.snapshots), disk.newest, Arc::clone(&health), hash_queue);
+            StateMachine::new(Arc::new(disk.snapshots), disk.newest, Arc::clone(&health), hash_queue, growth);
         let config = Arc::new(raft_config(&options)?);
         let network = Network { peers: Arc::clone(&peers) };
         let raft = Raft::new(identity.node, config, network, log, machine).await;
@@ -216,7 +218,7 @@ impl Group {
             data,
         });
         let others = vec![
-            Task::spawn(watch_node(Arc::clone(&node), purgeable)),
+            Task::spawn(watch_node(Arc::clone(&node), purgeable, snapshot_due)),
             Task::spawn(Arc::clone(&node).keep()),
             Task::spawn(compare_states(Arc::clone(&node), hash_jobs)),
         ];
@@ -453,13 +455,19 @@ fn is_sole_leader(metrics: &Metrics) -> bool {
 }
 
 /// Follows what openraft and the snapshots do.
-async fn watch_node(node: Arc<Node>, mut purgeable: watch::Receiver<Option<LogId>>) {
+async fn watch_node(node: Arc<Node>, mut purgeable: watch::Receiver<Option<LogId>>, snapshot_due: Arc<Notify>) {
     let mut metrics = node.metrics.clone();
     // openraft purges what it was asked to as soon as nothing uses it any more, so it is asked once. (Asking changes the metrics.)
     let mut asked = None;
     loop {
         tokio::select! {
             biased;
+            () = snapshot_due.notified() => {
+                if node.raft.trigger().snapshot().await.is_err() {
+                    return;
+                }
+                continue;
+            }
             changed = metrics.changed() => {
                 // A node that has failed answers no command any more. What it has answered is applied, so it goes on to serve reads.
                 if changed.is_err() || metrics.borrow().running_state.is_err() {
@@ -495,8 +503,16 @@ fn purge_upto(node: &Node, metrics: &Metrics, purgeable: Option<LogId>) -> Optio
     let matched = metrics.replication.iter().flatten().filter(|(member, _)| in_touch(member));
     let needed = matched.map(|(_, matched)| matched.map_or(0, |matched| matched.index)).min();
     let oldest_kept = allowed.saturating_sub(node.options.snapshot_every.saturating_mul(KEPT_FOR_MEMBERS));
+    let needed = needed.filter(|needed| *needed >= allowed || log_has_room(node));
     let upto = needed.map_or(allowed, |needed| needed.min(allowed).max(oldest_kept));
     (metrics.purged.map(|purged| purged.index) < Some(upto)).then_some(upto)
+}
+
+/// May the log be longer for the sake of members that lag behind?
+fn log_has_room(node: &Node) -> bool {
+    let limit_bytes = node.options.snapshot_log_bytes.saturating_mul(KEPT_FOR_MEMBERS);
+    let taken = node.storage.upgrade().and_then(|storage| storage.size_on_disk().ok());
+    taken.is_some_and(|bytes| bytes < limit_bytes)
 }
 
 /// Writes the members down when they have changed.

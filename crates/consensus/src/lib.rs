@@ -37,6 +37,7 @@ mod hashes;
 mod health;
 mod identity;
 mod keeper;
+mod log_growth;
 mod log_record;
 mod log_storage;
 mod log_store;

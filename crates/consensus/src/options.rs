@@ -12,6 +12,9 @@ pub struct GroupOptions {
     pub directory: PathBuf,
     /// A snapshot is taken after this many log entries, and the log before the snapshot before that one is removed.
     pub snapshot_every: u64,
+    /// A snapshot is also taken when the commands since the last one have so many bytes, and no fewer than the last one itself. An entry may
+    /// have hundreds of commands, and all of the log is read when the node starts.
+    pub snapshot_log_bytes: u64,
     /// How many commands may wait for the log; more are refused.
     pub max_waiting_commands: usize,
     /// The largest command, bytes.
@@ -51,6 +54,7 @@ impl GroupOptions {
         GroupOptions {
             directory: directory.into(),
             snapshot_every: 2048,
+            snapshot_log_bytes: 16 << 20,
             max_waiting_commands: 1024,
             max_command_bytes: 4 << 20,
             propose_timeout: Duration::from_secs(10),

@@ -106,10 +106,16 @@ impl Covered {
         }
     }
 
-    /// Of a log that may be purged as one likes.
+    /// Up to an index.
     #[cfg(test)]
-    pub(crate) fn everything() -> Self {
-        Covered { upto: Some(u64::MAX), failed: false }
+    pub(crate) fn upto(index: u64) -> Self {
+        Covered { upto: Some(index), failed: false }
+    }
+
+    /// Nothing, and no more will be.
+    #[cfg(test)]
+    pub(crate) fn nothing_ever() -> Self {
+        Covered { upto: None, failed: true }
     }
 }
 

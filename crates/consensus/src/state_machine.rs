@@ -18,6 +18,7 @@ use wharf_catalog::{EncodingError, State, apply, decode_envelope};
 use crate::error::ConsensusError;
 use crate::hashes::HashQueue;
 use crate::health::Health;
+use crate::log_growth::LogGrowth;
 use crate::raft_types::{
     CommandAnswer, Entry, LogId, NodeId, SnapshotMeta, StorageError, StorageIoError, StoredMembership, TypeConfig,
 };
@@ -78,6 +79,7 @@ pub(crate) struct StateMachine {
     snapshots: Arc<SnapshotStore>,
     health: Arc<Health>,
     hashes: HashQueue,
+    growth: LogGrowth,
 }
 
 impl StateMachine {
@@ -87,12 +89,13 @@ impl StateMachine {
         newest: Option<(SnapshotMeta, SnapshotContent)>,
         health: Arc<Health>,
         hashes: HashQueue,
+        growth: LogGrowth,
     ) -> (Self, Arc<SharedApplied>) {
         let applied = Arc::new(SharedApplied::default());
         if let Some((meta, content)) = newest {
             applied.set(from_snapshot(&meta, content));
         }
-        (StateMachine { applied: Arc::clone(&applied), snapshots, health, hashes }, applied)
+        (StateMachine { applied: Arc::clone(&applied), snapshots, health, hashes, growth }, applied)
     }
 
     /// Applies one entry.
@@ -140,6 +143,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut answers = Vec::new();
         for entry in entries {
             let log_id = entry.log_id;
+            if let EntryPayload::Normal(proposal) = &entry.payload {
+                self.growth.applied(proposal.commands.iter().map(Vec::len).sum());
+            }
             // It could be read when it was taken, or at the start. So this is a bug or a broken memory: stop, rather than go on with
             // a state that other replicas do not have.
             answers.push(Self::apply_entry(&mut applied, entry).map_err(|error| {
@@ -154,6 +160,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Self::SnapshotBuilder {
+        self.growth.covered();
         SnapshotBuilder {
             applied: self.applied.get(),
             snapshots: Arc::clone(&self.snapshots),
@@ -181,6 +188,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         .map_err(|error| snapshot_failed(&self.health, meta, error))?;
         tracing::info!(last = %meta.snapshot_id, "snapshot of the leader installed");
         self.applied.set(from_snapshot(meta, content));
+        self.growth.covered();
         Ok(())
     }
 

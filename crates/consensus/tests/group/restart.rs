@@ -95,6 +95,26 @@ async fn snapshots_keep_the_log_short() {
     group.shutdown().await.unwrap();
 }
 
+/// One entry may have hundreds of commands: counted by entries alone, the log of a busy node got so long that its start took seconds.
+#[tokio::test]
+async fn a_log_of_few_large_entries_is_kept_short_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (snapshot_every, snapshot_log_bytes) = (1_000_000, 64 << 10);
+    let group =
+        Group::open(GroupOptions { snapshot_every, snapshot_log_bytes, ..options(folder.path()) }).await.unwrap();
+    propose(&group, bootstrap()).await.unwrap();
+    let mut made = 0;
+    while group.status().purged_index.is_none() {
+        assert!(made < 5000, "{:?}", group.status());
+        let together = (made..made + 50).map(|number| propose(&group, create_schema(number)));
+        futures::future::try_join_all(together).await.unwrap();
+        made += 50;
+    }
+    // No more often than that: the first snapshot came after as many bytes, and the second after as many again.
+    assert!(made >= 300, "{made}");
+    group.shutdown().await.unwrap();
+}
+
 #[tokio::test]
 async fn nothing_is_written_after_shutdown() {
     let folder = tempfile::tempdir().unwrap();
