@@ -249,6 +249,10 @@ impl Node {
     /// may then be less than what it answered before; openraft's read index knows no better. All that it answered is in the log that
     /// it started with.
     fn resumed_index(&self) -> Option<u64> {
+        #[cfg(test)]
+        if crate::simulation::has_planted(crate::simulation::PlantedBug::TrustCommittedMark) {
+            return None;
+        }
         let (vote, last_log_index) = self.resumed?;
         if self.metrics.borrow().vote == vote { last_log_index } else { None }
     }

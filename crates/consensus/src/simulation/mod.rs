@@ -31,6 +31,8 @@ pub(crate) enum PlantedBug {
     SkipReadIndex,
     /// One node applies something that the others do not.
     ApplyMore,
+    /// A leader that starts again and leads on takes what its disk says was committed for all that was answered.
+    TrustCommittedMark,
 }
 
 /// Does the calling thread simulate?

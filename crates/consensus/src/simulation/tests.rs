@@ -6,6 +6,9 @@ use super::world::{Report, Tally, simulate};
 /// How many seeds every run of the tests tries.
 const SEEDS: u64 = 20;
 
+/// Within so many seeds a bug that is planted has to be found.
+const BUG_SEEDS: u64 = 50;
+
 fn run(seed: u64) -> Report {
     simulate(seed, None).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"))
 }
@@ -14,9 +17,16 @@ fn run(seed: u64) -> Report {
 fn nothing_is_lost_or_torn_whatever_happens() {
     let seeds = std::env::var("WHARF_SIMULATION_SEEDS").map_or(SEEDS, |seeds| seeds.parse().unwrap());
     let first = std::env::var("WHARF_SIMULATION_FIRST").map_or(0, |first| first.parse().unwrap());
-    let mut sum = Tally::default();
+    let (mut sum, mut failed) = (Tally::default(), Vec::new());
     for seed in first..first + seeds {
-        let Report { terms, answered, reads, tally, .. } = run(seed);
+        let Report { terms, answered, reads, tally, .. } = match simulate(seed, None) {
+            Ok(report) => report,
+            Err(violation) => {
+                println!("seed {seed}: {violation}");
+                failed.push(seed);
+                continue;
+            }
+        };
         assert!(answered > 20 && reads > 20 && terms > 0, "seed {seed}: {answered} commands and {reads} reads");
         if seeds > SEEDS && seed % 100 == 99 {
             println!("{} seeds", seed + 1 - first);
@@ -30,18 +40,11 @@ fn nothing_is_lost_or_torn_whatever_happens() {
         sum.snapshots += tally.snapshots;
     }
     println!("{seeds} seeds: {sum:?}");
+    assert!(failed.is_empty(), "failed: seeds {failed:?}");
     // The worlds are not too quiet.
     let Tally { crashes, partitions, joined, removed, transfers, learners, snapshots } = sum;
     let happened = [crashes, partitions, joined, removed, transfers, learners, snapshots];
     assert!(seeds < SEEDS || happened.iter().all(|count| *count > 0), "{sum:?}");
-}
-
-/// Seeds that have found something: a leader that started again and led on gave reads that missed what it had answered (30, 1016).
-#[test]
-fn seeds_that_found_something() {
-    for seed in [30, 1016] {
-        run(seed);
-    }
 }
 
 /// For a closer look: `WHARF_SIMULATION_SEED` says which.
@@ -58,28 +61,36 @@ fn the_same_seed_gives_the_same_run() {
     assert_ne!(report.trace, run(8).trace);
 }
 
-/// The first seed that finds a bug.
-fn found(bug: PlantedBug) -> (u64, String) {
-    let found = (0..50).find_map(|seed| Some((seed, simulate(seed, Some(bug)).err()?)));
-    found.unwrap_or_else(|| panic!("no seed finds {bug:?}"))
+/// The first seed that finds a bug. Which one it is changes whenever anything changes the order of what happens, so none is named here.
+fn found(bug: PlantedBug) -> String {
+    let first = std::env::var("WHARF_SIMULATION_FIRST").map_or(0, |first| first.parse().unwrap());
+    let seeds = std::env::var("WHARF_SIMULATION_SEEDS").map_or(BUG_SEEDS, |seeds| seeds.parse().unwrap());
+    let found = (first..first + seeds).find_map(|seed| Some((seed, simulate(seed, Some(bug)).err()?)));
+    let (seed, violation) = found.unwrap_or_else(|| panic!("none of {seeds} seeds finds {bug:?}"));
+    println!("{bug:?}: seed {seed}: {violation}");
+    violation
 }
 
 #[test]
 fn an_acknowledgement_before_the_flush_is_found() {
-    let (seed, violation) = found(PlantedBug::AcknowledgeBeforeFlush);
-    println!("seed {seed}: {violation}");
+    found(PlantedBug::AcknowledgeBeforeFlush);
 }
 
 #[test]
 fn a_read_without_a_read_index_is_found() {
-    let (seed, violation) = found(PlantedBug::SkipReadIndex);
-    assert!(violation.contains("a read at place"), "seed {seed}: {violation}");
+    let violation = found(PlantedBug::SkipReadIndex);
+    assert!(violation.contains("a read at place"), "{violation}");
+}
+
+/// As seeds 30 and 1016 found it at the time: reads of a leader that started again and led on missed what it had answered.
+#[test]
+fn a_leader_that_starts_again_and_trusts_its_committed_mark_is_found() {
+    let violation = found(PlantedBug::TrustCommittedMark);
+    assert!(violation.contains("a read at place"), "{violation}");
 }
 
 #[test]
 fn a_replica_that_differs_stops() {
-    let expected = "has stopped: the catalog's state after log entry";
-    // In some worlds a client reads from it before it is compared with another, and is the first to notice.
-    let stops = |seed| simulate(seed, Some(PlantedBug::ApplyMore)).is_err_and(|violation| violation.contains(expected));
-    assert!((0..10).any(stops));
+    let violation = found(PlantedBug::ApplyMore);
+    assert!(violation.contains("has stopped: the catalog's state after log entry"), "{violation}");
 }

@@ -88,10 +88,14 @@ pub(crate) struct Report {
 pub(crate) fn simulate(seed: u64, planted: Option<PlantedBug>) -> Result<Report, String> {
     Machine::run(seed, planted, |machine| {
         let max_voters = if machine.happens(500) { 3 } else { 5 };
+        let checks = match planted {
+            Some(PlantedBug::ApplyMore) => Checks::without_states(),
+            _ => Checks::default(),
+        };
         let world = Arc::new(World {
             network: Network::default(),
             places: Mutex::default(),
-            checks: Arc::default(),
+            checks: Arc::new(checks),
             max_voters,
             next_schema: AtomicU64::new(0),
             working: AtomicBool::new(true),
@@ -102,8 +106,7 @@ pub(crate) fn simulate(seed: u64, planted: Option<PlantedBug>) -> Result<Report,
         let limit = machine.now() + STORM + RECOVERY * 3;
         let watch = |place: u64| {
             if let Some(group) = (place != WORLD).then(|| world.group(place)).flatten() {
-                // With this bug it is the nodes that have to find out.
-                world.checks.stepped(group.node(), planted != Some(PlantedBug::ApplyMore));
+                world.checks.stepped(group.node());
                 if let Some(failure) = group.failure() {
                     world.checks.violated(format!("node at place {place} has stopped: {failure}"));
                 }
