@@ -85,5 +85,6 @@ pub(crate) fn alone(test: &str) -> bool {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    print!("{text}");
     false
 }

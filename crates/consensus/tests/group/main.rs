@@ -6,6 +6,7 @@ mod backup;
 mod cluster;
 mod crash;
 mod damage;
+mod endurance;
 mod helpers;
 mod restart;
 mod running;
