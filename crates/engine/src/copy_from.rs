@@ -17,7 +17,7 @@ use crate::copy_load::{Loading, Rows};
 use crate::files;
 use crate::files::load::Load;
 use crate::names::{find_relation, refused_of_foreign};
-use crate::session::{Outcome, Session};
+use crate::session::{Observed, Outcome, Session};
 use crate::statement::Statement;
 
 /// Rows decoded at a time.
@@ -145,7 +145,7 @@ impl Session {
     /// # Errors
     /// What was wrong with the data, and what the commit raises.
     pub async fn finish_copy(&mut self, copy: CopyIn) -> Result<String, SqlError> {
-        let observed = self.copying.take();
+        let observed = self.copying.take().inspect(Observed::resumes);
         let finished = copy.loading.finish(self).await;
         if let Some(observed) = observed {
             match &finished {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::FairSpillPool;
@@ -28,6 +29,7 @@ use crate::files::progress::Progresses;
 use crate::maintenance::Instants;
 use crate::metrics::Statistics;
 use crate::operators::OperatorPlanner;
+use crate::queries::{Peers, Queries};
 use crate::session::{Queues, Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
 
@@ -90,6 +92,8 @@ pub struct Engine {
     pub(crate) statistics: Arc<Statistics>,
     /// Queries on several nodes.
     pub(crate) fanout: Arc<Fanout>,
+    /// What runs now.
+    pub(crate) queries: Arc<Queries>,
     next_process: AtomicU32,
     /// By table, the turn of those who write to it again.
     turns: Mutex<HashMap<Uuid, Weak<tokio::sync::Mutex<()>>>>,
@@ -124,6 +128,7 @@ impl Engine {
             fanout,
             progress: Arc::default(),
             statistics: Arc::default(),
+            queries: Arc::default(),
             next_process: AtomicU32::new(1),
             turns: Mutex::default(),
         }))
@@ -174,6 +179,17 @@ impl Engine {
     /// Queries on several nodes: what has to be told which nodes there are, and what works for the others.
     pub fn fanout(&self) -> &Arc<Fanout> {
         &self.fanout
+    }
+
+    /// From now on the other nodes of the cluster can be asked what they run.
+    pub fn join_peers(&self, peers: Arc<dyn Peers>) {
+        self.queries.join(peers);
+    }
+
+    /// What this node runs, for another node that asks; see [`Peers`].
+    pub fn report(&self) -> Bytes {
+        // What is in it has no key that could not be written.
+        serde_json::to_vec(&self.queries.report(&self.fanout)).map(Bytes::from).unwrap_or_default()
     }
 
     /// Where the tables are.

@@ -33,6 +33,7 @@ mod operators;
 mod optimize;
 mod pg_catalog;
 mod procedures;
+mod queries;
 mod scram;
 mod search_path;
 mod session;
@@ -48,6 +49,7 @@ pub use backup::{BACKUP_EXTENSION, BACKUP_FOLDER, BackupOptions, backup_name};
 pub use copy_from::CopyIn;
 pub use engine::{Engine, EngineOptions};
 pub use maintenance::MaintenanceOptions;
+pub use queries::Peers;
 pub use scram::{matches as password_matches, verifier as scram_verifier};
 pub use session::{
     Canceller, CopyOut, Notice, Outcome, Prepared, ResultColumn, RowStream, Session, Startup, TransactionStatus,

@@ -6,6 +6,7 @@ use sqlparser::ast;
 use wharf_values::SqlError;
 
 use crate::copy::OptionItem;
+use crate::queries::{Listing, has_secrets};
 use crate::syntax::{self, Clauses, Own, TableClauses};
 
 /// One statement of a text.
@@ -28,6 +29,8 @@ pub struct Statement {
     pub(crate) alone: bool,
     /// What the client is told when it is prepared.
     pub(crate) notices: Arc<[SqlError]>,
+    /// How it is shown to those who ask what runs.
+    pub(crate) listing: Listing,
 }
 
 /// Parses a text that comes from within: a view's query, a default.
@@ -43,9 +46,12 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<ast::Statement>, SqlError> {
 pub(crate) fn split(sql: &str) -> Result<Vec<Statement>, SqlError> {
     let parsed = syntax::parse(sql)?;
     let (alone, text) = (parsed.len() == 1, Arc::<str>::from(sql));
+    let hides_text =
+        parsed.iter().any(|statement| has_secrets(&statement.ast, statement.own.as_ref(), &statement.copy_options));
     Ok(parsed
         .into_iter()
         .map(|statement| Statement {
+            listing: Listing::new(&statement.ast, sql, hides_text),
             ast: Arc::new(statement.ast),
             own: statement.own.map(Arc::new),
             layout: statement.layout.map(Arc::new),

@@ -15,6 +15,8 @@ use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs};
 use tokio::time::Instant;
 
+use crate::parts::QueryTag;
+
 /// When a query is divided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Distribute {
@@ -36,6 +38,8 @@ pub struct Wanted {
     pub min_bytes: u64,
     /// When the statement must have ended.
     pub deadline: Option<Instant>,
+    /// Whose work it is, for those who ask a node what it does.
+    pub query: QueryTag,
 }
 
 /// More rows than this that are in the node's memory, such as the system catalog's, are not sent about.

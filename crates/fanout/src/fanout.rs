@@ -20,7 +20,7 @@ use crate::cluster::{Alone, Cluster, InProcess};
 use crate::codec::Codec;
 use crate::eligible::{Distribute, Wanted, bytes_to_read};
 use crate::live::{self, Live, Members};
-use crate::parts::Parts;
+use crate::parts::{Parts, StageRunning};
 use crate::planner;
 use crate::service::{OpenChannels, Watched};
 use crate::vocabulary::Vocabulary;
@@ -153,6 +153,11 @@ impl Fanout {
     /// How many parts of queries run on this node.
     pub fn parts_running(&self) -> usize {
         self.parts.running()
+    }
+
+    /// What this node does for queries, its own and others', stage by stage.
+    pub fn stages_running(&self) -> Vec<StageRunning> {
+        self.parts.stages()
     }
 
     /// Whether it is worth trying to divide a plan at all; quick.

@@ -40,4 +40,5 @@ pub use eligible::{Distribute, Wanted};
 pub use explain::lines;
 pub use fanout::{Fanout, FanoutOptions, NotSpread, Spread};
 pub use live::Members;
+pub use parts::{QueryTag, StageRunning};
 pub use vocabulary::Vocabulary;

@@ -70,7 +70,7 @@ pub(crate) fn session(
     nodes: &[Url],
 ) -> Result<SessionState> {
     let mut config = task.session_config().clone();
-    let headers = worker::headers(&config, wanted.deadline, fanout.codec().vocabulary().as_ref())?;
+    let headers = worker::headers(&config, wanted, fanout.codec().vocabulary().as_ref())?;
     let forced = wanted.distribute == Distribute::On;
     config.set_extension(Arc::new(Team { nodes: nodes.to_vec(), forced }));
     config.set_extension(Arc::new(Losses::default()));
@@ -140,14 +140,13 @@ pub(crate) fn divide<'a>(
 
 /// A divided plan with a [`TaskExec`] on top of each part that nodes run.
 fn with_tasks(plan: Arc<dyn ExecutionPlan>, vocabulary: &Arc<dyn Vocabulary>) -> Result<Arc<dyn ExecutionPlan>> {
-    let task = |input: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
-        Arc::new(TaskExec::new(Arc::clone(input), Arc::clone(vocabulary)))
-    };
     let recompute = || ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
     let with_tasks = plan.transform_up(|node| {
-        if !node.is_network_boundary() {
-            return Ok(Transformed::no(node));
-        }
+        let Some(boundary) = node.as_network_boundary() else { return Ok(Transformed::no(node)) };
+        let stage = boundary.input_stage().num() as u64;
+        let task = |input: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
+            Arc::new(TaskExec::new(Arc::clone(input), stage, Arc::clone(vocabulary)))
+        };
         let Some(head) = node.children().first().map(|head| Arc::clone(*head)) else {
             return Ok(Transformed::no(node));
         };

@@ -158,6 +158,7 @@ mod tests {
     use super::*;
     use crate::eligible::Distribute;
     use crate::fanout::FanoutOptions;
+    use crate::parts::QueryTag;
     use crate::vocabulary::Vocabulary;
 
     /// The vocabulary of plans without functions.
@@ -211,7 +212,7 @@ mod tests {
             fanout,
             whole,
             task: Arc::default(),
-            wanted: Wanted { distribute: Distribute::On, min_bytes: 0, deadline: None },
+            wanted: Wanted { distribute: Distribute::On, min_bytes: 0, deadline: None, query: QueryTag::default() },
             rows: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
             losses,
             lost: Vec::new(),

@@ -16,11 +16,12 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
+use datafusion_distributed::DistributedTaskContext;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 use wharf_values::{SqlError, SqlState};
 
-use crate::parts::Parts;
+use crate::parts::{Part, Parts, QueryTag};
 use crate::service::End;
 use crate::travelling::{self, Lost};
 use crate::vocabulary::Vocabulary;
@@ -34,12 +35,19 @@ pub(crate) struct Deadline(pub(crate) Instant);
 #[derive(Debug)]
 pub(crate) struct TaskExec {
     input: Arc<dyn ExecutionPlan>,
+    /// The number of the stage it is a part of.
+    stage: u64,
     vocabulary: Arc<dyn Vocabulary>,
 }
 
 impl TaskExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, vocabulary: Arc<dyn Vocabulary>) -> TaskExec {
-        TaskExec { input, vocabulary }
+    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, stage: u64, vocabulary: Arc<dyn Vocabulary>) -> TaskExec {
+        TaskExec { input, stage, vocabulary }
+    }
+
+    /// The number of the stage it is a part of.
+    pub(crate) fn stage(&self) -> u64 {
+        self.stage
     }
 }
 
@@ -73,7 +81,7 @@ impl ExecutionPlan for TaskExec {
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let [input] =
             <[_; 1]>::try_from(children).map_err(|_| DataFusionError::Internal("a task has one input".to_owned()))?;
-        Ok(Arc::new(TaskExec::new(input, Arc::clone(&self.vocabulary))))
+        Ok(Arc::new(TaskExec::new(input, self.stage, Arc::clone(&self.vocabulary))))
     }
 
     fn apply_expressions(
@@ -88,7 +96,8 @@ impl ExecutionPlan for TaskExec {
         let vocabulary = Arc::clone(&self.vocabulary);
         let departing = move |error| travelling::departing(error, vocabulary.as_ref());
         let end = context.session_config().get_extension::<End>();
-        let part = context.session_config().get_extension::<Parts>().map(|parts| parts.begin());
+        // Listed as long as the rows are there.
+        let part = self.begin(&context);
         let rows = self.input.execute(partition, context).map_err(&departing)?;
         let rows: SendableRecordBatchStream = match deadline {
             Some(deadline) => until(rows, tokio::time::sleep_until(deadline.0), timed_out),
@@ -98,11 +107,21 @@ impl ExecutionPlan for TaskExec {
             Some(end) => until(rows, (*end).clone().reached(), over),
             None => rows,
         };
-        let rows = whole(rows).map_err(departing).inspect(move |_| {
-            // Counted as long as the rows are there.
-            let _ = &part;
+        let rows = whole(rows).map_err(departing).inspect(move |next| {
+            if let (Some(part), Ok(batch)) = (&part, next) {
+                part.gave(batch.num_rows());
+            }
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+}
+
+impl TaskExec {
+    /// Lists a partition of it among what its node does; not where nobody keeps a list.
+    fn begin(&self, context: &Arc<TaskContext>) -> Option<Part> {
+        let config = context.session_config();
+        let (parts, query) = (config.get_extension::<Parts>()?, config.get_extension::<QueryTag>()?);
+        Some(parts.begin(*query, self.stage, DistributedTaskContext::from_ctx(context).task_index))
     }
 }
 

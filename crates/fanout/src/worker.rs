@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::eligible::Wanted;
 use crate::fanout::Fanout;
 use crate::format;
+use crate::parts::QueryTag;
 use crate::task::Deadline;
 use crate::travelling::{self, Lost};
 use crate::vocabulary::Vocabulary;
@@ -31,21 +33,22 @@ struct Session {
     format: String,
     settings: String,
     remaining_ms: Option<u64>,
+    query: QueryTag,
 }
 
 /// The headers that bring a session to other nodes.
 ///
 /// # Errors
 /// A configuration that is not of a session of ours.
-pub(crate) fn headers(
-    config: &SessionConfig,
-    deadline: Option<Instant>,
-    vocabulary: &dyn Vocabulary,
-) -> Result<HeaderMap> {
-    let remaining = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+pub(crate) fn headers(config: &SessionConfig, wanted: &Wanted, vocabulary: &dyn Vocabulary) -> Result<HeaderMap> {
+    let remaining = wanted.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let remaining_ms = remaining.map(|remaining| u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX));
-    let session =
-        Session { format: format::name().to_owned(), settings: vocabulary.write_session(config)?, remaining_ms };
+    let session = Session {
+        format: format::name().to_owned(),
+        settings: vocabulary.write_session(config)?,
+        remaining_ms,
+        query: wanted.query,
+    };
     let json = serde_json::to_vec(&session).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let value = HeaderValue::try_from(BASE64.encode(json)).expect("base64 is good in a header");
     Ok(HeaderMap::from_iter([(SESSION, value)]))
@@ -86,6 +89,7 @@ impl WorkerSessionBuilder for Sessions {
             config.set_extension(Arc::new(Deadline(Instant::now() + Duration::from_millis(remaining_ms))));
         }
         config.set_extension(Arc::clone(fanout.parts()));
+        config.set_extension(Arc::new(session.query));
         match fanout.channels_open().end(&query.headers) {
             Some(end) => config.set_extension(Arc::new(end)),
             None => return Err(refusal("the query is over")),

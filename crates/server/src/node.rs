@@ -126,6 +126,7 @@ impl Node {
         if let Some(peers) = &mut peers {
             peers.serve_fanout(engine.fanout(), &group)?;
             peers.serve_backups(&engine);
+            peers.serve_queries(&engine);
         }
         warn_of_trust(config, address);
         let shutdown = CancellationToken::new();

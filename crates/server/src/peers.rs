@@ -5,7 +5,7 @@
 //! it can answer anything else; it closes after the catalog, which says goodbye to them.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +26,9 @@ use crate::failure::Failure;
 
 /// The service that takes messages of Raft.
 const RAFT: &str = "raft";
+
+/// The service that says what a node runs.
+const QUERIES: &str = "queries";
 
 /// The open port.
 pub(crate) struct Peers {
@@ -98,6 +101,12 @@ impl Peers {
         })?;
         self.nodes = Some(AbortOnDropHandle::new(tokio::spawn(watch)));
         Ok(())
+    }
+
+    /// Other nodes are asked what they run, and are told what this one does.
+    pub(crate) fn serve_queries(&self, engine: &Arc<Engine>) {
+        self.services.set_messages(QUERIES, Arc::new(QueriesService(Arc::downgrade(engine))));
+        engine.join_peers(Arc::new(QueriesOfPeers(Arc::clone(&self.channels))));
     }
 
     /// Takes no more parts of queries; those that run go on.
@@ -194,5 +203,25 @@ impl Transport for RaftTransport {
             CallError::Timeout => TransportError::Timeout,
             CallError::Refused(why) => TransportError::Refused(why),
         })
+    }
+}
+
+/// What this node runs, told to others.
+struct QueriesService(Weak<Engine>);
+
+#[async_trait]
+impl MessageService for QueriesService {
+    async fn answer(&self, _: Bytes) -> Bytes {
+        self.0.upgrade().map(|engine| engine.report()).unwrap_or_default()
+    }
+}
+
+/// What others run.
+struct QueriesOfPeers(Arc<PeerChannels>);
+
+#[async_trait]
+impl wharf_engine::Peers for QueriesOfPeers {
+    async fn ask(&self, address: &str, timeout: Duration) -> Result<Bytes, String> {
+        self.0.call(address, QUERIES, Bytes::new(), timeout).await.map_err(|error| error.to_string())
     }
 }

@@ -13,16 +13,16 @@ use crate::operations::get;
 use crate::start_up::{Server, folder};
 
 /// Three nodes of one cluster; the first one leads.
-struct Trio {
-    members: Vec<Member>,
-    servers: Vec<Server>,
+pub(crate) struct Trio {
+    pub(crate) members: Vec<Member>,
+    pub(crate) servers: Vec<Server>,
     warehouse: PathBuf,
     contacts: String,
     _shared: TempDir,
 }
 
 impl Trio {
-    async fn start() -> Trio {
+    pub(crate) async fn start() -> Trio {
         let shared = folder();
         certificates(&shared, "ours");
         let warehouse = shared.path().join("warehouse");
@@ -62,7 +62,7 @@ impl Trio {
     }
 
     /// A client of the first node that wants all queries divided.
-    async fn client(&self) -> Client {
+    pub(crate) async fn client(&self) -> Client {
         let client = self.servers[0].connect("").await.unwrap();
         client.batch_execute("SET wharf.distribute = 'on'").await.unwrap();
         client
@@ -104,7 +104,7 @@ fn metric(server: &Server, name: &str) -> u64 {
 }
 
 /// The first column of all rows, as text.
-async fn column(client: &Client, sql: &str) -> Vec<String> {
+pub(crate) async fn column(client: &Client, sql: &str) -> Vec<String> {
     let messages = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     let rows = messages.iter().filter_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
@@ -120,7 +120,7 @@ const QUERY: &str = "SELECT b || ':' || count(*) || ':' || sum(t.a) FROM t JOIN 
 const ANSWER: [&str; 2] = ["x1:600:17970600", "x2:600:17971200"];
 
 /// Work for minutes.
-const LONG: &str = "SELECT count(*) FROM t AS one JOIN t AS two ON one.b = two.b JOIN t AS three ON two.b = three.b \
+pub(crate) const LONG: &str = "SELECT count(*) FROM t AS one JOIN t AS two ON one.b = two.b JOIN t AS three ON two.b = three.b \
                     WHERE one.a + two.a + three.a < 0";
 
 #[tokio::test(flavor = "multi_thread")]

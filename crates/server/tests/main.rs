@@ -9,5 +9,6 @@ mod divided;
 mod hermitage;
 mod maintenance;
 mod operations;
+mod queries;
 mod start_up;
 mod transactions;

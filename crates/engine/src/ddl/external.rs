@@ -8,6 +8,7 @@ use super::table::{check_names, column, exists, number};
 use super::{propose, unsupported_clause};
 use crate::copy::OptionItem;
 use crate::files::described::Described;
+use crate::files::options::names_secret;
 use crate::files::{external, infer};
 use crate::names::new_relation_name;
 use crate::session::Session;
@@ -25,8 +26,6 @@ const OF_LOADS: [&str; 9] = [
     "partition_by",
     "append",
 ];
-/// Words in the names of options that are secrets.
-const SECRETS: [&str; 6] = ["secret", "token", "key", "password", "credential", "authorization"];
 
 /// Creates the row. The files are looked at, so that a table that cannot be read is not made.
 pub(super) async fn create(
@@ -82,7 +81,7 @@ fn check_option(item: &OptionItem) -> Result<(), SqlError> {
             .with_hint("It is about loading files, which COPY does."));
     }
     // The catalog keeps the options, and shows them.
-    if SECRETS.iter().any(|word| item.name.contains(word)) {
+    if names_secret(&item.name) {
         let message = format!("{name} cannot be an option of an external table, because it would be stored");
         return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, message)
             .with_hint("Give credentials to the server: by its configuration or environment."));

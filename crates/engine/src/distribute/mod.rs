@@ -35,6 +35,7 @@ impl Session {
             distribute: distribute(&self.settings),
             min_bytes: self.settings.bytes("wharf.distribute_min_bytes"),
             deadline: limits.deadline,
+            query: self.query_tag(),
         }
     }
 }

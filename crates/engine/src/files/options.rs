@@ -10,6 +10,19 @@ use crate::copy::{CopyFormat, OptionItem, OptionValue};
 /// What the names of options of an object store begin with.
 const STORES: [&str; 4] = ["aws_", "azure_", "google_", "s3_"];
 
+/// Words in the names of options that are secrets.
+const SECRETS: [&str; 6] = ["secret", "token", "key", "password", "credential", "authorization"];
+
+/// Is this an option of an object store?
+pub(crate) fn names_store(name: &str) -> bool {
+    STORES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Is this an option whose value is a secret?
+pub(crate) fn names_secret(name: &str) -> bool {
+    SECRETS.iter().any(|word| name.contains(word))
+}
+
 /// What may be said of compression, Parquet's included, which is within the file.
 const ALL_COMPRESSIONS: [&str; 8] = ["auto", "none", "gzip", "zstd", "bzip2", "xz", "snappy", "lz4"];
 
@@ -140,7 +153,7 @@ impl FileOptions {
                         options.more.clone_from(files);
                     }
                 }
-                name if STORES.iter().any(|prefix| name.starts_with(prefix)) => {
+                name if names_store(name) => {
                     // `s3_endpoint` is what some call `aws_endpoint`.
                     let name = name.strip_prefix("s3_").map_or_else(|| name.to_owned(), |rest| format!("aws_{rest}"));
                     options.store.insert(name, text()?);

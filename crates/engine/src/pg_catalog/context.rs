@@ -15,6 +15,7 @@ use wharf_lake::Warehouse;
 
 use super::PreparedInfo;
 use crate::files::progress::Progresses;
+use crate::queries::Queries;
 use crate::search_path::SearchPath;
 use crate::session::Identity;
 use crate::settings::Settings;
@@ -50,6 +51,8 @@ pub(crate) struct SystemContext {
     pub(crate) dropped_retention: Duration,
     /// The loads under way.
     pub(crate) progress: Arc<Progresses>,
+    /// What runs now.
+    pub(crate) queries: Arc<Queries>,
 }
 
 impl std::fmt::Debug for SystemContext {

@@ -3,6 +3,7 @@
 //! What always holds: a system table is made from the one snapshot of the catalog the statement reads, when the statement
 //! names it; nothing is stored. Columns have PostgreSQL's names and types.
 
+mod activity;
 mod constraints;
 mod context;
 mod definitions;
@@ -10,6 +11,7 @@ mod functions;
 mod information_schema;
 mod names;
 mod objects;
+mod queries;
 mod relations;
 mod rows;
 mod session;
@@ -44,7 +46,11 @@ pub(crate) fn table(
 
 /// Whether the rows of a system table change without the catalog or a setting changing, so that no plan with them may be kept.
 pub(crate) fn changes_by_itself(schema: &str, name: &str) -> bool {
-    schema == "wharf" && wharf::CHANGING.contains(&name)
+    match schema {
+        "wharf" => wharf::CHANGING.contains(&name),
+        "pg_catalog" => name == "pg_stat_activity",
+        _ => false,
+    }
 }
 
 /// The oid of a system table.

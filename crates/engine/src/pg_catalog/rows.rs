@@ -7,7 +7,8 @@ use arrow::array::{
     TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use wharf_catalog::SqlType;
@@ -104,14 +105,25 @@ impl Rows {
         }
     }
 
-    /// The table; none when a column cannot be made, which the tests would have found.
-    pub(super) fn finish(self) -> Option<Arc<dyn TableProvider>> {
+    /// The columns.
+    pub(super) fn schema(&self) -> SchemaRef {
         let fields: Vec<Field> = self.columns.iter().map(|(name, ty)| mapping::field(*name, ty, true)).collect();
-        let arrays: Vec<ArrayRef> =
-            self.columns.iter().zip(&self.cells).map(|((_, ty), cells)| array(ty, cells)).collect();
-        let schema = Arc::new(Schema::new(fields));
-        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).ok()?;
-        Some(Arc::new(MemTable::try_new(schema, vec![vec![batch]]).ok()?))
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The rows.
+    ///
+    /// # Errors
+    /// When a column cannot be made, which the tests would have found.
+    pub(super) fn batch(&self) -> Result<RecordBatch, ArrowError> {
+        let arrays = self.columns.iter().zip(&self.cells).map(|((_, ty), cells)| array(ty, cells)).collect();
+        RecordBatch::try_new(self.schema(), arrays)
+    }
+
+    /// The table; none when a column cannot be made.
+    pub(super) fn finish(self) -> Option<Arc<dyn TableProvider>> {
+        let batch = self.batch().ok()?;
+        Some(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).ok()?))
     }
 }
 

@@ -6,7 +6,10 @@ use datafusion::catalog::TableProvider;
 use wharf_catalog::{Relation, State};
 
 use super::rows::Rows;
-use super::{SystemContext, constraints, information_schema, objects, relations, session, system, types, wharf};
+use super::{
+    SystemContext, activity, constraints, information_schema, objects, queries, relations, session, system, types,
+    wharf,
+};
 
 /// What a system table is made from.
 pub(super) struct Source<'a> {
@@ -57,6 +60,7 @@ const WITH_ROWS: &[&str] = &[
     "pg_prepared_statements",
     "pg_roles",
     "pg_settings",
+    "pg_stat_activity",
     "pg_stat_all_tables",
     "pg_stat_user_tables",
     "pg_tables",
@@ -85,8 +89,11 @@ pub(super) fn table(
             .or_else(|| objects::table(name, &source))
             .or_else(|| constraints::table(name, &source))
             .or_else(|| session::table(name, &source))
+            .or_else(|| activity::table(name, &source))
             .or_else(|| types::table(name)),
         "information_schema" => information_schema::table(name, &source).or_else(|| constraints::view(name, &source)),
+        // What other nodes have to be asked for is there when the query runs.
+        "wharf" if name == "queries" => return queries::table(session?),
         "wharf" => wharf::table(name, &source),
         _ => return None,
     };

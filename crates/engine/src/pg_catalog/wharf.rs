@@ -7,10 +7,10 @@ use super::rows::{Cell, Rows};
 use super::tables::Source;
 
 /// The tables of schema `wharf`.
-pub(super) const NAMES: &[&str] = &["cache", "dropped_tables", "nodes", "progress", "raft", "tables"];
+pub(super) const NAMES: &[&str] = &["cache", "dropped_tables", "nodes", "progress", "queries", "raft", "tables"];
 
 /// Those that say what happens on a node, rather than what is in the catalog.
-pub(super) const CHANGING: &[&str] = &["cache", "nodes", "progress", "raft"];
+pub(super) const CHANGING: &[&str] = &["cache", "nodes", "progress", "queries", "raft"];
 
 /// A table of schema `wharf`.
 pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
@@ -228,6 +228,6 @@ fn raft(source: &Source<'_>) -> Rows {
 }
 
 /// A number as bigint.
-fn count(value: u64) -> Cell {
+pub(super) fn count(value: u64) -> Cell {
     Cell::Int(i64::try_from(value).unwrap_or(i64::MAX))
 }

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use wharf_catalog::{Answer, Command, Effect, Role, SqlType, State};
-use wharf_fanout::Distribute;
+use wharf_fanout::{Distribute, QueryTag};
 use wharf_lake::SpreadScans;
 use wharf_lake::commit::{Step, Uncommitted};
 use wharf_values::{SqlError, SqlState, TextFormat};
@@ -36,6 +36,7 @@ use crate::error::from_catalog;
 use crate::files::progress::{Listed, Work};
 use crate::functions::FunctionContext;
 use crate::pg_catalog::{PreparedInfo, SettingChange, SystemContext};
+use crate::queries::Connected;
 use crate::search_path::SearchPath;
 use crate::settings::Settings;
 use crate::statement::{self, Statement};
@@ -47,12 +48,12 @@ pub use result::{CopyOut, Notice, Outcome, ResultColumn, TransactionStatus};
 pub use stream::RowStream;
 
 pub(crate) use dispatch::{text_columns, text_rows};
+pub(crate) use observe::Observed;
 pub(crate) use prepare::{has_placeholders, task_context, with_object_names, with_values};
 pub(crate) use result::columns_of;
 pub(crate) use stream::Limits;
 pub(crate) use transaction::{Queues, Reads, Transaction, append, conflict};
 
-use observe::Observed;
 use plan_cache::PlanCache;
 
 /// Who wants a session, and how.
@@ -106,6 +107,10 @@ pub struct Session {
     canceller: Arc<Canceller>,
     /// The COPY whose data come now.
     pub(crate) copying: Option<Observed>,
+    /// The session on the list of what runs.
+    connected: Connected,
+    /// The id of the statement that runs, or ran last.
+    statement_id: Uuid,
 }
 
 impl Drop for Session {
@@ -114,6 +119,8 @@ impl Drop for Session {
     }
 }
 
+/// The setting by which a client says what it is.
+const APPLICATION_NAME: &str = "application_name";
 /// The most prepared statements a session may keep.
 const MAX_STATEMENTS: usize = 10_000;
 /// The most notices kept for one statement.
@@ -135,6 +142,8 @@ impl Session {
         let plans = PlanCache::new(engine.options.plan_cache_entries);
         tracing::debug!(role = role.name, peer = startup.peer, process, "session opened");
         engine.statistics.sessions.inc();
+        let application = settings.get(APPLICATION_NAME).unwrap_or_default();
+        let connected = engine.queries.connect(process, role.oid, database, &startup.peer, application);
         Ok(Session {
             engine,
             identity: Identity {
@@ -159,6 +168,8 @@ impl Session {
             notices: Vec::new(),
             canceller: Arc::new(Canceller::default()),
             copying: None,
+            connected,
+            statement_id: Uuid::nil(),
         })
     }
 
@@ -204,13 +215,16 @@ impl Session {
     /// A statement begins.
     fn observe(&mut self, statement: &Statement) -> Observed {
         self.copying = None;
-        Observed::begin(&self.engine.statistics, &statement.ast, self.identity.process)
+        let observed = Observed::begin(&self.engine.statistics, statement, self.connected.client());
+        self.statement_id = observed.id();
+        observed
     }
 
     /// What a statement comes to.
     fn answered(&mut self, observed: Observed, result: Result<Outcome, SqlError>) -> Result<Outcome, SqlError> {
         let (result, copying) = observed.answered(result);
         self.copying = copying;
+        self.connected.stands(self.transaction_status());
         result
     }
 
@@ -279,6 +293,7 @@ impl Session {
         if let Some(transaction) = &mut self.transaction {
             transaction.failed = true;
         }
+        self.connected.stands(self.transaction_status());
     }
 
     /// Several statements follow that count together or not at all.
@@ -326,6 +341,9 @@ impl Session {
             }
         }
         for (name, value) in &changed {
+            if *name == APPLICATION_NAME {
+                self.connected.rename(value);
+            }
             self.last_reported.insert(name, value.clone());
         }
         changed
@@ -355,6 +373,11 @@ impl Session {
     /// What stops whatever the session runs, and does nothing when it is idle.
     pub fn canceller(&self) -> Arc<Canceller> {
         Arc::clone(&self.canceller)
+    }
+
+    /// What tells other nodes whose work they do.
+    pub(crate) fn query_tag(&self) -> QueryTag {
+        self.connected.tag(self.statement_id)
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -457,6 +480,7 @@ impl Session {
             fanout: Arc::clone(&self.engine.fanout),
             dropped_retention: self.engine.options.dropped_retention,
             progress: Arc::clone(&self.engine.progress),
+            queries: Arc::clone(&self.engine.queries),
         });
         if self.engine.fanout.nodes() > 1 && crate::distribute::distribute(&self.settings) == Distribute::On {
             state.config_mut().set_extension(Arc::new(SpreadScans));

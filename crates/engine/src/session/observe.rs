@@ -1,4 +1,5 @@
-//! A statement as it is seen from outside: a span of the log with an id of its own, counted and timed.
+//! A statement as it is seen from outside: a span of the log with an id of its own, a place on the list of what runs, counted and
+//! timed.
 //!
 //! What always holds: every statement that begins ends once, whatever becomes of it: with its last row, its error, or the end of
 //! its client.
@@ -9,6 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+use bytes::Bytes;
 use futures::stream::{BoxStream, Stream};
 use sqlparser::ast::Statement as Ast;
 use tracing::{Level, Span};
@@ -19,6 +22,8 @@ use super::query_id;
 use super::result::Outcome;
 use crate::dml;
 use crate::metrics::{Class, KindLabels, StatementLabels, Statistics};
+use crate::queries::{Client, Doing, Listed, Listing};
+use crate::statement::Statement;
 
 /// A statement under way.
 pub(crate) struct Observed {
@@ -26,38 +31,78 @@ pub(crate) struct Observed {
     kind: &'static str,
     started: Instant,
     id: Uuid,
-    process: u32,
-    /// A query has none before it waits for something: to make and close one takes a tenth of the time of a short query, and a
-    /// query that has not waited has nothing to log at the levels that are on by default.
+    client: Arc<Client>,
+    /// None: it may have secrets.
+    text: Option<Arc<str>>,
+    /// How many rows it has given.
+    rows: u64,
+    /// A query has none, and is on no list, before it waits for something: to make and close one takes a tenth of the time of a
+    /// short query, and a query that has not waited has nothing to log at the levels that are on by default.
     span: Option<Span>,
+    listed: Option<Listed>,
     /// What it comes to when nothing more is heard of it; none when that has been counted already.
     class: Option<Class>,
 }
 
 impl Observed {
     /// A statement begins.
-    pub(crate) fn begin(statistics: &Arc<Statistics>, ast: &Ast, process: u32) -> Observed {
+    pub(crate) fn begin(statistics: &Arc<Statistics>, statement: &Statement, client: &Arc<Client>) -> Observed {
         statistics.running.inc();
-        let kind = kind(ast);
+        let Listing { at_once, hides_text } = statement.listing;
         let mut observed = Observed {
             statistics: Arc::clone(statistics),
-            kind,
+            kind: kind(&statement.ast),
             started: Instant::now(),
             id: query_id::next(),
-            process,
+            client: Arc::clone(client),
+            text: (!hides_text).then(|| Arc::clone(&statement.text)),
+            rows: 0,
             span: None,
+            listed: None,
             class: Some(Class::STOPPED),
         };
-        if !matches!(ast, Ast::Query(_)) || tracing::enabled!(Level::DEBUG) {
+        if at_once {
+            observed.show();
+        } else if tracing::enabled!(Level::DEBUG) {
             observed.span();
         }
         observed
     }
 
+    /// Its id, in the log and on other nodes.
+    pub(crate) fn id(&self) -> Uuid {
+        self.id
+    }
+
     /// What is logged for it goes there.
     fn span(&mut self) -> &Span {
-        let Observed { id, kind, process, .. } = *self;
+        let Observed { id, kind, .. } = *self;
+        let process = self.client.process;
         self.span.get_or_insert_with(|| tracing::info_span!("statement", query_id = %id, kind, process))
+    }
+
+    /// From now on it is seen.
+    fn show(&mut self) {
+        self.span();
+        let listed = self.client.list(self.id, self.kind, self.text.as_ref(), self.started);
+        listed.has_given(self.rows);
+        self.listed = Some(listed);
+    }
+
+    /// It works again, for a client that kept it waiting.
+    pub(crate) fn resumes(&self) {
+        if let Some(listed) = &self.listed {
+            listed.does(Doing::Running);
+        }
+    }
+
+    /// It has given rows, and goes on when more are wanted.
+    fn gave(&mut self, rows: u64) {
+        self.rows += rows;
+        if let Some(listed) = &self.listed {
+            listed.has_given(self.rows);
+            listed.does(Doing::Sending);
+        }
     }
 
     /// Does a part of its work.
@@ -67,12 +112,12 @@ impl Observed {
 
     /// Goes on with it until it waits or has got somewhere.
     fn within<T>(&mut self, poll: impl FnOnce() -> Poll<T>) -> Poll<T> {
-        if let Some(span) = &self.span {
-            return span.in_scope(poll);
-        }
-        let polled = poll();
-        if polled.is_pending() {
-            self.span();
+        let polled = match &self.span {
+            Some(span) => span.in_scope(poll),
+            None => poll(),
+        };
+        if polled.is_pending() && self.listed.is_none() {
+            self.show();
         }
         polled
     }
@@ -104,6 +149,9 @@ impl Observed {
             }
             Outcome::CopyIn(copy) => {
                 self.class = Some(Class::STOPPED);
+                if let Some(listed) = &self.listed {
+                    listed.does(Doing::Receiving);
+                }
                 return (Ok(Outcome::CopyIn(copy)), Some(self));
             }
         };
@@ -124,7 +172,7 @@ impl Observed {
         self.class = Some(Class::SUCCESS);
     }
 
-    fn watch<T: Send + 'static>(
+    fn watch<T: Given + Send + 'static>(
         self,
         inner: BoxStream<'static, Result<T, SqlError>>,
     ) -> BoxStream<'static, Result<T, SqlError>> {
@@ -153,20 +201,41 @@ impl Drop for Observed {
     }
 }
 
+/// Some of what a statement gives.
+trait Given {
+    /// How many rows it is.
+    fn rows(&self) -> u64;
+}
+
+impl Given for RecordBatch {
+    fn rows(&self) -> u64 {
+        self.num_rows() as u64
+    }
+}
+
+impl Given for (Bytes, u64) {
+    fn rows(&self) -> u64 {
+        self.1
+    }
+}
+
 /// What a statement gives, and the statement.
 struct Watched<T> {
     inner: BoxStream<'static, Result<T, SqlError>>,
     observed: Option<Observed>,
 }
 
-impl<T> Stream for Watched<T> {
+impl<T: Given> Stream for Watched<T> {
     type Item = Result<T, SqlError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Watched { inner, observed } = &mut *self;
         let inner = inner.as_mut();
         let polled = match observed {
-            Some(observed) => observed.within(|| inner.poll_next(cx)),
+            Some(observed) => {
+                observed.resumes();
+                observed.within(|| inner.poll_next(cx))
+            }
             None => inner.poll_next(cx),
         };
         match &polled {
@@ -176,7 +245,12 @@ impl<T> Stream for Watched<T> {
                     observed.failed(error);
                 }
             }
-            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+            Poll::Ready(Some(Ok(some))) => {
+                if let Some(observed) = observed {
+                    observed.gave(some.rows());
+                }
+            }
+            Poll::Pending => {}
         }
         polled
     }

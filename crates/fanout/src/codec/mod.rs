@@ -147,8 +147,9 @@ impl PhysicalExtensionCodec for Codec {
         if let Some(envelope) = node.downcast_ref::<Envelope>() {
             buf.push(Kind::Envelope as u8);
             buf.extend_from_slice(envelope.contents());
-        } else if node.is::<TaskExec>() {
+        } else if let Some(task) = node.downcast_ref::<TaskExec>() {
             buf.push(Kind::Task as u8);
+            buf.extend_from_slice(&task.stage().to_le_bytes());
         } else if let Some((plain, rest)) = wharf_lake::take_apart(&node, &self.warehouse)? {
             let plain = datafusion::datasource::source::DataSourceExec::from_data_source(plain);
             let plain = physical_plan_to_bytes_with_proto_converter(plain, self, converter)?;
@@ -175,7 +176,11 @@ impl PhysicalExtensionCodec for Codec {
         let Some((kind, bytes)) = buf.split_first() else { return internal_err!("an operator without bytes") };
         match (Kind::of(*kind), inputs) {
             (Some(Kind::Envelope), []) => self.read(bytes, context),
-            (Some(Kind::Task), [input]) => Ok(Arc::new(TaskExec::new(Arc::clone(input), Arc::clone(&self.vocabulary)))),
+            (Some(Kind::Task), [input]) => {
+                let Ok(stage) = <[u8; 8]>::try_from(bytes) else { return internal_err!("a task without a stage") };
+                let (input, vocabulary) = (Arc::clone(input), Arc::clone(&self.vocabulary));
+                Ok(Arc::new(TaskExec::new(input, u64::from_le_bytes(stage), vocabulary)))
+            }
             (Some(Kind::Scan), []) => {
                 let Some((length, bytes)) = bytes.split_first_chunk::<8>() else {
                     return internal_err!("a scan without a length");
