@@ -9,7 +9,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use sqlparser::ast::{Statement as Ast, UtilityOption};
 use wharf_catalog::SqlType;
-use wharf_fanout::NotSpread;
+use wharf_fanout::{NotSpread, Wanted};
 use wharf_values::{SqlError, SqlState};
 
 use crate::dml;
@@ -68,29 +68,29 @@ pub(crate) async fn run(
     let optimized = state.optimize(&plan).map_err(from_datafusion)?;
     let physical = physical_plan_of(&optimized, state).await?;
     let limits = session.limits();
-    let (task, wanted) = (task_context(state), session.wanted(&limits));
+    let task = task_context(state);
+    let wanted = Wanted { measured: options.analyze, ..session.wanted(&limits) };
     let spread = session.engine.spread(&physical, &task, &wanted, &limits).await?;
     let planning = started.elapsed();
     let mut lines = Vec::new();
     if options.analyze {
         let started = Instant::now();
-        let shown = match &spread {
-            Ok(spread) => Some(wharf_fanout::lines(spread)),
-            Err(_) => None,
+        let (stream, ran) = match spread {
+            Ok(spread) => {
+                let (stream, ran) =
+                    session.engine.fanout.run(spread, Arc::clone(&physical), task, wanted).map_err(from_datafusion)?;
+                (stream, Some(ran))
+            }
+            Err(_) => (execute_stream(Arc::clone(&physical), task).map_err(from_datafusion)?, None),
         };
-        let stream = match spread {
-            Ok(spread) => session.engine.fanout.run(spread, Arc::clone(&physical), task, wanted),
-            Err(_) => execute_stream(Arc::clone(&physical), task),
-        };
-        let stream = stream.map_err(from_datafusion)?;
         let mut batches = limits.guard(stream);
         let mut rows = 0;
         while let Some(batch) = batches.next().await {
             rows += batch?.num_rows();
         }
         let execution = started.elapsed();
-        match shown {
-            Some(shown) => lines.extend(shown),
+        match ran {
+            Some(ran) => lines.extend(ran.lines(options.verbose).await),
             None => push(&mut lines, DisplayableExecutionPlan::with_metrics(physical.as_ref()), options.verbose),
         }
         lines.push(format!("Rows: {rows}"));

@@ -40,6 +40,8 @@ pub struct Wanted {
     pub deadline: Option<Instant>,
     /// Whose work it is, for those who ask a node what it does.
     pub query: QueryTag,
+    /// Whether all nodes say in the end what their operators have done, for [`Ran::lines`](crate::Ran::lines).
+    pub measured: bool,
 }
 
 /// More rows than this that are in the node's memory, such as the system catalog's, are not sent about.

@@ -37,7 +37,7 @@ mod worker;
 
 pub use cluster::{Channel, Cluster};
 pub use eligible::{Distribute, Wanted};
-pub use explain::lines;
+pub use explain::{Ran, lines};
 pub use fanout::{Fanout, FanoutOptions, NotSpread, Spread};
 pub use live::Members;
 pub use parts::{QueryTag, StageRunning};

@@ -82,7 +82,7 @@ pub(crate) fn session(
         .with_distributed_channel_resolver(fanout.channels())
         .with_distributed_user_codec_arc(Arc::clone(fanout.codec()) as _)
         .with_distributed_passthrough_headers(headers)?
-        .with_distributed_metrics_collection(false)?
+        .with_distributed_metrics_collection(wanted.measured)?
         .with_distributed_desired_task_count_handler(nodes_wanted)
         .with_distributed_scale_up_leaf_node_handler(deal)
         .with_distributed_route_tasks_handler(route)
@@ -133,7 +133,7 @@ pub(crate) fn divide<'a>(
         }
         let inner = Arc::clone(divided.children()[0]);
         let inner = with_tasks(inner, fanout.codec().vocabulary())?;
-        Ok(Arc::new(DistributedExec::new(inner)) as Arc<dyn ExecutionPlan>)
+        Ok(Arc::new(DistributedExec::new(inner).with_metrics_collection(wanted.measured)) as Arc<dyn ExecutionPlan>)
     }
     .boxed()
 }

@@ -17,6 +17,7 @@ use url::Url;
 use wharf_values::{SqlError, SqlState};
 
 use crate::eligible::Wanted;
+use crate::explain::Ran;
 use crate::fanout::{Fanout, Spread};
 use crate::losses::Losses;
 use crate::travelling::{self, Arrived, Lost, arrived};
@@ -31,6 +32,7 @@ struct Running {
     rows: SendableRecordBatchStream,
     /// What is lost without its rows telling so.
     losses: Arc<Losses>,
+    ran: Ran,
     lost: Vec<Url>,
     attempts_left: usize,
     /// A row has left: what begins anew would give it again.
@@ -39,7 +41,8 @@ struct Running {
 
 impl Fanout {
     /// The rows of a plan that was divided. `whole` and `task` are what it was made of; should a node be lost before the first row is
-    /// there, the plan is divided among the others, and is run whole when there are none.
+    /// there, the plan is divided among the others, and is run whole when there are none. Beside the rows there is what knows how they
+    /// were computed in the end.
     ///
     /// # Errors
     /// What the plan says before its first row.
@@ -49,8 +52,9 @@ impl Fanout {
         whole: Arc<dyn ExecutionPlan>,
         task: Arc<TaskContext>,
         wanted: Wanted,
-    ) -> Result<SendableRecordBatchStream> {
+    ) -> Result<(SendableRecordBatchStream, Ran)> {
         let schema: SchemaRef = whole.schema();
+        let ran = Ran::new(&spread.plan, &spread.nodes);
         let losses = losses(&spread.task);
         let running = Running {
             fanout: Arc::clone(self),
@@ -59,6 +63,7 @@ impl Fanout {
             wanted,
             rows: execute_stream(spread.plan, spread.task)?,
             losses,
+            ran: ran.clone(),
             lost: Vec::new(),
             attempts_left: self.options().attempts.saturating_sub(1),
             given: false,
@@ -71,7 +76,7 @@ impl Fanout {
                 None => None,
             }
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+        Ok((Box::pin(RecordBatchStreamAdapter::new(schema, rows)), ran))
     }
 }
 
@@ -120,12 +125,14 @@ impl Running {
             let spread = self.fanout.spread(&self.whole, &self.task, &self.wanted, &self.lost).await;
             if let Ok(spread) = spread {
                 self.losses = losses(&spread.task);
+                self.ran.again(&spread.plan, &spread.nodes);
                 self.rows = execute_stream(spread.plan, spread.task)?;
                 return Ok(());
             }
         }
         tracing::info!("a query that lost nodes runs on this one alone");
         self.losses = Arc::default();
+        self.ran.again(&self.whole, &[]);
         self.rows = execute_stream(Arc::clone(&self.whole), Arc::clone(&self.task))?;
         Ok(())
     }
@@ -208,13 +215,22 @@ mod tests {
         let fanout = Fanout::new(Arc::new(Speechless), warehouse, Arc::default(), Default::default(), options);
         let schema = batch(0).schema();
         let whole = MemorySourceConfig::try_new_exec(&[vec![batch(7)]], Arc::clone(&schema), None).unwrap();
+        let whole: Arc<dyn ExecutionPlan> = whole;
+        let ran = Ran::new(&whole, &[]);
         let running = Running {
             fanout,
             whole,
             task: Arc::default(),
-            wanted: Wanted { distribute: Distribute::On, min_bytes: 0, deadline: None, query: QueryTag::default() },
+            wanted: Wanted {
+                distribute: Distribute::On,
+                min_bytes: 0,
+                deadline: None,
+                query: QueryTag::default(),
+                measured: false,
+            },
             rows: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
             losses,
+            ran,
             lost: Vec::new(),
             attempts_left: 0,
             given: false,

@@ -120,7 +120,7 @@ const QUERY: &str = "SELECT b || ':' || count(*) || ':' || sum(t.a) FROM t JOIN 
 const ANSWER: [&str; 2] = ["x1:600:17970600", "x2:600:17971200"];
 
 /// Work for minutes.
-pub(crate) const LONG: &str = "SELECT count(*) FROM t AS one JOIN t AS two ON one.b = two.b JOIN t AS three ON two.b = three.b \
+const LONG: &str = "SELECT count(*) FROM t AS one JOIN t AS two ON one.b = two.b JOIN t AS three ON two.b = three.b \
                     WHERE one.a + two.a + three.a < 0";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,6 +137,29 @@ async fn a_query_is_divided_among_three_nodes() {
     // An error on another node is the statement's.
     let error = client.simple_query("SELECT b, sum(1 / (a - 50000)) FROM t GROUP BY b").await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "22012");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_analyze_says_what_was_done_on_all_nodes() {
+    let trio = Trio::start().await;
+    let client = trio.client().await;
+    let lines = column(&client, "EXPLAIN ANALYZE SELECT b, count(*) FROM t GROUP BY b").await;
+    // The scans of three nodes have read all rows, which this node has not.
+    let reads = lines.iter().find(|line| line.contains("DistributedLeafExec")).unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(reads.contains("output_rows=60.00 K") || reads.contains("output_rows=60000"), "{lines:#?}");
+    assert!(!lines.iter().any(|line| line.starts_with("Metrics:") || line.contains("TaskExec")), "{lines:#?}");
+    assert!(lines.contains(&"Rows: 100".to_owned()), "{lines:#?}");
+    // Each by itself: the three tasks of the stage that reads.
+    let lines = column(&client, "EXPLAIN (ANALYZE, VERBOSE) SELECT b, count(*) FROM t GROUP BY b").await;
+    for task in ["t0: ", "t1: ", "t2: "] {
+        let reads = lines.iter().find(|line| line.contains(task)).unwrap_or_else(|| panic!("{lines:#?}"));
+        assert!(reads.contains("output_rows="), "{lines:#?}");
+    }
+    // A subquery is divided by itself, and a query that needs no more rows is measured too.
+    let subquery = "EXPLAIN ANALYZE SELECT b FROM t WHERE a > (SELECT avg(a) FROM t) ORDER BY a LIMIT 3";
+    let lines = column(&client, subquery).await;
+    assert!(!lines.iter().any(|line| line.starts_with("Metrics:")), "{lines:#?}");
+    assert!(lines.contains(&"Rows: 3".to_owned()), "{lines:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -36,6 +36,7 @@ impl Session {
             min_bytes: self.settings.bytes("wharf.distribute_min_bytes"),
             deadline: limits.deadline,
             query: self.query_tag(),
+            measured: false,
         }
     }
 }
@@ -71,7 +72,7 @@ impl Engine {
         limits: &Limits,
     ) -> Result<SendableRecordBatchStream, SqlError> {
         match self.spread(&plan, &task, &wanted, limits).await? {
-            Ok(spread) => self.fanout.run(spread, plan, task, wanted),
+            Ok(spread) => self.fanout.run(spread, plan, task, wanted).map(|(rows, _)| rows),
             Err(reason) => {
                 if let NotSpread::Cannot(reason) = reason {
                     tracing::debug!(reason, "a query stays on one node");
