@@ -24,7 +24,10 @@ pub fn lines(spread: &Spread) -> Vec<String> {
 
 /// How a query was computed that was to be divided: nodes that are lost change it. Clones are the same.
 #[derive(Clone, Debug)]
-pub struct Ran(Arc<Mutex<(Arc<dyn ExecutionPlan>, Vec<Url>)>>);
+pub struct Ran(Arc<Mutex<Way>>);
+
+/// A plan and the nodes that it is divided among.
+type Way = (Arc<dyn ExecutionPlan>, Vec<Url>);
 
 impl Ran {
     /// By a plan that is divided among nodes.
