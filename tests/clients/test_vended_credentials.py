@@ -94,6 +94,29 @@ def test_keys_are_for_those_who_ask_and_for_one_table(wharf):
         assert response.status == 200
 
 
+def test_no_key_reaches_beyond_its_table(wharf):
+    with wharf.connect() as connection:
+        connection.execute("CREATE TABLE a (id integer)")
+    tables = "namespaces/public/tables"
+    location = get(wharf, f"{tables}/a")["metadata"]["location"]
+    schema = {"type": "struct", "fields": [{"id": 1, "name": "n", "type": "long", "required": False}]}
+
+    def create(name, location):
+        body = json.dumps({"name": name, "location": location, "schema": schema}).encode()
+        headers = {"X-Iceberg-Access-Delegation": "vended-credentials", "Content-Type": "application/json"}
+        with urllib.request.urlopen(
+            urllib.request.Request(f"{wharf.http}/v1/wharf/{tables}", data=body, headers=headers)
+        ) as response:
+            return json.load(response)["config"]
+
+    wider = ["s3://lake/wharf", "s3://lake", "s3://lake/wharf/.wharf/catalog", location.rsplit("/", 1)[0], f"{location}/data"]
+    for number, folder in enumerate(wider):
+        with pytest.raises(urllib.error.HTTPError) as error:
+            create(f"wide_{number}", folder)
+        assert error.value.code == 403, folder
+    assert create("narrow", f"{location}-beside")["s3.access-key-id"]
+
+
 def test_a_service_that_is_not_there_is_an_error_without_secrets(s3, tmp_path):  # noqa: F811
     settings = {"WHARF_STORE__STS_ROLE": ROLE, "WHARF_STORE__STS_ENDPOINT": f"http://127.0.0.1:{free_port()}"}
     server = start(tmp_path / "data", s3, **settings)

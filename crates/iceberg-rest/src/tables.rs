@@ -75,16 +75,16 @@ pub(crate) async fn create(
         may_leave_warehouse: caller.superuser,
     };
     let staged = requested_table(application.engine.warehouse(), table).map_err(external::ExternalError::from)?;
+    // Before there is a table that its client cannot write.
+    let access = Access::to_folder(&application, &headers, &state, staged.location()).await?;
     if request.stage_create == Some(true) {
         if state.relation(schema.oid, &name.name).is_some() {
             return Err(ApiError::already_exists(format!("Table or view already exists: {namespace}.{}", name.name)));
         }
         let metadata = staged.metadata_json().map_err(external::ExternalError::from)?;
-        let access = Access::to_folder(&application, &headers, staged.location()).await?;
         return Ok(Json(access.with(json!({"metadata": metadata}))).into_response());
     }
     let table = external::create(&application.engine, &caller, &name, &staged).await?;
-    let access = Access::to_folder(&application, &headers, table.location()).await?;
     loaded(&table, false, &access)
 }
 
@@ -240,7 +240,7 @@ pub(crate) async fn register(
     let schema = schema(&state, caller.database, &namespace)?;
     let name = RelationName::new(&schema.name, request.name);
     let table = external::register(&application.engine, &caller, &name, &request.metadata_location).await?;
-    let access = Access::to_folder(&application, &headers, table.location()).await?;
+    let access = Access::to_folder(&application, &headers, &state, table.location()).await?;
     loaded(&table, false, &access)
 }
 
@@ -254,8 +254,8 @@ pub(crate) async fn credentials(
     let caller = application.caller(&state, &who, &prefix)?;
     let found = external::find(&state, caller.database, &RelationName::new(namespace, table))?;
     let table = external::load(&application.engine, found).await?;
-    let given = external::credentials(&application.engine, &state, found, table.location()).await?;
-    Ok(Json(json!({"storage-credentials": Access::new(table.location(), given).storage_credentials()})))
+    let access = Access::given(&application, &state, found, table.location()).await?;
+    Ok(Json(json!({"storage-credentials": access.storage_credentials()})))
 }
 
 /// What a client tells of its scans and commits.

@@ -48,7 +48,7 @@ async fn small_files_become_one_and_no_row_is_lost() {
 }
 
 fn files(folder: &std::path::Path) -> usize {
-    let mut folders = vec![folder.join("wharf-data/warehouse")];
+    let mut folders = vec![folder.join("wharf-data/warehouse/wharf")];
     let mut count = 0;
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {

@@ -17,7 +17,7 @@ async fn count(client: &Client, table: &str) -> i64 {
 
 fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    let mut folders = vec![folder.join("wharf-data/warehouse")];
+    let mut folders = vec![folder.join("wharf-data/warehouse/wharf")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

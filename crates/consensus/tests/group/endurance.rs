@@ -84,8 +84,8 @@ async fn disk_and_memory_do_not_grow_with_the_commands() {
         (clients, _) = work(clients, &group, folder.path(), commands / 50).await;
     }
     group.shutdown().await.unwrap();
-    // By then there have been some snapshots.
-    let (early, late) = (seen[2], seen[seen.len() - 1]);
+    // By then there have been some snapshots, and as many answers are kept for clients that ask again as ever are.
+    let (early, late) = (seen[seen.len() / 2], seen[seen.len() - 1]);
     assert!(late.0 < early.0 * 3 / 2, "disk: {} bytes, then {}", early.0, late.0);
     assert!(late.1 < early.1 * 5 / 4, "memory: {} bytes, then {}", early.1, late.1);
 }
