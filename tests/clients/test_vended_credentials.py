@@ -109,11 +109,15 @@ def test_no_key_reaches_beyond_its_table(wharf):
         ) as response:
             return json.load(response)["config"]
 
-    wider = ["s3://lake/wharf", "s3://lake", "s3://lake/wharf/.wharf/catalog", location.rsplit("/", 1)[0], f"{location}/data"]
+    wider = ["s3://lake/wharf", "s3://lake/wharf/.wharf/catalog", location.rsplit("/", 1)[0], f"{location}/data"]
     for number, folder in enumerate(wider):
         with pytest.raises(urllib.error.HTTPError) as error:
             create(f"wide_{number}", folder)
         assert error.value.code == 403, folder
+    # Not even a folder for a table.
+    with pytest.raises(urllib.error.HTTPError) as error:
+        create("bucket", "s3://lake")
+    assert error.value.code == 400
     assert create("narrow", f"{location}-beside")["s3.access-key-id"]
 
 
