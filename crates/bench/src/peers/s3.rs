@@ -10,15 +10,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use tempfile::TempDir;
 
+use super::wharf::Launch;
 use super::{end_child, free_port};
 
 /// The bucket that is there from the beginning.
-pub(crate) const BUCKET: &str = "lake";
+const BUCKET: &str = "lake";
 /// The key and its secret.
-pub(crate) const KEY: (&str, &str) = ("wharf-bench", "no-secret-at-all");
+const KEY: (&str, &str) = ("wharf-bench", "no-secret-at-all");
 
 const START_LIMIT: Duration = Duration::from_secs(10);
 const STOP_LIMIT: Duration = Duration::from_secs(5);
+
+/// A Wharf whose warehouse is in the bucket, reached at an address.
+pub(crate) fn with_warehouse(launch: Launch, endpoint: &str) -> Launch {
+    let warehouse = format!("s3://{BUCKET}/wharf");
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", KEY.0),
+        ("AWS_SECRET_ACCESS_KEY", KEY.1),
+        ("AWS_REGION", "us-east-1"),
+        ("WHARF_WAREHOUSE__URL", &warehouse),
+        ("WHARF_STORE__ENDPOINT", endpoint),
+    ];
+    environment.into_iter().fold(launch, |launch, (name, value)| launch.environment(name, value))
+}
 
 /// A running server; dropping it stops it, and its folder goes.
 #[derive(Debug)]

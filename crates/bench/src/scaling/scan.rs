@@ -1,7 +1,7 @@
 //! A scan of a large table on an object store that gives each node only so much a second, by one node and by three.
 //!
-//! Each node reaches the store through a proxy of its own, which stands for its network card. Nothing is kept between queries: the
-//! caches are off.
+//! Each node reaches the store through a proxy of its own, which stands for its network card. Next to nothing is kept between
+//! queries: the cache is as small as it can be, and has no disk.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use super::results::{Aim, Results};
 use super::{Arguments, NODES};
 use crate::peers::cluster::Cluster;
-use crate::peers::s3::{BUCKET, KEY, S3};
+use crate::peers::s3::{S3, with_warehouse};
 use crate::peers::wharf::Launch;
 use crate::report::median;
 use crate::throttle::{Distance, Throttle};
@@ -55,17 +55,12 @@ pub(super) async fn measure(binary: &Path, arguments: &Arguments, results: &mut 
 }
 
 fn on_store(launch: Launch, endpoint: &str) -> Launch {
-    let warehouse = format!("s3://{BUCKET}/wharf");
     let environment = [
-        ("AWS_ACCESS_KEY_ID", KEY.0),
-        ("AWS_SECRET_ACCESS_KEY", KEY.1),
-        ("AWS_REGION", "us-east-1"),
-        ("WHARF_WAREHOUSE__URL", &warehouse),
-        ("WHARF_STORE__ENDPOINT", endpoint),
-        ("WHARF_CACHE__MEMORY_BYTES", "0"),
+        ("WHARF_CACHE__MEMORY_BYTES", "16777216"),
         ("WHARF_CACHE__DISK_BYTES", "0"),
         ("WHARF_MAINTENANCE__ENABLED", "false"),
     ];
+    let launch = with_warehouse(launch, endpoint);
     environment.into_iter().fold(launch, |launch, (name, value)| launch.environment(name, value))
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::peers::s3::{BUCKET, KEY, S3};
+use crate::peers::s3::{S3, with_warehouse};
 use crate::peers::wharf::{Launch, Wharf};
 use crate::throttle::{Answered, Distance, Requests, Throttle};
 use crate::workloads::tpch::{Files, QUERIES, TABLES, cache_folder};
@@ -136,16 +136,8 @@ fn measure(arguments: &Arguments, endpoint: &str, requests: Arc<Requests>) -> an
         Side { name, launch, data, running: None }
     };
     let mut store = side("store");
-    let warehouse = format!("s3://{BUCKET}/wharf");
-    let environment = [
-        ("AWS_ACCESS_KEY_ID", KEY.0),
-        ("AWS_SECRET_ACCESS_KEY", KEY.1),
-        ("AWS_REGION", "us-east-1"),
-        ("WHARF_WAREHOUSE__URL", &warehouse),
-        ("WHARF_STORE__ENDPOINT", endpoint),
-    ];
-    let given = arguments.set.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    for (name, value) in environment.into_iter().chain(given) {
+    store.launch = with_warehouse(store.launch, endpoint);
+    for (name, value) in &arguments.set {
         store.launch = store.launch.environment(name, value);
     }
     let results = Results::new(arguments.scale, arguments.rounds, arguments.first_byte, arguments.megabytes_per_second);
