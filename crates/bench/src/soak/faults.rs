@@ -1,7 +1,4 @@
 //! What is done to the nodes, and to the network between them.
-//!
-//! Not done: jumps of the clock. A time namespace moves the clocks that count since the boot, not the one that tells the date, and
-//! only before a process starts; the date is that of the whole machine.
 
 use std::time::Duration;
 
@@ -51,7 +48,14 @@ pub(super) enum Kind {
     SlowNetwork,
     /// Another node is asked to lead.
     TransferLeader,
+    /// The leader's date jumps, forward or back, and then returns.
+    JumpLeader,
+    /// That of another node.
+    JumpFollower,
 }
+
+/// By how much dates jump, in seconds: less than a lease, more than Iceberg lets commits be out of order, and more than a token lasts.
+const JUMPS: [i64; 6] = [-3_600, -90, -2, 2, 90, 3_600];
 
 /// A fault with its victims.
 #[derive(Clone, Copy, Debug)]
@@ -61,19 +65,23 @@ pub(super) struct Fault {
     leader: usize,
     /// Another node.
     other: usize,
+    /// By how many seconds a date jumps.
+    jump: i64,
 }
 
 impl Fault {
     /// Chooses the victims.
     pub(super) async fn choose(kind: Kind, cluster: &Cluster, random: &mut fastrand::Rng) -> Fault {
         let leader = cluster.leader().await.unwrap_or(0);
-        Fault { kind, leader, other: (leader + random.usize(1..NODES)) % NODES }
+        let other = (leader + random.usize(1..NODES)) % NODES;
+        Fault { kind, leader, other, jump: JUMPS[random.usize(..JUMPS.len())] }
     }
 
     /// Whether it can be done here.
     pub(super) fn is_possible(kind: Kind, cluster: &Cluster) -> bool {
         match kind {
             Kind::FillLeader | Kind::FillFollower => cluster.nodes.iter().all(super::node::Node::has_small_disk),
+            Kind::JumpLeader | Kind::JumpFollower => cluster.nodes.iter().all(super::node::Node::has_own_date),
             Kind::CutPair | Kind::CutOneWay | Kind::CutOneWayBack | Kind::MuteLeader | Kind::MuteFollower => {
                 cluster.network.has_namespaces()
             }
@@ -97,7 +105,7 @@ impl Fault {
             }
             // Which of the two goes on is theirs to find out.
             Kind::CutPair | Kind::CutOneWay | Kind::CutOneWayBack => Survivors::One(all),
-            Kind::SlowNetwork | Kind::TransferLeader => Survivors::Each(all),
+            Kind::SlowNetwork | Kind::TransferLeader | Kind::JumpLeader | Kind::JumpFollower => Survivors::Each(all),
         }
     }
 
@@ -140,6 +148,8 @@ impl Fault {
             Kind::FillFollower => cluster.nodes[self.other].fill_disk(true)?,
             Kind::SlowNetwork => network_is(cluster, Duration::from_millis(20), 20),
             Kind::TransferLeader => cluster.transfer_leader(self.other).await,
+            Kind::JumpLeader => cluster.nodes[self.leader].jump(self.jump)?,
+            Kind::JumpFollower => cluster.nodes[self.other].jump(self.jump)?,
             _ => self.dead().into_iter().for_each(|node| cluster.nodes[node].kill()),
         }
         Ok(())
@@ -163,6 +173,8 @@ impl Fault {
             }
             Kind::SlowNetwork => usual_network(cluster),
             Kind::TransferLeader => {}
+            Kind::JumpLeader => cluster.nodes[self.leader].jump(0)?,
+            Kind::JumpFollower => cluster.nodes[self.other].jump(0)?,
             _ => {
                 for node in self.dead() {
                     // One that was asked to end may still be at it.
@@ -177,7 +189,11 @@ impl Fault {
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} (leader node {}, other node {})", self.kind, self.leader + 1, self.other + 1)
+        write!(f, "{:?} (leader node {}, other node {}", self.kind, self.leader + 1, self.other + 1)?;
+        match self.kind {
+            Kind::JumpLeader | Kind::JumpFollower => write!(f, ", {:+} s)", self.jump),
+            _ => f.write_str(")"),
+        }
     }
 }
 

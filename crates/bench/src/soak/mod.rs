@@ -114,7 +114,8 @@ async fn soak(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     failures.extend(tokio::task::block_in_place(|| cluster.stop()));
     failures.extend(tokio::task::block_in_place(|| judge(&shared)));
 
-    let mut report = Report::new(seed, seconds, cluster.network.has_namespaces(), &shared.history(), told);
+    let (namespaces, dates) = (cluster.network.has_namespaces(), cluster.nodes.iter().all(node::Node::has_own_date));
+    let mut report = Report::new(seed, seconds, namespaces, dates, &shared.history(), told);
     report.failures = failures;
     report.print();
     if let Some(path) = &arguments.report {

@@ -12,6 +12,8 @@ use anyhow::{Context, ensure};
 use super::network::Network;
 use crate::peers::{end_child, signal};
 
+/// Gives a process a date of its own: Debian's libfaketime.
+const FAKETIME: &str = "/usr/lib/$ARCH-linux-gnu/faketime/libfaketimeMT.so.1";
 /// The port for clients.
 const PORT: u16 = 5439;
 /// The size of a node's disk.
@@ -26,6 +28,8 @@ pub(super) struct Node {
     folder: PathBuf,
     log: PathBuf,
     small_disk: bool,
+    /// The library that gives it a date of its own, and the file that says by how many seconds that one is off.
+    date: Option<(PathBuf, PathBuf)>,
     stopped: bool,
 }
 
@@ -54,7 +58,11 @@ impl Node {
         let address = common.network.proxy_address(index).to_string();
         certificate(common, &["node", "--ca", "certs", "--name", &name, "--address", &address])?;
         let log = common.folder.join(format!("{name}.log"));
-        Ok(Node { index, child: None, folder, log, small_disk, stopped: false })
+        let faketime = PathBuf::from(FAKETIME.replace("$ARCH", std::env::consts::ARCH));
+        let date = faketime.exists().then(|| (faketime, common.folder.join(format!("{name}.date"))));
+        let node = Node { index, child: None, folder, log, small_disk, date, stopped: false };
+        node.jump(0)?;
+        Ok(node)
     }
 
     /// Where clients reach it.
@@ -65,6 +73,20 @@ impl Node {
     /// Whether its disk can be filled.
     pub(super) fn has_small_disk(&self) -> bool {
         self.small_disk
+    }
+
+    /// Whether its date can jump.
+    pub(super) fn has_own_date(&self) -> bool {
+        self.date.is_some()
+    }
+
+    /// Its date is off by so many seconds from now on, or in a second at the latest.
+    pub(super) fn jump(&self, seconds: i64) -> anyhow::Result<()> {
+        let Some((_, file)) = &self.date else { return Ok(()) };
+        // It is read at any moment: never when it is empty.
+        let new = file.with_extension("new");
+        std::fs::write(&new, format!("{seconds:+}\n"))?;
+        Ok(std::fs::rename(new, file)?)
     }
 
     /// Starts the process, and does not wait until it serves.
@@ -97,6 +119,15 @@ impl Node {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
+        if let Some((library, file)) = &self.date {
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME_TIMESTAMP_FILE", file)
+                .env("FAKETIME_CACHE_DURATION", "1")
+                // What measures how long something takes goes on as it is.
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+                .env("NO_FAKE_STAT", "1");
+        }
         self.child = Some(command.spawn().context("cannot start a node")?);
         self.stopped = false;
         Ok(())

@@ -12,7 +12,7 @@ pub(super) struct Report {
     pub(super) seed: u64,
     pub(super) seconds: f64,
     pub(super) network: &'static str,
-    clock_jumps: &'static str,
+    clock_jumps: bool,
     done: BTreeMap<&'static str, u64>,
     unknown: BTreeMap<&'static str, u64>,
     refused: BTreeMap<String, u64>,
@@ -25,13 +25,20 @@ pub(super) struct Report {
 
 impl Report {
     /// Of a run that is over.
-    pub(super) fn new(seed: u64, seconds: f64, namespaces: bool, history: &History, faults: Vec<Told>) -> Report {
+    pub(super) fn new(
+        seed: u64,
+        seconds: f64,
+        namespaces: bool,
+        clock_jumps: bool,
+        history: &History,
+        faults: Vec<Told>,
+    ) -> Report {
         let recoveries = recoveries(&faults);
         Report {
             seed,
             seconds,
             network: if namespaces { "namespaces" } else { "loopback" },
-            clock_jumps: "not made: they would be those of the whole machine",
+            clock_jumps,
             done: history.done.clone(),
             unknown: history.unknown.clone(),
             refused: history.refused.clone(),
