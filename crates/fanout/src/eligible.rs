@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig};
+use datafusion::datasource::physical_plan::FileScanConfig;
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_expr::Partitioning;
 use datafusion::physical_expr::expressions::Column;
@@ -34,7 +34,7 @@ pub enum Distribute {
 pub struct Wanted {
     /// Its setting.
     pub distribute: Distribute,
-    /// What a query has to read to be divided under [`Distribute::Auto`], in bytes of files.
+    /// What a query has to read to be divided under [`Distribute::Auto`], in bytes of the columns that it reads.
     pub min_bytes: u64,
     /// When the statement must have ended.
     pub deadline: Option<Instant>,
@@ -47,14 +47,12 @@ pub struct Wanted {
 /// More rows than this that are in the node's memory, such as the system catalog's, are not sent about.
 const MAX_ROWS_SENT: usize = 10_000;
 
-/// How many bytes of files a plan reads at most.
+/// About how many bytes of files a plan reads.
 pub(crate) fn bytes_to_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     let mut bytes = 0;
     // The closure cannot fail.
     let _ = plan.apply(|node| {
-        if let Some(scan) = file_scan(node) {
-            bytes += scan.file_groups.iter().flat_map(FileGroup::iter).map(|file| file.effective_size()).sum::<u64>();
-        }
+        bytes += wharf_lake::bytes_read(node).unwrap_or_default();
         Ok(TreeNodeRecursion::Continue)
     });
     bytes

@@ -157,7 +157,7 @@ impl std::fmt::Display for NotSpread {
         match self {
             NotSpread::Alone => f.write_str("there is no other node"),
             NotSpread::Off => f.write_str("wharf.distribute is off"),
-            NotSpread::Small(bytes) => write!(f, "it reads {bytes} bytes"),
+            NotSpread::Small(bytes) => write!(f, "it reads about {bytes} bytes"),
             NotSpread::Cannot(reason) => f.write_str(reason),
         }
     }

@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use arrow::ipc::CompressionType;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
@@ -30,7 +31,7 @@ use datafusion_distributed::{
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use url::Url;
+use url::{Host, Url};
 
 use crate::eligible::{Distribute, Wanted, bytes_to_read, obstacle};
 use crate::fanout::Fanout;
@@ -83,12 +84,24 @@ pub(crate) fn session(
         .with_distributed_user_codec_arc(Arc::clone(fanout.codec()) as _)
         .with_distributed_passthrough_headers(headers)?
         .with_distributed_metrics_collection(wanted.measured)?
+        .with_distributed_compression(compression(nodes))?
         .with_distributed_desired_task_count_handler(nodes_wanted)
         .with_distributed_scale_up_leaf_node_handler(deal)
         .with_distributed_route_tasks_handler(route)
         .with_distributed_planner()
         .build();
     Ok(state)
+}
+
+/// How rows are packed on their way: not at all between nodes of one machine, where bytes cost less than packing them.
+fn compression(nodes: &[Url]) -> Option<CompressionType> {
+    let loopback = |node: &Url| match node.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    (!nodes.iter().all(loopback)).then_some(CompressionType::LZ4_FRAME)
 }
 
 /// A plan, divided; the same plan when no part of it can be. `refused` hears why parts stay whole.
@@ -228,4 +241,21 @@ fn route(event: RouteTasksEvent<'_>) -> Option<Result<RouteTasksEventResponse>> 
     // One task alone is placed beside the one it gets its rows from.
     let nodes = team.nodes.get(..event.task_count).filter(|nodes| nodes.len() > 1)?;
     Some(Ok(RouteTasksEventResponse::new(nodes.to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn rows_are_packed_when_a_node_is_elsewhere() {
+        let packed = |nodes: &[&str]| {
+            compression(&nodes.iter().map(|node| Url::parse(node).unwrap()).collect::<Vec<_>>()).is_some()
+        };
+        assert!(!packed(&["http://127.0.0.1:5442", "http://[::1]:5452", "http://localhost:5462"]));
+        assert!(packed(&["http://127.0.0.1:5442", "http://10.0.0.7:5442"]));
+        assert!(packed(&["https://node1.example.org:5442"]));
+    }
 }

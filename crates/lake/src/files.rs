@@ -16,10 +16,11 @@ use roaring::RoaringTreemap;
 use crate::deletes::FileDeletes;
 use crate::error::LakeError;
 use crate::manifest::Entry;
-use crate::scan::{self, Bounds};
+use crate::scan::{self, Bounds, ColumnSizes};
 use crate::store::Store;
 
-/// Of more files than this, what one scan needs is not kept for the next.
+/// Of more files than this, what one scan needs is not kept for the next, and their statistics are made when they are opened: those of
+/// a file with a hundred columns take tens of kilobytes.
 const KEPT_FILES: usize = 8 * 1024;
 
 /// What the files of a table have in common.
@@ -39,6 +40,7 @@ pub(crate) struct FileSet {
     /// What filters compare.
     pub(crate) bounds: Bounds,
     statistics: OnceLock<Arc<Statistics>>,
+    column_sizes: OnceLock<Arc<ColumnSizes>>,
     size_bytes: OnceLock<u64>,
 }
 
@@ -103,25 +105,34 @@ impl LakeFile {
         Some(scan::column_statistics(&self.entry, stored, field))
     }
 
-    /// The file as units of scanning, one for each row group, and its statistics. They are kept if it is one of so few files.
+    /// The file as units of scanning, one for each row group, and its statistics. Those are kept if it is one of so few files; if not, the
+    /// units lead back to the file, by an extension.
     ///
     /// # Errors
     /// A location that is none; [`LakeFile::new`] has looked at it.
-    pub(crate) fn parts(&self, of: usize) -> Result<(Arc<Statistics>, Vec<PartitionedFile>), LakeError> {
+    pub(crate) fn parts(
+        self: &Arc<Self>,
+        of: usize,
+    ) -> Result<(Option<Arc<Statistics>>, Vec<PartitionedFile>), LakeError> {
         let scanned = match self.scanned.get() {
             Some(scanned) => scanned,
+            None if of > KEPT_FILES => {
+                let whole = self.whole()?.with_extension(Arc::clone(self));
+                return Ok((None, self.split(whole)));
+            }
             None => {
-                let made = self.scanned()?;
-                if of > KEPT_FILES {
-                    return Ok((made.statistics, made.parts));
-                }
+                // What a scan of the file may believe. Bounds, and a column that has one value alone, are so for the rows that are left.
+                let written = self.written_statistics();
+                let whole = PartitionedFile { statistics: Some(Arc::clone(&written)), ..self.whole()? };
+                let made = Scanned { statistics: self.valid_statistics(&written), parts: self.split(whole) };
                 self.scanned.get_or_init(|| Box::new(made))
             }
         };
-        Ok((Arc::clone(&scanned.statistics), scanned.parts.clone()))
+        Ok((Some(Arc::clone(&scanned.statistics)), scanned.parts.clone()))
     }
 
-    fn scanned(&self) -> Result<Scanned, LakeError> {
+    /// The file in one piece, without statistics.
+    fn whole(&self) -> Result<PartitionedFile, LakeError> {
         let file = &self.entry;
         let meta = ObjectMeta {
             location: self.context.store.data_path(file.file_path(), &self.context.location)?,
@@ -131,19 +142,19 @@ impl LakeFile {
             e_tag: None,
             version: None,
         };
-        // What a scan of the file may believe. Bounds, and a column that has one value alone, are so for the rows that are left.
-        let written = self.written_statistics();
-        let mut whole =
-            PartitionedFile { statistics: Some(Arc::clone(&written)), ..PartitionedFile::new_from_meta(meta) };
-        if let Some(deletes) = &self.deletes {
-            whole = whole.with_extension(Arc::clone(deletes));
-        }
-        let parts = parts(whole, file.split_offsets().unwrap_or_default());
-        Ok(Scanned { statistics: self.valid_statistics(&written), parts })
+        let whole = PartitionedFile::new_from_meta(meta);
+        Ok(match &self.deletes {
+            Some(deletes) => whole.with_extension(Arc::clone(deletes)),
+            None => whole,
+        })
+    }
+
+    fn split(&self, whole: PartitionedFile) -> Vec<PartitionedFile> {
+        parts(whole, self.entry.split_offsets().unwrap_or_default())
     }
 
     /// The statistics of the rows with which it was written.
-    fn written_statistics(&self) -> Arc<Statistics> {
+    pub(crate) fn written_statistics(&self) -> Arc<Statistics> {
         let FileContext { iceberg_schema, schema, .. } = &*self.context;
         Arc::new(scan::file_statistics(&self.entry, iceberg_schema, schema))
     }
@@ -183,6 +194,7 @@ impl FileSet {
             elsewhere: 0,
             bounds: Bounds::default(),
             statistics: OnceLock::new(),
+            column_sizes: OnceLock::new(),
             size_bytes: OnceLock::new(),
         }
     }
@@ -201,6 +213,14 @@ impl FileSet {
     pub(crate) fn statistics(&self, schema: &SchemaRef) -> Arc<Statistics> {
         let merge = || Arc::new(scan::merged_statistics(&self.files, schema));
         Arc::clone(self.statistics.get_or_init(merge))
+    }
+
+    /// How much of the files each column takes.
+    pub(crate) fn column_sizes(&self) -> &Arc<ColumnSizes> {
+        self.column_sizes.get_or_init(|| {
+            let sizes = |file: &Arc<LakeFile>| ColumnSizes::of(&self.files, &file.context.iceberg_schema);
+            Arc::new(self.files.first().map(sizes).unwrap_or_default())
+        })
     }
 
     /// The size of all files together.
@@ -225,10 +245,11 @@ fn parts(whole: PartitionedFile, offsets: &[i64]) -> Vec<PartitionedFile> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
 
     use std::collections::HashMap;
+    use std::path::Path;
     use std::time::Instant;
 
     use datafusion::physical_plan::displayable;
@@ -284,12 +305,12 @@ mod tests {
         pages * 4096 / (1 << 20)
     }
 
-    /// With `WHARF_PLANNED_FILES=100000` and `--nocapture` this says what planning such a table takes.
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_scan_makes_only_what_its_filter_leaves() {
-        let count = std::env::var("WHARF_PLANNED_FILES").ok().and_then(|count| count.parse().ok()).unwrap_or(4_000_i64);
-        let directory = tempfile::tempdir().unwrap();
-        let open = || Warehouse::open(directory.path().to_str().unwrap(), WarehouseOptions::default()).unwrap();
+    fn open(directory: &Path) -> Arc<Warehouse> {
+        Warehouse::open(directory.to_str().unwrap(), WarehouseOptions::default()).unwrap()
+    }
+
+    /// A table of so many files that nobody reads.
+    async fn unread(warehouse: &Arc<Warehouse>, count: i64) -> String {
         let column = |id: i32| Column {
             name: format!("a{id}"),
             ty: SqlType::BigInt,
@@ -308,18 +329,31 @@ mod tests {
             identifier: Vec::new(),
             properties: HashMap::new(),
         };
-        let location = {
-            let warehouse = open();
-            let mut location = warehouse.create_table(new).await.unwrap();
-            for snapshot in 0..20 {
-                let table = warehouse.load(&location).await.unwrap();
-                let files = (snapshot * count / 20..(snapshot + 1) * count / 20).map(|n| written(table.location(), n));
-                location = commit::append(&warehouse, &table, files.collect()).await.unwrap();
-            }
-            location
-        };
+        let mut location = warehouse.create_table(new).await.unwrap();
+        for snapshot in 0..20 {
+            let table = warehouse.load(&location).await.unwrap();
+            let files = (snapshot * count / 20..(snapshot + 1) * count / 20).map(|n| written(table.location(), n));
+            location = commit::append(warehouse, &table, files.collect()).await.unwrap();
+        }
+        location
+    }
+
+    /// So many data files of a table, whose column `a1` counts on from file to file.
+    pub(crate) async fn unread_files(count: i64) -> Vec<Arc<LakeFile>> {
+        let directory = tempfile::tempdir().unwrap();
+        let warehouse = open(directory.path());
+        let location = unread(&warehouse, count).await;
+        warehouse.load(&location).await.unwrap().files().await.unwrap().files.clone()
+    }
+
+    /// With `WHARF_PLANNED_FILES=100000` and `--nocapture` this says what planning such a table takes.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_scan_makes_only_what_its_filter_leaves() {
+        let count = std::env::var("WHARF_PLANNED_FILES").ok().and_then(|count| count.parse().ok()).unwrap_or(4_000_i64);
+        let directory = tempfile::tempdir().unwrap();
+        let location = unread(&open(directory.path()), count).await;
         let before = resident_mib();
-        let warehouse = open();
+        let warehouse = open(directory.path());
         let table = warehouse.load(&location).await.unwrap();
         let (plan, cold) = planned(&table, 123_456).await;
         assert!(plan.contains(&format!("read=1 of {count} files")), "{plan}");

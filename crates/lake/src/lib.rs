@@ -46,7 +46,7 @@ pub use folder::Folder;
 pub use inspect::{Inspection, inspect};
 pub use scan::{
     FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, QueriedTable, RowPlaces, SpreadScans,
-    TouchedFile, deal, failed_in_filter, is_scan, may_have_changed, put_together, take_apart,
+    TouchedFile, bytes_read, deal, failed_in_filter, is_scan, may_have_changed, put_together, take_apart,
 };
 pub use store::{
     CacheOptions, CacheStatistics, MIN_DISK_BYTES, StoreOptions, TableCredentials, VENDING_LIFETIMES, VendingOptions,

@@ -18,6 +18,7 @@ use datafusion::common::{internal_err, plan_err};
 use datafusion::error::Result;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, Volatility, WindowUDF};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::memory::LazyMemoryExec;
@@ -26,7 +27,7 @@ use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
 };
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
-use wharf_lake::Warehouse;
+use wharf_lake::{PlaceRuntimeFilters, Warehouse};
 
 use crate::task::TaskExec;
 use crate::vocabulary::Vocabulary;
@@ -178,8 +179,10 @@ impl PhysicalExtensionCodec for Codec {
             (Some(Kind::Envelope), []) => self.read(bytes, context),
             (Some(Kind::Task), [input]) => {
                 let Ok(stage) = <[u8; 8]>::try_from(bytes) else { return internal_err!("a task without a stage") };
-                let (input, vocabulary) = (Arc::clone(input), Arc::clone(&self.vocabulary));
-                Ok(Arc::new(TaskExec::new(input, u64::from_le_bytes(stage), vocabulary)))
+                // All of the task is here: which of its joins make filters for which of its scans is known.
+                let options = context.session_config().options();
+                let input = PlaceRuntimeFilters.optimize(Arc::clone(input), options)?;
+                Ok(Arc::new(TaskExec::new(input, u64::from_le_bytes(stage), Arc::clone(&self.vocabulary))))
             }
             (Some(Kind::Scan), []) => {
                 let Some((length, bytes)) = bytes.split_first_chunk::<8>() else {

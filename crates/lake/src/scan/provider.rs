@@ -253,13 +253,17 @@ impl LakeProvider {
     }
 
     /// The units of scanning of a file, one of so many.
-    fn parts(&self, file: &LakeFile, of: usize) -> Result<Vec<PartitionedFile>> {
+    fn parts(&self, file: &Arc<LakeFile>, of: usize) -> Result<Vec<PartitionedFile>> {
         let (statistics, parts) = file.parts(of)?;
         let number = self.numbers.as_ref().and_then(|numbers| numbers.get(file.location()));
         let Some(number) = number else { return Ok(parts) };
         let numbered = |part: PartitionedFile| {
             let value = ScalarValue::Int64(Some(*number));
-            PartitionedFile { partition_values: vec![value], ..part }.with_statistics(Arc::clone(&statistics))
+            let part = PartitionedFile { partition_values: vec![value], ..part };
+            match &statistics {
+                Some(statistics) => part.with_statistics(Arc::clone(statistics)),
+                None => part,
+            }
         };
         Ok(parts.into_iter().map(numbered).collect())
     }
@@ -323,7 +327,8 @@ impl TableProvider for LakeProvider {
             parquet = parquet.with_metadata_size_hint(hint);
         }
         let read = self.read(&files);
-        let source = LakeSource::new(Arc::new(parquet), &self.table, &self.field_ids, read, ahead);
+        let source =
+            LakeSource::new(Arc::new(parquet), &self.table, self.files.column_sizes(), &self.field_ids, read, ahead);
         let mut file_groups = balanced_groups(parts, groups);
         if session.config().get_extension::<SpreadScans>().is_some() {
             file_groups.resize_with(session.config().target_partitions().max(2), FileGroup::default);

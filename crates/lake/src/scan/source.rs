@@ -19,6 +19,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::physical_plan::{FileGroup, FileOpener, FileScanConfig, FileScanConfigBuilder, FileSource};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::utils::split_conjunction;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
@@ -31,7 +32,9 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::ahead::ReadAhead;
+use super::column_sizes::ColumnSizes;
 use super::field_ids::FieldIds;
+use super::late_statistics::{ReadOrder, with_statistics};
 use super::runtime_filters::{RowFilters, RuntimeFilters};
 use crate::deletes::FileDeletes;
 use crate::error::LakeError;
@@ -54,6 +57,10 @@ pub(super) struct LakeSource {
     ahead: Option<Arc<ReadAhead>>,
     runtime_filters: RuntimeFilters,
     batch_rows: usize,
+    /// In which order files are best read.
+    order: Option<ReadOrder>,
+    /// How much of the files columns take, where manifests say it.
+    column_sizes: Option<Arc<ColumnSizes>>,
     /// Where columns are in files; none for files that are not a table's.
     pub(super) field_ids: Option<Arc<FieldIds>>,
 }
@@ -62,12 +69,18 @@ impl LakeSource {
     pub(super) fn new(
         inner: Arc<dyn FileSource>,
         table: &LakeTable,
+        column_sizes: &Arc<ColumnSizes>,
         field_ids: &Arc<FieldIds>,
         read: String,
         ahead: Option<Arc<ReadAhead>>,
     ) -> LakeSource {
-        let field_ids = Some(Arc::clone(field_ids));
-        LakeSource { _reading: table.reading(), ahead, field_ids, ..LakeSource::foreign(inner, table.store(), read) }
+        LakeSource {
+            _reading: table.reading(),
+            ahead,
+            column_sizes: Some(Arc::clone(column_sizes)),
+            field_ids: Some(Arc::clone(field_ids)),
+            ..LakeSource::foreign(inner, table.store(), read)
+        }
     }
 
     /// A table's source on a node that was sent the scan. That the table is being read is known where the scan comes from.
@@ -77,7 +90,10 @@ impl LakeSource {
         field_ids: &Arc<FieldIds>,
         read: String,
     ) -> LakeSource {
-        LakeSource { field_ids: Some(Arc::clone(field_ids)), ..LakeSource::foreign(inner, store, read) }
+        let filters: Vec<_> = inner.filter().iter().flat_map(split_conjunction).map(Arc::clone).collect();
+        let runtime_filters = RuntimeFilters::default().with(&filters);
+        let field_ids = Some(Arc::clone(field_ids));
+        LakeSource { field_ids, runtime_filters, ..LakeSource::foreign(inner, store, read) }
     }
 
     /// A source of files that are not a table's.
@@ -90,6 +106,8 @@ impl LakeSource {
             ahead: None,
             runtime_filters: RuntimeFilters::default(),
             batch_rows: BATCH_ROWS,
+            order: None,
+            column_sizes: None,
             field_ids: None,
         }
     }
@@ -98,6 +116,14 @@ impl LakeSource {
     pub(super) fn with_row_filters(&self, wanted: impl Fn(u64) -> bool) -> Option<Arc<dyn FileSource>> {
         let runtime_filters = self.runtime_filters.placed(wanted)?;
         Some(Arc::new(LakeSource { runtime_filters, ..self.clone() }))
+    }
+
+    /// About how much is read of so many bytes of files.
+    pub(super) fn bytes_read(&self, of: u64) -> u64 {
+        match (&self.column_sizes, self.projection()) {
+            (Some(sizes), Some(projection)) => sizes.share(of, projection.column_indices()),
+            _ => of,
+        }
     }
 
     /// DataFusion's source in it.
@@ -212,10 +238,18 @@ impl FileSource for LakeSource {
         order: &[PhysicalSortExpr],
         properties: &EquivalenceProperties,
     ) -> Result<SortOrderPushdownResult<Arc<dyn FileSource>>> {
-        Ok(self.inner.try_pushdown_sort(order, properties)?.map(|inner| self.with(inner)))
+        let read_order = ReadOrder::new(order, self.table_schema().file_schema());
+        let pushed = self.inner.try_pushdown_sort(order, properties)?;
+        let with = |inner| -> Arc<dyn FileSource> { Arc::new(LakeSource { inner, order: read_order, ..self.clone() }) };
+        Ok(pushed.map(with))
     }
 
     fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
+        let files = match &self.order {
+            Some(order) => order.of_files(files),
+            None => files,
+        };
+        // It has no bounds of the files that were ordered here, and leaves them as they are.
         let files = self.inner.reorder_files(files);
         if let Some(ahead) = &self.ahead {
             ahead.queue(&files);
@@ -348,6 +382,7 @@ struct NamingMorselizer {
 
 impl Morselizer for NamingMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+        let file = with_statistics(file);
         let name = Name { store: Arc::clone(&self.store), path: file.path().clone() };
         let filters = self.filters.clone();
         if let Some(deletes) = deletes_of(&file).cloned() {

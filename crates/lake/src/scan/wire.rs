@@ -190,6 +190,15 @@ pub fn deal(
     Some(dealt.into_iter().map(|(_, parts)| scan(parts)).collect())
 }
 
+/// About how many bytes of files a scan reads: those of its columns, where it is known how much of the files these take. None when
+/// the plan is no scan of files.
+pub fn bytes_read(plan: &Arc<dyn ExecutionPlan>) -> Option<u64> {
+    let config = file_scan(plan)?;
+    let of = config.file_groups.iter().flat_map(FileGroup::iter).map(PartitionedFile::effective_size).sum();
+    let source = config.file_source().downcast_ref::<LakeSource>();
+    Some(source.map_or(of, |source| source.bytes_read(of)))
+}
+
 /// Whether a plan is a scan of a table.
 pub fn is_scan(plan: &Arc<dyn ExecutionPlan>) -> bool {
     lake_scan(plan).is_some()
