@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use sqlparser::ast::{self, Statement as Ast};
@@ -14,9 +13,7 @@ use wharf_values::{SqlError, SqlState};
 use crate::bind::BindContext;
 use crate::bind::names::display_name;
 use crate::copy::{CopyEncoder, CopyFormat, CopyOptions};
-use crate::error::from_datafusion;
 use crate::files::unload::unload;
-use crate::optimize::physical_plan;
 use crate::session::{CopyOut, Outcome, Session};
 use crate::statement::Statement;
 
@@ -73,9 +70,7 @@ pub(crate) async fn encoded(
     let columns: Vec<_> =
         plan.schema().fields().iter().map(|field| (display_name(field.name()).to_owned(), Arc::clone(field))).collect();
     let mut encoder = CopyEncoder::new(options, columns, &context.format)?;
-    let state = &context.session;
-    let physical = physical_plan(plan, state).await?;
-    let stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    let stream = session.start_rows(plan, &context.session).await?;
     let batches = session.limits().guard(stream);
     let mut header = Vec::new();
     encoder.header(&mut header);

@@ -92,6 +92,8 @@ pub trait Session: Send + 'static {
     fn text_format(&self) -> TextFormat;
     /// The token of the statement that runs now.
     fn cancel_token(&self) -> CancellationToken;
+    /// Cancelled when somebody wants the session to end.
+    fn ended(&self) -> CancellationToken;
     /// What stops whatever the session runs at the moment of the call, and does nothing when it is idle.
     fn canceller(&self) -> Arc<dyn Fn() + Send + Sync>;
 }

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use wharf_values::{SqlError, SqlState};
 
 use crate::backend::{Backend, Session, TransactionStatus};
@@ -34,6 +35,8 @@ pub(crate) struct Connection<'a, B: Backend> {
     pub(crate) wire: &'a mut Wire,
     pub(crate) session: B::Session,
     pub(crate) cancel: Arc<CancelHandle>,
+    /// Cancelled when the session is to end.
+    ended: CancellationToken,
     pub(crate) shared: &'a Shared<B>,
     /// The unnamed statement. Named ones are kept by the engine, since SQL can prepare and deallocate them too.
     pub(crate) unnamed: Option<Option<Arc<PreparedOf<B>>>>,
@@ -51,6 +54,7 @@ impl<'a, B: Backend> Connection<'a, B> {
     pub(crate) fn new(wire: &'a mut Wire, started: Started<B::Session>, shared: &'a Shared<B>) -> Self {
         Connection {
             wire,
+            ended: started.session.ended(),
             session: started.session,
             cancel: started.cancel,
             shared,
@@ -100,8 +104,11 @@ impl<'a, B: Backend> Connection<'a, B> {
         }
     }
 
-    /// The next message, if the server does not stop before it comes.
+    /// The next message, if neither the server stops nor the session is to end before it comes.
     async fn next_frame(&mut self) -> Result<Frame, End> {
+        if self.ended.is_cancelled() {
+            return Err(End::shutdown());
+        }
         if let Some(frame) = self.wire.buffered_frame()? {
             return Ok(frame);
         }
@@ -110,6 +117,7 @@ impl<'a, B: Backend> Connection<'a, B> {
             biased;
             frame = self.wire.frame() => frame,
             () = self.shared.shutdown.cancelled() => Err(End::shutdown()),
+            () = self.ended.cancelled() => Err(End::shutdown()),
         }
     }
 

@@ -107,6 +107,10 @@ impl backend::Session for wharf_engine::Session {
         self.cancel_token()
     }
 
+    fn ended(&self) -> CancellationToken {
+        self.canceller().ended()
+    }
+
     fn canceller(&self) -> Arc<dyn Fn() + Send + Sync> {
         let canceller = self.canceller();
         Arc::new(move || canceller.cancel())

@@ -227,6 +227,39 @@ async fn work_ends_on_all_nodes_when_its_query_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_that_are_written_are_computed_on_all_nodes() {
+    let mut trio = Trio::start().await;
+    let client = trio.client().await;
+    client.batch_execute("CREATE TABLE counts (n bigint)").await.unwrap();
+    for write in [format!("INSERT INTO counts {LONG}"), format!("CREATE TABLE made AS {LONG}")] {
+        let token = client.cancel_token();
+        let (error, ()) = tokio::join!(client.simple_query(&write), async {
+            trio.ends_within_a_second("a cancel request", async || token.cancel_query(NoTls).await.unwrap()).await;
+        });
+        assert_eq!(error.unwrap_err().code().map(|code| code.code()), Some("57014"), "{write}");
+    }
+    assert_eq!(column(&client, "SELECT count(*) FROM counts").await, ["0"]);
+
+    // A node that is lost before the first row costs time, and no row is there twice.
+    let write = "INSERT INTO counts SELECT max(one.a) FROM t AS one JOIN t AS two ON one.b = two.b GROUP BY one.b";
+    let (written, ()) = tokio::join!(client.simple_query(write), async {
+        until("parts on the third node", async || (trio.parts()[2] > 0).then_some(())).await;
+        trio.servers[2].signal("-KILL");
+    });
+    written.unwrap();
+    trio.servers[2].wait();
+    assert_eq!(column(&client, "SELECT count(*) || ':' || count(DISTINCT n) FROM counts").await, ["100:100"]);
+
+    client.batch_execute(&format!("CREATE TABLE made AS {QUERY}")).await.unwrap();
+    let mut made = column(&client, "SELECT * FROM made").await;
+    made.sort();
+    assert_eq!(made, ANSWER);
+    let rows = client.copy_out(&format!("COPY ({QUERY}) TO STDOUT")).await.unwrap();
+    let rows: Vec<_> = rows.map(|chunk| String::from_utf8(chunk.unwrap().to_vec()).unwrap()).collect().await;
+    assert_eq!(rows.concat(), format!("{}\n{}\n", ANSWER[0], ANSWER[1]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_that_has_given_rows_says_that_its_node_was_lost() {
     let trio = Trio::start().await;
     let client = trio.client().await;

@@ -129,6 +129,54 @@ async fn a_statement_is_listed_while_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_session_stops_another() {
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let superuser = server.connect("").await.unwrap();
+    superuser.batch_execute("CREATE ROLE plain LOGIN PASSWORD 'geheim'").await.unwrap();
+    let plain = server.connect_as("plain", "geheim").await.unwrap();
+    let other = server.connect_as("plain", "geheim").await.unwrap();
+    let pid = column(&plain, "SELECT pg_backend_pid()").await.remove(0);
+    let running = format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND state = 'active'");
+
+    let (ended, ()) = tokio::join!(plain.simple_query(PRODUCT), async {
+        some(&superuser, &running).await;
+        assert_eq!(column(&other, &format!("SELECT pg_cancel_backend({pid})")).await, ["t"]);
+    });
+    assert_eq!(ended.unwrap_err().code().unwrap().code(), "57014");
+    assert_eq!(column(&plain, "SELECT 1").await, ["1"]);
+
+    let own = column(&superuser, "SELECT pg_backend_pid()").await.remove(0);
+    for (function, message) in [
+        ("pg_cancel_backend", "must be a superuser to cancel superuser query"),
+        ("pg_terminate_backend", "must be a superuser to terminate superuser process"),
+    ] {
+        let refused = plain.simple_query(&format!("SELECT {function}({own})")).await.unwrap_err();
+        let refused = refused.as_db_error().unwrap();
+        assert_eq!((refused.code().code(), refused.message()), ("42501", message));
+    }
+    assert_eq!(column(&superuser, "SELECT pg_cancel_backend(2147483647), pg_terminate_backend(NULL)").await, ["f"]);
+
+    // An idle one ends, and one at work.
+    assert_eq!(
+        column(
+            &plain,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND usename = 'plain'"
+        )
+        .await,
+        ["t"]
+    );
+    until("the end of an idle session", async || other.is_closed().then_some(())).await;
+    let (ended, ()) = tokio::join!(plain.simple_query(PRODUCT), async {
+        some(&superuser, &running).await;
+        assert_eq!(column(&superuser, &format!("SELECT pg_terminate_backend({pid})")).await, ["t"]);
+    });
+    ended.unwrap_err();
+    until("the end of a session at work", async || plain.is_closed().then_some(())).await;
+    none(&superuser, "its end", &format!("SELECT pid FROM pg_stat_activity WHERE pid = {pid}")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_role_sees_its_own_statements_and_nobody_sees_passwords() {
     let folder = folder();
     let server = Server::serve(folder.path());

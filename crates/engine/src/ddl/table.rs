@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use sqlparser::ast::{self, ColumnOption};
 use uuid::Uuid;
@@ -23,7 +22,6 @@ use crate::dml::write::Target;
 use crate::dml::{constants, defaults};
 use crate::error::{from_datafusion, from_lake};
 use crate::names::new_relation_name;
-use crate::optimize::physical_plan;
 use crate::session::Session;
 use crate::syntax::{Clauses, LikeOptions, NO_TYPE, TableClauses};
 
@@ -313,9 +311,7 @@ pub(super) async fn create_as(
     let targets: Vec<&Column> = columns.iter().collect();
     let plan = crate::bind::assign_columns(plan, &targets, true, &context).map_err(from_datafusion)?;
     let (id, location, mut made) = new_metadata(session, &name, &columns, &[], layout).await?;
-    let state = &context.session;
-    let physical = physical_plan(&plan, state).await?;
-    let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    let mut stream = session.start_rows(&plan, &context.session).await?;
     let table = Table { metadata_location: location.clone(), ..described(id, &name, &columns, &[]) };
     let table = Arc::new(table);
     let mut target = Target::open(session, &table).await?;

@@ -7,14 +7,16 @@ mod vocabulary;
 
 use std::sync::Arc;
 
-use datafusion::execution::TaskContext;
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
 use wharf_fanout::{Distribute, NotSpread, Spread, Wanted};
 use wharf_values::SqlError;
 
 use crate::engine::Engine;
 use crate::error::from_datafusion;
-use crate::session::{Limits, Session};
+use crate::optimize::physical_plan;
+use crate::session::{Limits, Session, task_context};
 use crate::settings::Settings;
 
 pub(crate) use vocabulary::EngineVocabulary;
@@ -38,6 +40,24 @@ impl Session {
             query: self.query_tag(),
             measured: false,
         }
+    }
+
+    /// Starts a plan whose rows are not the client's: a statement writes them or packs them. Its limits are the statement's.
+    ///
+    /// # Errors
+    /// What planning raises, and what the plan says as it starts.
+    pub(crate) async fn start_rows(
+        &self,
+        plan: &LogicalPlan,
+        state: &SessionState,
+    ) -> Result<SendableRecordBatchStream, SqlError> {
+        let physical = physical_plan(plan, state).await?;
+        let task = task_context(state);
+        if self.engine.fanout.nodes() < 2 {
+            return execute_stream(physical, task).map_err(from_datafusion);
+        }
+        let limits = self.limits();
+        Box::pin(self.engine.start(physical, task, self.wanted(&limits), &limits)).await
     }
 }
 

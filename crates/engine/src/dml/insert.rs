@@ -8,7 +8,7 @@ use sqlparser::ast;
 use wharf_catalog::{SqlType, Table};
 use wharf_values::{SqlError, SqlState};
 
-use super::change::{Changes, stream};
+use super::change::Changes;
 use super::columns::{cast_to, default_expression, is_default, written_type};
 use super::inputs::Inputs;
 use super::returning::Returning;
@@ -213,7 +213,7 @@ impl InsertPlan {
         let state = session.execution_state(&catalog);
         let returning = self.returning.as_ref().map(|returning| returning.start(&state, inputs));
         let mut returning = returning.transpose()?;
-        let mut rows = stream(&plan, &state).await?;
+        let mut rows = session.start_rows(&plan, &state).await?;
         let mut target = Target::open(session, &self.table).await?;
         let written = async {
             while let Some(batch) = rows.next().await {

@@ -11,7 +11,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use bytes::Bytes;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
-use datafusion::physical_plan::{execute_stream, execute_stream_partitioned};
+use datafusion::physical_plan::execute_stream_partitioned;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -67,10 +67,10 @@ pub(crate) async fn unload(
         );
     }
     let target = Target::new(place, options, file_options, &plan, context)?;
-    let limits = session.limits();
+    let (limits, session) = (session.limits(), &*session);
     match is_folder {
-        true => limits.within(target.folder(plan, context)).await,
-        false => limits.within(target.one(plan, context)).await,
+        true => limits.within(target.folder(session, plan, context)).await,
+        false => limits.within(target.one(session, plan, context)).await,
     }
 }
 
@@ -142,10 +142,9 @@ impl Target {
     }
 
     /// All rows into one file.
-    async fn one(&self, plan: LogicalPlan, context: &BindContext) -> Result<u64, SqlError> {
+    async fn one(&self, session: &Session, plan: LogicalPlan, context: &BindContext) -> Result<u64, SqlError> {
         let path = self.place.one_path()?;
-        let physical = physical_plan(&plan, &context.session).await?;
-        let mut stream = execute_stream(physical, context.session.task_ctx()).map_err(from_datafusion)?;
+        let mut stream = session.start_rows(&plan, &context.session).await?;
         let mut file = self.begin(path).await?;
         let mut rows = 0;
         while let Some(batch) = stream.next().await {
@@ -158,7 +157,7 @@ impl Target {
     }
 
     /// Rows into files of a folder.
-    async fn folder(&self, plan: LogicalPlan, context: &BindContext) -> Result<u64, SqlError> {
+    async fn folder(&self, session: &Session, plan: LogicalPlan, context: &BindContext) -> Result<u64, SqlError> {
         let folder = Path::parse(&self.place.path).map_err(|_| {
             SqlError::new(SqlState::INVALID_NAME, format!("\"{}\" is not the name of a folder", self.place.name))
         })?;
@@ -201,8 +200,7 @@ impl Target {
             })
             .collect();
         let sorted = LogicalPlanBuilder::from(plan).sort(order).and_then(|builder| builder.build());
-        let physical = physical_plan(&sorted.map_err(from_datafusion)?, &context.session).await?;
-        let mut stream = execute_stream(physical, context.session.task_ctx()).map_err(from_datafusion)?;
+        let mut stream = session.start_rows(&sorted.map_err(from_datafusion)?, &context.session).await?;
         let mut files = Files { target: self, open: None, folder: folder.clone(), rows: 0 };
         while let Some(batch) = stream.next().await {
             let batch = batch.map_err(from_datafusion)?;

@@ -1,6 +1,7 @@
 //! Functions about the session and the catalog: `current_schema()`, `version()`, `format_type()`, ...
 //!
-//! What always holds: they read the session through [`SystemContext`] alone and change nothing. Functions about things
+//! What always holds: they read the session through [`SystemContext`] alone, and but for those that stop sessions (`signals`) they change
+//! nothing. Functions about things
 //! Wharf does not have (publications, statistics objects) give NULL or false, as PostgreSQL does for objects that do not exist.
 
 use std::sync::Arc;
@@ -108,6 +109,8 @@ static DEFINITIONS: &[Definition] = &[
     }),
     define("current_schemas", Kind::Names, current_schemas),
     define("pg_backend_pid", Kind::Integer, |row| Ok(Value::Int(i64::from(row.context.identity.process)))),
+    define("pg_cancel_backend", Kind::Bool, super::signals::cancel),
+    define("pg_terminate_backend", Kind::Bool, super::signals::terminate),
     define("pg_client_encoding", Kind::Name, |_| text("UTF8")),
     define("inet_server_port", Kind::Integer, unknown),
     define("pg_is_in_recovery", Kind::Bool, |_| Ok(Value::Bool(false))),
@@ -306,7 +309,7 @@ pub(crate) fn functions() -> Vec<Arc<ScalarUDF>> {
             let nullary = TypeSignature::Nullary;
             // What one of them changes the other sees, in the order they are written.
             let volatility = match DEFINITIONS[index].name {
-                "current_setting" | "set_config" => Volatility::Volatile,
+                "current_setting" | "set_config" | "pg_cancel_backend" | "pg_terminate_backend" => Volatility::Volatile,
                 _ => Volatility::Stable,
             };
             Arc::new(ScalarUDF::new_from_impl(SystemFunction {

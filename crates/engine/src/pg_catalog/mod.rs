@@ -15,6 +15,7 @@ mod queries;
 mod relations;
 mod rows;
 mod session;
+mod signals;
 mod simplify;
 mod sleep;
 mod system;

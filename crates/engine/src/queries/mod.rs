@@ -21,7 +21,7 @@ use uuid::Uuid;
 use wharf_fanout::QueryTag;
 
 use crate::engine::now_us;
-use crate::session::TransactionStatus;
+use crate::session::{Canceller, TransactionStatus};
 
 pub use gather::Peers;
 pub(crate) use gather::{NodeReport, StageReport, StatementReport};
@@ -51,6 +51,8 @@ pub(crate) struct Client {
     /// In microseconds since 1970.
     pub(crate) started_us: i64,
     application: Mutex<String>,
+    /// Stops it.
+    pub(crate) canceller: Arc<Canceller>,
     /// Where it stands between statements, as [`Between`].
     between: AtomicU8,
 }
@@ -105,6 +107,7 @@ impl Queries {
         database: u32,
         peer: &str,
         application: String,
+        canceller: &Arc<Canceller>,
     ) -> Connected {
         let client = Arc::new(Client {
             queries: Arc::clone(self),
@@ -115,6 +118,7 @@ impl Queries {
             peer: peer.to_owned(),
             started_us: now_us(),
             application: Mutex::new(application),
+            canceller: Arc::clone(canceller),
             between: AtomicU8::new(Between::Idle as u8),
         });
         self.clients.lock().insert(client.number, Arc::clone(&client));
@@ -130,6 +134,11 @@ impl Queries {
             statements.iter().rev().find(|running| Arc::ptr_eq(&running.client, client)).cloned()
         };
         clients.into_iter().map(|client| (Arc::clone(&client), runs(&client))).collect()
+    }
+
+    /// The session of a process of this node.
+    pub(crate) fn client(&self, process: u32) -> Option<Arc<Client>> {
+        self.clients.lock().values().find(|client| client.process == process).cloned()
     }
 
     /// The statements of this node in the order in which they began.
@@ -273,7 +282,7 @@ mod tests {
     #[test]
     fn the_list_has_what_runs_and_nothing_else() {
         let queries = Arc::new(Queries::default());
-        let session = queries.connect(7, 10, 20, "127.0.0.1:1", "test".to_owned());
+        let session = queries.connect(7, 10, 20, "127.0.0.1:1", "test".to_owned(), &Arc::default());
         let text: Arc<str> = "é".repeat(2000).into();
         let listed = session.client().list(Uuid::from_u128(1), "SELECT", Some(&text), Instant::now());
         listed.does(Doing::Sending);

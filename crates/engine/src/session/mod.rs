@@ -143,7 +143,8 @@ impl Session {
         tracing::debug!(role = role.name, peer = startup.peer, process, "session opened");
         engine.statistics.sessions.inc();
         let application = settings.get(APPLICATION_NAME).unwrap_or_default();
-        let connected = engine.queries.connect(process, role.oid, database, &startup.peer, application);
+        let canceller = Arc::new(Canceller::default());
+        let connected = engine.queries.connect(process, role.oid, database, &startup.peer, application, &canceller);
         Ok(Session {
             engine,
             identity: Identity {
@@ -166,7 +167,7 @@ impl Session {
             bound: None,
             cursors: cursor::Cursors::new(),
             notices: Vec::new(),
-            canceller: Arc::new(Canceller::default()),
+            canceller,
             copying: None,
             connected,
             statement_id: Uuid::nil(),

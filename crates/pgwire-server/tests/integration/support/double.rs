@@ -646,6 +646,10 @@ impl Session for DoubleSession {
         self.token.lock().clone()
     }
 
+    fn ended(&self) -> CancellationToken {
+        CancellationToken::new()
+    }
+
     fn canceller(&self) -> Arc<dyn Fn() + Send + Sync> {
         let token = self.token.clone();
         Arc::new(move || token.lock().cancel())
