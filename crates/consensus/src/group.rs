@@ -176,7 +176,8 @@ impl Group {
         let (machine, applied) =
             StateMachine::new(Arc::new(disk.snapshots), disk.newest, Arc::clone(&health), hash_queue, growth);
         let config = Arc::new(raft_config(&options)?);
-        let network = Network { peers: Arc::clone(&peers) };
+        let elections = Arc::new(Elections::new());
+        let network = Network { peers: Arc::clone(&peers), elections: Arc::clone(&elections) };
         let raft = Raft::new(identity.node, config, network, log, machine).await;
         let raft = raft.map_err(|fatal| health.failure_or(fatal))?;
         found_or_lead(&raft, &identity, &options, disk.last_log_index).await.map_err(|error| match error {
@@ -210,7 +211,7 @@ impl Group {
             reads: Rounds::default(),
             confirmations: Rounds::default(),
             hashes: RecentHashes::default(),
-            elections: Elections::new(),
+            elections,
             space,
             identity: Mutex::new(identity),
             files: disk.files,

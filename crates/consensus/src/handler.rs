@@ -61,7 +61,7 @@ impl Node {
             Request::Vote(request) => answered(version, self.vote(request).await),
             Request::Append(request) => answered(version, self.follow(request).await),
             Request::Snapshot(request) => {
-                let answer: SnapshotAnswer = match self.raft.install_snapshot(request).await {
+                let answer: SnapshotAnswer = match self.take_snapshot(request).await {
                     Ok(answer) => Ok(answer),
                     Err(RaftError::APIError(error)) => Err(error),
                     Err(RaftError::Fatal(fatal)) => return Err(Refusal::Failed(fatal.to_string())),

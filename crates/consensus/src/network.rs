@@ -14,6 +14,7 @@ use openraft::raft::{
 use openraft::{RaftNetwork, RaftNetworkFactory};
 use serde::de::DeserializeOwned;
 
+use crate::elections::Elections;
 use crate::peers::{CallError, Peers};
 use crate::raft_types::{Member, NodeId, TypeConfig};
 use crate::transport::{Peer, Transport, TransportError};
@@ -35,11 +36,13 @@ impl Transport for NoTransport {
 /// Makes connections for openraft.
 pub(crate) struct Network {
     pub(crate) peers: Arc<Peers>,
+    pub(crate) elections: Arc<Elections>,
 }
 
 /// A connection to one node.
 pub(crate) struct Connection {
     peers: Arc<Peers>,
+    elections: Arc<Elections>,
     peer: Peer,
 }
 
@@ -47,7 +50,8 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Connection;
 
     async fn new_client(&mut self, target: NodeId, node: &Member) -> Self::Network {
-        Connection { peers: Arc::clone(&self.peers), peer: Peer { id: target, address: node.addr.clone() } }
+        let (peers, elections) = (Arc::clone(&self.peers), Arc::clone(&self.elections));
+        Connection { peers, elections, peer: Peer { id: target, address: node.addr.clone() } }
     }
 }
 
@@ -95,7 +99,12 @@ impl RaftNetwork<TypeConfig> for Connection {
     }
 
     async fn vote(&mut self, request: VoteRequest<NodeId>, option: RPCOption) -> Answered<VoteResponse<NodeId>> {
-        self.call::<VoteAnswer, _>(Request::Vote(request), RPCTypes::Vote, &option).await
+        let own = request.last_log_id;
+        let answer = self.call::<VoteAnswer, _>(Request::Vote(request), RPCTypes::Vote, &option).await?;
+        if !answer.vote_granted && answer.last_log_id > own {
+            self.elections.is_behind();
+        }
+        Ok(answer)
     }
 
     fn backoff(&self) -> Backoff {

@@ -65,7 +65,7 @@ pub(crate) struct Node {
     /// Rounds of a leader, for its own readers and those of others.
     pub(crate) confirmations: Rounds,
     pub(crate) hashes: RecentHashes,
-    pub(crate) elections: Elections,
+    pub(crate) elections: Arc<Elections>,
     pub(crate) space: Space,
     pub(crate) identity: Mutex<Identity>,
     /// Where the identity is written.
