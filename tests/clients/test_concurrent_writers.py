@@ -70,8 +70,6 @@ def write_sql(writer, dsn, until, failures):
 
             while time.monotonic() < until:
                 writer.step(append, delete, lambda error: isinstance(error, psycopg.errors.SerializationFailure))
-                # Room for a client that needs several round trips for a commit.
-                time.sleep(writer.random.random() * 0.6)
     except Exception as error:
         failures.append(error)
 

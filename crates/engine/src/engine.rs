@@ -25,6 +25,7 @@ use wharf_values::{SqlError, SqlState};
 
 use crate::distribute::EngineVocabulary;
 use crate::error::{from_catalog, from_consensus, from_datafusion};
+use crate::external_turns::ExternalTurns;
 use crate::files::progress::Progresses;
 use crate::maintenance::Instants;
 use crate::metrics::Statistics;
@@ -88,6 +89,8 @@ pub struct Engine {
     pub(crate) instants: Instants,
     /// What is appended to tables at the same time.
     pub(crate) appends: Queues,
+    /// When writers elsewhere have their turn.
+    pub(crate) external_turns: ExternalTurns,
     /// What is counted.
     pub(crate) statistics: Arc<Statistics>,
     /// Queries on several nodes.
@@ -125,6 +128,7 @@ impl Engine {
             base,
             instants: Instants::default(),
             appends: Queues::default(),
+            external_turns: ExternalTurns::default(),
             fanout,
             progress: Arc::default(),
             statistics: Arc::default(),

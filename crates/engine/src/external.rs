@@ -191,6 +191,24 @@ pub async fn commit(
     caller: &Caller,
     requests: &[TableRequest],
 ) -> Result<Vec<Arc<LakeTable>>, ExternalError> {
+    let result = commit_all(engine, caller, requests).await;
+    match &result {
+        Ok(tables) => tables.iter().for_each(|table| engine.external_turns.written(table.id())),
+        Err(ExternalError::Conflict(_)) => {
+            let state = engine.catalog().await?;
+            let tables = requests.iter().filter_map(|request| find(&state, caller.database, &request.name).ok());
+            tables.for_each(|table| engine.external_turns.too_late(table.id));
+        }
+        Err(_) => {}
+    }
+    result
+}
+
+async fn commit_all(
+    engine: &Engine,
+    caller: &Caller,
+    requests: &[TableRequest],
+) -> Result<Vec<Arc<LakeTable>>, ExternalError> {
     let mut names = HashSet::new();
     if let Some(twice) = requests.iter().find(|request| !names.insert(&request.name)) {
         return Err(ExternalError::Invalid(format!("table \"{}\" is named twice", qualified(&twice.name))));

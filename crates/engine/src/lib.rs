@@ -24,6 +24,7 @@ mod engine;
 mod error;
 mod explain;
 pub mod external;
+mod external_turns;
 mod files;
 mod functions;
 mod maintenance;

@@ -101,6 +101,7 @@ impl Work {
 
     async fn commit(&self, mut waiting: Vec<Waiting>) {
         waiting.retain(|one| !one.answer.is_closed());
+        self.engine.external_turns.wait(self.table).await;
         let head = match self.engine.catalog().await {
             Ok(catalog) => catalog.table_by_id(self.table).cloned().ok_or_else(|| dropped(self.table)),
             Err(error) => Err(error),
