@@ -52,12 +52,15 @@ impl Server {
     pub(super) fn postgres() -> anyhow::Result<Server> {
         let postgres = Postgres::start(&POSTGRES_SETTINGS)?;
         let address = Address::parse(&postgres.url())?;
-        let (_, rows) = Wire::connect(&address)?.rows("SELECT pg_backend_pid()")?;
+        // Open until its process has been looked at.
+        let mut wire = Wire::connect(&address)?;
+        let (_, rows) = wire.rows("SELECT pg_backend_pid()")?;
         let backend = rows.first().and_then(|row| row.first()?.clone()).context("pg_backend_pid() gave nothing")?;
         // Every backend is a child of the postmaster.
         let status = std::fs::read_to_string(format!("/proc/{backend}/status"))?;
         let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"));
         let pid = parent.context("the backend has no parent")?.trim().parse()?;
+        drop(wire);
         Ok(Server { kind: Kind::Postgres(postgres), address, pid })
     }
 
