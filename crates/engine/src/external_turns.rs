@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 /// How long a turn is.
 const TURN: Duration = Duration::from_secs(1);
-/// Turns that are long over are forgotten when there are as many.
+/// At most so many tables have turns at a time; those that are over are forgotten then, and more are not given.
 const KEPT: usize = 256;
 
 /// Whose turn it is, by table.
@@ -41,6 +41,9 @@ impl ExternalTurns {
         let mut tables = self.tables.lock();
         if tables.len() >= KEPT {
             tables.retain(|_, turn| turn.next > now);
+            if tables.len() >= KEPT {
+                return;
+            }
         }
         if tables.get(&table).is_none_or(|turn| turn.next <= now) {
             tables.insert(table, Turn { until: now + TURN, next: now + 2 * TURN, over: Arc::default() });

@@ -128,14 +128,19 @@ async fn a_statement_is_listed_while_it_runs() {
     assert_eq!(failed[0]["span"]["query_id"].as_str(), Some(id.as_str()));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn one_session_stops_another() {
-    let folder = folder();
-    let server = Server::serve(folder.path());
+async fn superuser_and_two_of_a_role(server: &Server) -> (Client, Client, Client) {
     let superuser = server.connect("").await.unwrap();
     superuser.batch_execute("CREATE ROLE plain LOGIN PASSWORD 'geheim'").await.unwrap();
     let plain = server.connect_as("plain", "geheim").await.unwrap();
     let other = server.connect_as("plain", "geheim").await.unwrap();
+    (superuser, plain, other)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_session_stops_another() {
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let (superuser, plain, other) = superuser_and_two_of_a_role(&server).await;
     let pid = column(&plain, "SELECT pg_backend_pid()").await.remove(0);
     let running = format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND state = 'active'");
 
@@ -180,10 +185,7 @@ async fn one_session_stops_another() {
 async fn a_role_sees_its_own_statements_and_nobody_sees_passwords() {
     let folder = folder();
     let server = Server::serve(folder.path());
-    let superuser = server.connect("").await.unwrap();
-    superuser.batch_execute("CREATE ROLE plain LOGIN PASSWORD 'geheim'").await.unwrap();
-    let plain = server.connect_as("plain", "geheim").await.unwrap();
-    let other = server.connect_as("plain", "geheim").await.unwrap();
+    let (superuser, plain, other) = superuser_and_two_of_a_role(&server).await;
     let theirs = "SELECT coalesce(query, 'hidden') FROM wharf.queries WHERE process <> pg_backend_pid()";
     let sessions =
         "SELECT concat_ws('/', usename, state, query) FROM pg_stat_activity WHERE pid <> pg_backend_pid() ORDER BY 1";

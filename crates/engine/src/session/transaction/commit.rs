@@ -37,11 +37,12 @@ impl Transaction {
                 let spread = (Uuid::new_v4().as_u128() % SPREAD_MS) as u64;
                 tokio::time::sleep(std::time::Duration::from_millis(spread)).await;
             }
-            for entry in &self.entries {
-                if let Operation::Steps { table, .. } = &entry.operation {
-                    engine.external_turns.wait(*table).await;
-                }
-            }
+            // Side by side: however many tables there are, it is a second at most.
+            futures::future::join_all(self.entries.iter().filter_map(|entry| match &entry.operation {
+                Operation::Steps { table, .. } => Some(engine.external_turns.wait(*table)),
+                Operation::Define { .. } => None,
+            }))
+            .await;
             let Some(command) = self.command(&heads) else { return Ok(()) };
             self.set_in_doubt(true);
             let Err(refused) = engine.try_propose(command).await? else {
