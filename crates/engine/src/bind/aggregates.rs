@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, Cast, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -35,16 +37,19 @@ enum Plan {
 
 pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
     let names = NamePreserver::new_for_projection();
+    let mut keys = Vec::new();
     let group = aggregate
         .group_expr
         .into_iter()
         .map(|expr| {
+            if matches!(expr, Expr::GroupingSet(_)) {
+                return Ok(expr.map_children(|key| grouping_key(key, &mut keys, resolver).map(Transformed::yes))?.data);
+            }
             let name = names.save(&expr);
-            let grouping = matches!(expr, Expr::GroupingSet(_));
-            let expr = resolver.settle(resolver.resolve(compared_subqueries(expr, resolver)?)?)?;
-            Ok(if grouping { expr } else { name.restore(expr) })
+            Ok(name.restore(resolver.settle(resolver.resolve(compared_subqueries(expr, resolver)?)?)?))
         })
         .collect::<DfResult<Vec<_>>>()?;
+    let input = with_keys(aggregate.input, keys)?;
     let mut calls: Vec<Expr> = Vec::new();
     let mut outputs = Vec::new();
     for expr in aggregate.aggr_expr {
@@ -75,12 +80,34 @@ pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResu
         })
         .collect();
     let call_count = calls.len();
-    let plan = LogicalPlan::Aggregate(Aggregate::try_new(aggregate.input, group, calls)?);
+    let plan = LogicalPlan::Aggregate(Aggregate::try_new(input, group, calls)?);
     if all_kept {
         return Ok(plan);
     }
     let kept = plan.schema().fields().len() - call_count;
     finish(plan, kept, finished, resolver.context)
+}
+
+/// A key of a grouping set, as a column: the keys of a set cannot have names, so what is computed gets its name below.
+fn grouping_key(key: Expr, keys: &mut Vec<Expr>, resolver: &Resolver<'_>) -> DfResult<Expr> {
+    let name = key.schema_name().to_string();
+    let settled = resolver.settle(resolver.resolve(compared_subqueries(key, resolver)?)?)?;
+    if let Expr::Column(_) = settled {
+        return Ok(settled);
+    }
+    if !keys.iter().any(|key| key.schema_name().to_string() == name) {
+        keys.push(settled.alias(&name));
+    }
+    Ok(Expr::Column(Column::new_unqualified(name)))
+}
+
+/// Rows with more columns.
+fn with_keys(input: Arc<LogicalPlan>, keys: Vec<Expr>) -> DfResult<Arc<LogicalPlan>> {
+    if keys.is_empty() {
+        return Ok(input);
+    }
+    let exprs = input.schema().columns().into_iter().map(Expr::Column).chain(keys).collect();
+    Ok(Arc::new(LogicalPlan::Projection(Projection::try_new(exprs, input)?)))
 }
 
 /// Adds a call, if it is not among the calls already; says under which name it is there.

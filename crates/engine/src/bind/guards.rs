@@ -18,6 +18,8 @@ use datafusion::logical_expr::expr::{BinaryExpr, Case, ScalarFunction};
 use datafusion::logical_expr::utils::{conjunction, disjunction, split_binary, split_conjunction};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, cast};
 
+use super::in_lists;
+
 /// Functions that PostgreSQL's users guard against: not all of them take every argument.
 const PARTIAL: [&str; 12] = [
     "int_divide",
@@ -36,6 +38,9 @@ const PARTIAL: [&str; 12] = [
 
 /// `left AND right` or `left OR right`, the right side computed only where the left one does not decide.
 pub(super) fn connect(left: Expr, op: Operator, right: Expr, schema: &DFSchema) -> DfResult<Expr> {
+    if let Some(decided) = in_lists::decided(&left, op, &right) {
+        return Ok(decided);
+    }
     let right = match can_raise(&right, schema)? {
         true => guarded(&left, op, right),
         false => right,

@@ -3,7 +3,7 @@
 use sqlparser::ast::{BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Value, ValueWithSpan};
 
 use super::names;
-use super::normalize::call;
+use super::normalize::{ARRAY, call};
 
 /// `x LIKE p ESCAPE 'e'`: the escape may be empty, and is checked where the pattern is.
 pub(super) fn like_with_escape(expr: Expr, pattern: Expr, escape: ValueWithSpan, function: &str) -> Expr {
@@ -14,9 +14,15 @@ pub(super) fn like_with_escape(expr: Expr, pattern: Expr, escape: ValueWithSpan,
 pub(super) fn several_patterns(any: bool, pattern: Expr) -> Result<(Vec<Expr>, bool), Box<Expr>> {
     fn items(expr: Expr) -> Result<Vec<Expr>, Box<Expr>> {
         match expr {
-            Expr::Array(array) => Ok(array.elem),
+            Expr::Function(function) if names::last_part(&function.name) == ARRAY => {
+                let FunctionArguments::List(list) = function.args else { return Ok(Vec::new()) };
+                let element = |argument| match argument {
+                    FunctionArg::Unnamed(FunctionArgExpr::Expr(element)) => Some(element),
+                    _ => None,
+                };
+                Ok(list.args.into_iter().filter_map(element).collect())
+            }
             Expr::Nested(inner) => items(*inner),
-            // The elements of an array, once its expression has been normalized.
             other => Err(Box::new(other)),
         }
     }

@@ -17,7 +17,7 @@ use wharf_values::{SqlError, SqlState};
 use super::like_lists::{each_pattern, like_with_escape, several_patterns};
 use super::subqueries::ARRAY_OF_ROWS;
 use super::temporal::{cast_by_name, interval_literal, round_seconds};
-use super::{clauses, names, ordered_set, rows, set_functions, using};
+use super::{clauses, grouping, names, ordered_set, rows, set_functions, using};
 use crate::functions::{COMPOSITE_FIELD, parameter_names};
 use crate::operators::UNTYPED;
 
@@ -31,6 +31,9 @@ pub(crate) fn normalize(statement: &mut Statement) -> Result<(), SqlError> {
         ControlFlow::Break(error) => Err(*error),
     }
 }
+
+/// What `ARRAY[a, b]` is once it is normalized: a call of this function.
+pub(super) const ARRAY: &str = "make_array";
 
 struct Normalizer;
 
@@ -110,6 +113,7 @@ impl VisitorMut for Normalizer {
                 );
             }
         }
+        flow(grouping::write_out(select))?;
         rows::in_where(select);
         names::name_select_items(select);
         set_functions::rewrite_select_list(select);
@@ -335,6 +339,8 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
             round_seconds(cast(text, typed.data_type))
         }
         Expr::CompoundFieldAccess { root, access_chain } => subscripts(*root, access_chain)?,
+        // DataFusion plans the elements of ARRAY[..] without the outer query's columns and without WITH.
+        Expr::Array(array) => call(ARRAY, array.elem),
         other => other,
     })
 }

@@ -445,7 +445,15 @@ impl Resolver<'_> {
             _ => Operator::BitwiseShiftRight,
         };
         let (left, right) = (self.coerce(left, &common)?, self.coerce(right, &common)?);
-        Ok(Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right))))
+        let combine =
+            |left, operator, right| Expr::BinaryExpr(BinaryExpr::new(Box::new(left), operator, Box::new(right)));
+        if operator == Operator::BitwiseXor && (contains(&left, &right)? || contains(&right, &left)?) {
+            // DataFusion takes `a # a` for 0 when a is NULL, too: https://github.com/apache/datafusion/issues/24246.
+            let either = combine(left.clone(), Operator::BitwiseOr, right.clone());
+            let both = combine(left, Operator::BitwiseAnd, right);
+            return Ok(integer_operator(Arithmetic::Subtract, either, both));
+        }
+        Ok(combine(left, operator, right))
     }
 
     fn concatenate(&self, left: Expr, right: Expr) -> DfResult<Expr> {
@@ -1004,4 +1012,9 @@ fn no_operator(symbol: &str, left: &Known, right: &Known) -> datafusion::error::
                 "No operator matches the given name and argument types. You might need to add explicit type casts.",
             ),
     )
+}
+
+/// Does an expression contain another?
+fn contains(expr: &Expr, part: &Expr) -> DfResult<bool> {
+    expr.exists(|expr| Ok(expr == part))
 }

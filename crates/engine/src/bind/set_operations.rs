@@ -19,8 +19,8 @@ use wharf_values::mapping;
 use super::context::BindContext;
 use super::resolve::{Known, Resolver, common_type};
 
-/// The name of the number of a row among its equals.
-const NUMBER: &str = "__row_among_equals";
+/// The names of the number of a row among its equals, on either side: a join has no name twice.
+const NUMBERS: [&str; 2] = ["__row_among_equals_left", "__row_among_equals_right"];
 
 /// An INTERSECT or EXCEPT as DataFusion's SQL planner left it: every column of the left side joined with the right one's.
 pub(super) fn intersect_or_except(join: Join, context: &BindContext) -> DfResult<LogicalPlan> {
@@ -33,8 +33,8 @@ pub(super) fn intersect_or_except(join: Join, context: &BindContext) -> DfResult
     let mut right = coerced(right, &targets, context)?;
     let columns = left.schema().columns();
     if all {
-        left = numbered(left)?;
-        right = numbered(right)?;
+        left = numbered(left, NUMBERS[0])?;
+        right = numbered(right, NUMBERS[1])?;
     }
     let keys = (left.schema().columns(), right.schema().columns());
     let plan = LogicalPlanBuilder::from(left)
@@ -59,10 +59,10 @@ fn coerced(plan: LogicalPlan, targets: &[SqlType], context: &BindContext) -> DfR
 }
 
 /// Rows with their number among the rows that equal them.
-fn numbered(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+fn numbered(plan: LogicalPlan, name: &str) -> DfResult<LogicalPlan> {
     let mut window = WindowFunction::new(row_number_udwf(), Vec::new());
     window.params.partition_by = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let number = Expr::WindowFunction(Box::new(window)).alias(NUMBER);
+    let number = Expr::WindowFunction(Box::new(window)).alias(name);
     Ok(LogicalPlan::Window(Window::try_new(vec![number], Arc::new(plan))?))
 }
 

@@ -504,6 +504,10 @@ pub(super) fn join_on_domain(
         conditions.push(null_safe_equal(Expr::Column(l.clone()), Expr::Column(r.clone()), &scope)?);
     }
     conditions.extend(more);
+    if conditions.is_empty() {
+        // A lateral item that refers to nothing: every row goes with every row.
+        conditions.push(lit(true));
+    }
     LogicalPlanBuilder::from(left).join_on(right, JoinType::Left, conditions)?.build()
 }
 

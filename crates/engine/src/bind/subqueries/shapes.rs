@@ -30,10 +30,37 @@ pub(super) fn plannable_condition(condition: &Expr, scope: &DFSchema) -> DfResul
 }
 
 fn in_list(expr: &Expr, subquery: &LogicalPlan, negated: bool, scope: &DFSchema) -> DfResult<bool> {
-    if has_subquery(expr)? || !free_in_expr(expr, scope)?.is_empty() {
+    // DataFusion makes a join that knows of NULLs only of an equality between both sides; of `1 NOT IN (..)` and
+    // `NULL IN (..)` it makes filters that do not: https://github.com/apache/datafusion/issues/25340.
+    if has_subquery(expr)? || !free_in_expr(expr, scope)?.is_empty() || expr.column_refs().is_empty() {
         return Ok(false);
     }
-    Ok(if negated { free(subquery)?.is_empty() } else { plain_filters(subquery)? })
+    if negated {
+        // Whether NULLs are to be looked for is decided by the columns in the two expressions, not by the expressions:
+        // https://github.com/apache/datafusion/issues/25024.
+        return Ok(as_nullable_as_column(expr) && output_is_column(subquery) && free(subquery)?.is_empty());
+    }
+    plain_filters(subquery)
+}
+
+/// Is an expression NULL exactly where a column is?
+fn as_nullable_as_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) => true,
+        Expr::Cast(cast) => as_nullable_as_column(&cast.expr),
+        Expr::Alias(alias) => as_nullable_as_column(&alias.expr),
+        _ => false,
+    }
+}
+
+fn output_is_column(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => projection.expr.iter().all(as_nullable_as_column),
+        LogicalPlan::Filter(filter) => output_is_column(&filter.input),
+        LogicalPlan::SubqueryAlias(alias) => output_is_column(&alias.input),
+        LogicalPlan::TableScan(_) => true,
+        _ => false,
+    }
 }
 
 /// Does an expression contain only scalar subqueries that DataFusion plans right?
