@@ -2,6 +2,7 @@
 
 mod conjunction;
 mod cooperation;
+mod counted_scans;
 mod date_comparisons;
 mod filter_estimates;
 mod order;
@@ -21,16 +22,22 @@ use crate::error::from_datafusion;
 
 use conjunction::NarrowFilters;
 use cooperation::LetGoWhileMultiplying;
+use counted_scans::CountScansByMetadata;
 use date_comparisons::CompareDatesAsDates;
 use filter_estimates::EstimateFilters;
 use order::in_order_of_making;
 
 /// The rule of DataFusion that chooses the sides of joins.
 const JOIN_SELECTION: &str = "join_selection";
+/// The rule of DataFusion that answers aggregates from statistics.
+const AGGREGATE_STATISTICS: &str = "aggregate_statistics";
 
 /// DataFusion's rules and the engine's, in the order in which they must run.
 pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
     let mut physical = PhysicalOptimizer::new().rules;
+    for rule in physical.iter_mut().filter(|rule| rule.name() == AGGREGATE_STATISTICS) {
+        *rule = Arc::new(CountScansByMetadata);
+    }
     let chosen = physical.iter().position(|rule| rule.name() == JOIN_SELECTION).unwrap_or_default();
     physical.insert(chosen, Arc::new(EstimateFilters));
     let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
@@ -67,7 +74,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn join_selection_is_called_so() {
-        assert!(PhysicalOptimizer::new().rules.iter().any(|rule| rule.name() == JOIN_SELECTION));
+    fn rules_of_datafusion_are_called_so() {
+        for name in [JOIN_SELECTION, AGGREGATE_STATISTICS] {
+            assert!(PhysicalOptimizer::new().rules.iter().any(|rule| rule.name() == name), "{name}");
+        }
     }
 }
