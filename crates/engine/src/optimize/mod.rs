@@ -1,5 +1,6 @@
 //! The engine's own rules beside DataFusion's, each for something that the plans of PostgreSQL's SQL need.
 
+mod cast_nullability;
 mod conjunction;
 mod cooperation;
 mod counted_scans;
@@ -20,6 +21,7 @@ use wharf_values::SqlError;
 
 use crate::error::from_datafusion;
 
+use cast_nullability::CastsAreNullLikeTheirOperands;
 use conjunction::NarrowFilters;
 use cooperation::LetGoWhileMultiplying;
 use counted_scans::CountScansByMetadata;
@@ -43,7 +45,10 @@ pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
     let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
         [Arc::new(PlaceRuntimeFilters), Arc::new(NarrowFilters), Arc::new(LetGoWhileMultiplying)];
     physical.extend(last);
-    state.with_optimizer_rule(Arc::new(CompareDatesAsDates)).with_physical_optimizer_rules(physical)
+    state
+        .with_optimizer_rule(Arc::new(CompareDatesAsDates))
+        .with_optimizer_rule(Arc::new(CastsAreNullLikeTheirOperands))
+        .with_physical_optimizer_rules(physical)
 }
 
 /// What a typed plan is run by.
