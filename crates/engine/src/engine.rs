@@ -305,6 +305,9 @@ fn register_functions(state: &mut SessionState) {
         // Registering over an existing name gives the old function back, which is what is wanted gone.
         let _replaced = state.register_udf(function);
     }
+    for function in crate::aggregates::aggregate_functions() {
+        let _replaced = state.register_udaf(Arc::new(function));
+    }
     for (name, function) in crate::functions::table_functions() {
         state.register_udtf(&name, function);
     }

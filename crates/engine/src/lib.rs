@@ -9,6 +9,7 @@
 //!
 //! Not here: the wire protocol, the configuration, the format of tables.
 
+mod aggregates;
 mod backup;
 mod bind;
 mod cast;

@@ -51,9 +51,10 @@ fn typed(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
     let scope = merge_schema(&plan.inputs());
     let plan = plan
         .map_expressions(|expr| {
-            expr.transform_down(|expr| {
+            let typed = expr.transform_down(|expr| {
                 subqueries::map_subquery(expr, |inner| typed(subqueries::refresh(inner, &scope)?, context))
-            })
+            })?;
+            subqueries::null_without_rows(typed.data).map(Transformed::yes)
         })?
         .data;
     node(plan, context)

@@ -86,7 +86,7 @@ pub(super) fn plan_statement<'a>(
             return Err(SqlError::new(SqlState::STATEMENT_TOO_COMPLEX, "views refer to views too deeply")
                 .with_hint(format!("At most {MAX_VIEW_DEPTH} levels are allowed.")));
         }
-        check_table_functions(&statement, context)?;
+        check_from(&statement, context)?;
         let versions = versions::take(&mut statement)?;
         let wrapped = DfStatement::Statement(Box::new(statement.clone()));
         let (references, _ctes) = resolve_table_references(&wrapped, true).map_err(from_datafusion)?;
@@ -136,12 +136,18 @@ pub(super) fn plan_statement<'a>(
     })
 }
 
-/// A call in FROM is of a function that is there.
-fn check_table_functions(statement: &Statement, context: &BindContext) -> Result<(), SqlError> {
+/// A call in FROM is of a function that is there, and no relation is sampled: DataFusion reads all of it then.
+fn check_from(statement: &Statement, context: &BindContext) -> Result<(), SqlError> {
     struct Calls<'a>(&'a BindContext);
     impl Visitor for Calls<'_> {
         type Break = Box<SqlError>;
         fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Self::Break> {
+            if let TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } = factor {
+                return ControlFlow::Break(Box::new(
+                    SqlError::unsupported("TABLESAMPLE is not supported")
+                        .with_hint("Take a part of the rows by a condition, such as WHERE random() < 0.1."),
+                ));
+            }
             if let TableFactor::Table { name, args: Some(_), .. } = factor {
                 let function = super::names::last_part(name);
                 if !self.0.session.table_functions().contains_key(&function) {

@@ -1,7 +1,9 @@
 //! The engine's own rules beside DataFusion's, each for something that the plans of PostgreSQL's SQL need.
 
+mod cast_nullability;
 mod conjunction;
 mod cooperation;
+mod counted_scans;
 mod date_comparisons;
 mod filter_estimates;
 mod order;
@@ -19,24 +21,34 @@ use wharf_values::SqlError;
 
 use crate::error::from_datafusion;
 
+use cast_nullability::CastsAreNullLikeTheirOperands;
 use conjunction::NarrowFilters;
 use cooperation::LetGoWhileMultiplying;
+use counted_scans::CountScansByMetadata;
 use date_comparisons::CompareDatesAsDates;
 use filter_estimates::EstimateFilters;
 use order::in_order_of_making;
 
 /// The rule of DataFusion that chooses the sides of joins.
 const JOIN_SELECTION: &str = "join_selection";
+/// The rule of DataFusion that answers aggregates from statistics.
+const AGGREGATE_STATISTICS: &str = "aggregate_statistics";
 
 /// DataFusion's rules and the engine's, in the order in which they must run.
 pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
     let mut physical = PhysicalOptimizer::new().rules;
+    for rule in physical.iter_mut().filter(|rule| rule.name() == AGGREGATE_STATISTICS) {
+        *rule = Arc::new(CountScansByMetadata);
+    }
     let chosen = physical.iter().position(|rule| rule.name() == JOIN_SELECTION).unwrap_or_default();
     physical.insert(chosen, Arc::new(EstimateFilters));
     let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
         [Arc::new(PlaceRuntimeFilters), Arc::new(NarrowFilters), Arc::new(LetGoWhileMultiplying)];
     physical.extend(last);
-    state.with_optimizer_rule(Arc::new(CompareDatesAsDates)).with_physical_optimizer_rules(physical)
+    state
+        .with_optimizer_rule(Arc::new(CompareDatesAsDates))
+        .with_optimizer_rule(Arc::new(CastsAreNullLikeTheirOperands))
+        .with_physical_optimizer_rules(physical)
 }
 
 /// What a typed plan is run by.
@@ -67,7 +79,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn join_selection_is_called_so() {
-        assert!(PhysicalOptimizer::new().rules.iter().any(|rule| rule.name() == JOIN_SELECTION));
+    fn rules_of_datafusion_are_called_so() {
+        for name in [JOIN_SELECTION, AGGREGATE_STATISTICS] {
+            assert!(PhysicalOptimizer::new().rules.iter().any(|rule| rule.name() == name), "{name}");
+        }
     }
 }

@@ -9,6 +9,7 @@
 //! whose value is not used in the end, such as in a branch of CASE that is not taken.
 
 mod dependent;
+mod no_row;
 mod recursion;
 mod references;
 mod shapes;
@@ -28,6 +29,7 @@ use datafusion::logical_expr::{
 };
 
 use dependent::{Carrier, Domain, join_on_domain, refused, within};
+pub(super) use no_row::null_without_rows;
 pub(super) use recursion::is_work_table;
 use references::{free, free_in_expr, has_subquery, lateral, subquery_of};
 pub(super) use references::{map_subquery, refresh};

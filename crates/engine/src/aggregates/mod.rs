@@ -1,0 +1,10 @@
+//! Aggregates that DataFusion has and computes otherwise than PostgreSQL does.
+
+mod of_pairs;
+
+use datafusion::logical_expr::AggregateUDF;
+
+/// The aggregates that take the place of DataFusion's of the same name.
+pub(crate) fn aggregate_functions() -> Vec<AggregateUDF> {
+    of_pairs::functions()
+}
