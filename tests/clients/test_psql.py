@@ -133,6 +133,15 @@ def test_variables_and_gset(psql):
     assert psql("-At", stdin=script).stdout == "42|x'y\nyes\n"
 
 
+def test_tags_of_create_table_as(psql):
+    script = (
+        "CREATE TABLE made AS SELECT 1 AS a;\n"
+        "CREATE TABLE empty AS SELECT 1 AS a WITH NO DATA;\n"
+        "CREATE TABLE IF NOT EXISTS made AS SELECT 2 AS a;\n"
+    )
+    assert psql(stdin=script).stdout == "SELECT 1\nCREATE TABLE AS\nCREATE TABLE AS\n"
+
+
 def test_explain(tables):
     assert tables("-At", "-c", "EXPLAIN SELECT * FROM harbour").stdout != ""
     assert tables("-At", "-c", "EXPLAIN ANALYZE SELECT * FROM harbour").stdout != ""

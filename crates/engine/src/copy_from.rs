@@ -106,12 +106,24 @@ pub(crate) async fn load(
             (column.name.clone(), column.ty.clone(), column.nullable)
         })
         .collect();
+    for name in options.forced_columns() {
+        place_of(name, table)?;
+    }
     let decoder = CopyDecoder::new(options, &table.name, definitions, &context.format, BATCH_ROWS)?;
     let rows = match options.is_by_name() {
         true => Rows::open_by_name(session, table, provided, context).await?,
         false => Rows::open(session, table, provided, context).await?,
     };
     Ok(Loading::start(decoder, rows))
+}
+
+fn place_of(name: &str, table: &Table) -> Result<usize, SqlError> {
+    table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
+        SqlError::new(
+            SqlState::UNDEFINED_COLUMN,
+            format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
+        )
+    })
 }
 
 /// The places in the table of the columns a COPY names; all when it names none.
@@ -122,12 +134,7 @@ pub(crate) fn column_list(columns: &[ast::Ident], table: &Table) -> Result<Vec<u
     let mut places = Vec::with_capacity(columns.len());
     for name in columns {
         let name = fold(name);
-        let place = table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
-            SqlError::new(
-                SqlState::UNDEFINED_COLUMN,
-                format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
-            )
-        })?;
+        let place = place_of(&name, table)?;
         if places.contains(&place) {
             return Err(SqlError::new(
                 SqlState::DUPLICATE_COLUMN,

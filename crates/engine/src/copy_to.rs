@@ -26,6 +26,10 @@ pub(crate) async fn start(session: &mut Session, statement: &Statement) -> Resul
         return Err(SqlError::internal("not COPY"));
     };
     let query = match source {
+        ast::CopySource::Query(query) if changes_rows(&query.body) => {
+            return Err(SqlError::unsupported("COPY of a statement that changes rows is not supported")
+                .with_hint("Run it by itself and take its rows from RETURNING."));
+        }
         ast::CopySource::Query(query) => query.as_ref().clone(),
         ast::CopySource::Table { table_name, columns } => table_query(table_name, columns)?,
     };
@@ -52,6 +56,11 @@ pub(crate) async fn start(session: &mut Session, statement: &Statement) -> Resul
         _ => Err(SqlError::unsupported("COPY TO PROGRAM is not supported")
             .with_hint("COPY TO STDOUT, and run the program with the client.")),
     }
+}
+
+fn changes_rows(body: &ast::SetExpr) -> bool {
+    use ast::SetExpr as Body;
+    matches!(body, Body::Insert(_) | Body::Update(_) | Body::Delete(_) | Body::Merge(_))
 }
 
 /// Encoded rows: bytes, and how many rows they hold. What comes before and after the rows are chunks of no rows.

@@ -321,6 +321,27 @@ fn type_name(arrow: &str) -> &str {
     }
 }
 
+/// `t.a` of a column that DataFusion calls `s.t.a`.
+fn short(name: &str) -> &str {
+    match name.rmatch_indices('.').nth(1) {
+        Some((at, _)) => &name[at + 1..],
+        None => name,
+    }
+}
+
+/// The clause and the number in it that is no position of the select list.
+fn outside_select_list(line: &str) -> Option<(&'static str, &str)> {
+    let number = |text: &'_ str| text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    if line.contains("rder by index starts at 1") {
+        return Some(("ORDER BY", "0"));
+    }
+    if let Some((_, rest)) = line.split_once("rder by column out of bounds, specified: ") {
+        return Some(("ORDER BY", &rest[..number(rest)]));
+    }
+    let (_, rest) = line.split_once("Cannot find column with position ")?;
+    Some(("GROUP BY", &rest[..number(rest)]))
+}
+
 /// Operands that are of the wrong type.
 fn from_types(line: &str) -> Option<SqlError> {
     let mismatch = |message: String| Some(SqlError::new(SqlState::DATATYPE_MISMATCH, message));
@@ -334,6 +355,13 @@ fn from_types(line: &str) -> Option<SqlError> {
         };
         let given = if left == "Boolean" { right } else { left };
         return mismatch(format!("argument of {operator} must be type boolean, not type {}", type_name(given)));
+    }
+    if let Some((_, predicate)) = line.split_once("create filter with non-boolean predicate '")
+        && let Some((predicate, given)) = predicate.rsplit_once("' returning ")
+    {
+        // An integer of 64 bits is a literal until it is bound.
+        let given = if given == "Int64" && !predicate.starts_with("Int64(") { "bigint" } else { type_name(given) };
+        return mismatch(format!("argument of WHERE must be type boolean, not type {given}"));
     }
     let (_, given) = line.split_once("array_element does not support type ")?;
     let given = type_name(given.split('.').next().unwrap_or(given));
@@ -359,9 +387,6 @@ fn from_plan(message: &str) -> SqlError {
     if let Some(error) = from_types(&line) {
         return error;
     }
-    if has("nsupported Value 'SingleQuotedByteStringLiteral") || has("nsupported Value 'HexStringLiteral") {
-        return SqlError::unsupported("type bit is not supported").with_hint("Use bytea or text.");
-    }
     if has("nvalid qualifier ") {
         let table = line.rsplit_once("qualifier ").map_or("", |(_, table)| table.trim());
         return SqlError::new(SqlState::UNDEFINED_TABLE, format!("missing FROM-clause entry for table \"{table}\""));
@@ -370,6 +395,18 @@ fn from_plan(message: &str) -> SqlError {
         return SqlError::new(
             SqlState::INVALID_COLUMN_REFERENCE,
             "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
+        );
+    }
+    if has("must appear in the GROUP BY clause")
+        && let Some((_, rest)) = line.split_once("column \"")
+        && let Some((name, _)) = rest.split_once("\" must appear")
+    {
+        return SqlError::new(
+            SqlState::GROUPING_ERROR,
+            format!(
+                "column \"{}\" must appear in the GROUP BY clause or be used in an aggregate function",
+                short(name)
+            ),
         );
     }
     if has("must appear in the GROUP BY clause") || has("could not be resolved from available columns") {
@@ -427,11 +464,21 @@ fn from_plan(message: &str) -> SqlError {
             "frame starting or ending offset must not be negative",
         );
     }
+    if has("RANGE requires exactly one ORDER BY column") {
+        return SqlError::new(
+            SqlState::WINDOWING_ERROR,
+            "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
+        );
+    }
     if has("nvalid window frame") {
         return plain(SqlState::WINDOWING_ERROR);
     }
     if has("ercentile value must be between") {
         return plain(SqlState::NUMERIC_VALUE_OUT_OF_RANGE);
+    }
+    if let Some((clause, place)) = outside_select_list(&line) {
+        let message = format!("{clause} position {place} is not in select list");
+        return SqlError::new(SqlState::INVALID_COLUMN_REFERENCE, message);
     }
     if has("column out of bounds") || has("Cannot find column with position") || has("names given as column alias") {
         return plain(SqlState::INVALID_COLUMN_REFERENCE);
@@ -441,9 +488,6 @@ fn from_plan(message: &str) -> SqlError {
     }
     if has("Unary operator") || has("failed to match any signature") {
         return plain(SqlState::UNDEFINED_FUNCTION);
-    }
-    if has("Cannot create filter with non-boolean predicate") {
-        return plain(SqlState::DATATYPE_MISMATCH);
     }
     if has("Projections require unique expression names") {
         return SqlError::new(SqlState::DUPLICATE_COLUMN, "two columns of a subquery have the same name")

@@ -47,8 +47,9 @@ pub(crate) async fn run(
     let options = asked;
     let catalog = session.catalog().await?;
     let mut context = session.bind_context(catalog);
+    let declared: Vec<_> = types.iter().cloned().map(Some).collect();
     let plan = match statement.as_ref() {
-        other if dml::is_write(other) => match dml::Write::plan(session, other, &[], &mut context).await? {
+        other if dml::is_write(other) => match dml::Write::plan(session, other, &declared, &mut context).await? {
             Some(write) if options.analyze => {
                 let message = format!("EXPLAIN ANALYZE of {} is not supported", write.command().name());
                 return Err(SqlError::unsupported(message).with_hint("Leave ANALYZE out, or explain its query."));
@@ -56,7 +57,7 @@ pub(crate) async fn run(
             Some(write) => write.rows().clone(),
             None => return Err(SqlError::internal("not a statement that changes rows")),
         },
-        Ast::Query(query) => session.plan_query(query, &[], &context).await?,
+        Ast::Query(query) => session.plan_query(query, &declared, &context).await?,
         other => {
             let word = other.to_string().split_whitespace().next().unwrap_or_default().to_owned();
             return Err(SqlError::unsupported(format!("EXPLAIN {word} is not supported")));

@@ -36,6 +36,32 @@ pub(crate) fn analyze(plan: LogicalPlan, context: &BindContext) -> DfResult<Logi
     subqueries::unnest(typed(plan, context)?)
 }
 
+/// The plan of a query that is a statement: a parameter that is an output column, of which nothing tells the type, is text.
+///
+/// A query that is the source of an INSERT keeps it open: there the column it goes to tells.
+pub(crate) fn settle_outputs(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
+    let is_open = |expr: &Expr| matches!(expr.clone().unalias(), Expr::Placeholder(Placeholder { field: None, .. }));
+    match plan {
+        LogicalPlan::Projection(projection) if projection.expr.iter().any(is_open) => {
+            let schema = Arc::clone(projection.input.schema());
+            let resolver = Resolver { context, schema: &schema };
+            let settled = projection.expr.into_iter().map(|expr| match is_open(&expr) {
+                true => {
+                    let name = NamePreserver::new_for_projection().save(&expr);
+                    Ok(name.restore(resolver.coerce(expr.unalias(), &SqlType::Text)?))
+                }
+                false => Ok(expr),
+            });
+            let exprs = settled.collect::<DfResult<Vec<_>>>()?;
+            Ok(LogicalPlan::Projection(Projection::try_new(exprs, projection.input)?))
+        }
+        LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => {
+            plan.map_children(|input| settle_outputs(input, context).map(Transformed::yes))?.data.recompute_schema()
+        }
+        plan => Ok(plan),
+    }
+}
+
 fn typed(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
     let plan = match plan {
         LogicalPlan::RecursiveQuery(query) => return recursive_query(query, context),

@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, Ident, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query, Select, SelectItem,
-    SetExpr, TableFactor, Value, VisitMut, VisitorMut, WindowSpec, WindowType,
+    Expr, Function, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query,
+    Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut, WindowSpec, WindowType,
 };
 use wharf_values::{SqlError, SqlState};
 
@@ -28,6 +28,19 @@ pub(super) fn fetch_first(query: &mut Query) -> Result<(), SqlError> {
         Some(_) => return Err(SqlError::new(SqlState::SYNTAX_ERROR, "multiple LIMIT clauses not allowed")),
     }
     Ok(())
+}
+
+/// `GROUP BY ()` makes one group of all rows, and of none; beside other keys it says nothing.
+pub(super) fn group_by_nothing(select: &mut Select) {
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
+    let is_empty = |key: &Expr| matches!(key, Expr::Tuple(parts) if parts.is_empty());
+    if !keys.iter().any(is_empty) {
+        return;
+    }
+    keys.retain(|key| !is_empty(key));
+    if keys.is_empty() {
+        keys.push(Expr::GroupingSets(vec![Vec::new()]));
+    }
 }
 
 /// `OVER w` and `OVER (w ORDER BY ..)` become the window they mean.

@@ -14,6 +14,7 @@ mod decimals;
 mod grouping;
 mod guards;
 mod in_lists;
+mod json_records;
 mod like_lists;
 mod lists;
 pub(crate) mod names;
@@ -34,7 +35,7 @@ pub(crate) mod types;
 mod using;
 pub(crate) mod versions;
 
-pub(crate) use analyze::analyze;
+pub(crate) use analyze::{analyze, settle_outputs};
 pub(crate) use assignment::assign_columns;
 pub(crate) use context::{BindContext, BoundValues, Local, parameter_number, parameter_type};
 pub(crate) use origin::Origin;

@@ -7,7 +7,8 @@
 //! therefore carries [`DUPLICATE_MARK`] and a number, which [`display_name`] takes off where names leave the engine.
 
 use sqlparser::ast::{
-    AccessExpr, DataType, Expr, Function, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Subscript,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
+    Subscript,
 };
 
 use super::types::sql_type_of_ast;
@@ -110,6 +111,7 @@ fn figure(expr: &Expr) -> (Strength, Option<String>) {
         Expr::Subquery(query) => query_name(query),
         Expr::Exists { .. } => strong("exists"),
         Expr::Array(_) => strong("array"),
+        Expr::BinaryOp { op: BinaryOperator::Overlaps, .. } => strong("overlaps"),
         Expr::Tuple(_) => strong("row"),
         Expr::Extract { .. } => strong("extract"),
         Expr::Substring { shorthand, .. } => strong(if *shorthand { "substr" } else { "substring" }),

@@ -17,7 +17,7 @@ use wharf_values::{SqlError, SqlState};
 use super::like_lists::{each_pattern, like_with_escape, several_patterns};
 use super::subqueries::ARRAY_OF_ROWS;
 use super::temporal::{cast_by_name, interval_literal, round_seconds};
-use super::{clauses, grouping, names, ordered_set, rows, set_functions, using};
+use super::{clauses, grouping, json_records, names, ordered_set, rows, set_functions, using};
 use crate::functions::{COMPOSITE_FIELD, parameter_names};
 use crate::operators::UNTYPED;
 
@@ -104,7 +104,9 @@ impl VisitorMut for Normalizer {
                 }
             }
         }
+        clauses::group_by_nothing(select);
         using::write_out(select);
+        using::complete_wildcards(select);
         for join in select.from.iter().flat_map(|from| &from.joins) {
             if let JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) = &join.join_operator {
                 return refuse(
@@ -214,13 +216,14 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
                 right: Box::new(call("similar_to_escape", arguments)),
             }
         }
-        Expr::Collate { expr, collation } => match names::last_part(&collation).as_str() {
-            // Wharf compares text by its bytes, which is what these collations say.
-            "C" | "POSIX" | "default" | "ucs_basic" => *expr,
-            other => {
-                return Err(SqlError::unsupported(format!("collation \"{other}\" is not supported"))
-                    .with_hint("Wharf compares text by its bytes, as collation \"C\" does."));
-            }
+        Expr::Collate { expr, collation } => {
+            crate::syntax::check_collation(&names::last_part(&collation))?;
+            *expr
+        }
+        // Words that are calls; quoted they would be names.
+        Expr::Identifier(ident) if ident.quote_style.is_none() => match ident.value.to_lowercase().as_str() {
+            word @ ("current_schema" | "current_role") => call(word, Vec::new()),
+            _ => Expr::Identifier(ident),
         },
         Expr::UnaryOp { op: UnaryOperator::PGSquareRoot, expr } => call("sqrt", vec![*expr]),
         Expr::UnaryOp { op: UnaryOperator::PGCubeRoot, expr } => call("cbrt", vec![*expr]),
@@ -406,9 +409,8 @@ fn subscripts(root: Expr, access_chain: Vec<AccessExpr>) -> Result<Expr, SqlErro
                 return Err(SqlError::unsupported("this form of a field of a composite value is not supported")
                     .with_hint("Write (value).field, with the field's name."));
             }
-            (value, AccessExpr::Subscript(Subscript::Index { index })) => {
-                call("array_subscript", vec![value, integer(index)])
-            }
+            // Whether it is an array's or a document's the binder knows.
+            (value, AccessExpr::Subscript(Subscript::Index { index })) => call("array_subscript", vec![value, index]),
             (value, AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride: None })) => {
                 let first = lower_bound.unwrap_or_else(|| number("1"));
                 let last = upper_bound.unwrap_or_else(|| number("2147483647"));
@@ -517,6 +519,18 @@ fn rewrite_function(mut function: Function) -> Result<Expr, SqlError> {
     match names::last_part(&function.name).as_str() {
         "percentile_disc" => return ordered_set::percentile(function, false),
         "percentile_cont" => return ordered_set::percentile(function, true),
+        "jsonb_set_lax" => {
+            if let Some(written) = json_records::set_lax(&function)? {
+                return Ok(written);
+            }
+        }
+        "setseed" => {
+            return Err(SqlError::unsupported("setseed is not supported").with_hint("random() cannot be repeated."));
+        }
+        "pg_postmaster_start_time" => {
+            return Err(SqlError::unsupported("pg_postmaster_start_time is not supported")
+                .with_hint("docs/monitoring.md says what can be asked of a server."));
+        }
         _ => {}
     }
     ordered_set::tell_casts_apart(&mut function);

@@ -408,7 +408,7 @@ impl ContextProvider for Provider<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         match name {
             "bitwise_not" => return Some(UnresolvedOperator::function("~")),
-            UNTYPED | ARRAY_OF_ROWS | "coalesce" | "greatest" | "least" | "nullif" => {
+            UNTYPED | ARRAY_OF_ROWS | "coalesce" | "greatest" | "least" | "nullif" | "array_subscript" => {
                 return Some(UnresolvedOperator::function(name));
             }
             _ => {}

@@ -79,10 +79,12 @@ impl Resolver<'_> {
         match self.known(&expr)? {
             Known::Unknown => self.coerce(expr, &SqlType::Boolean),
             Known::Type(SqlType::Boolean) => Ok(expr),
-            Known::Type(other) => Err(to_datafusion(SqlError::new(
-                SqlState::DATATYPE_MISMATCH,
-                format!("argument of {clause} must be type boolean, not type {other}"),
-            ))),
+            Known::Type(other) => {
+                let span = expr.spans().and_then(|spans| spans.first());
+                let place = span.and_then(|span| usize::try_from(span.start.column).ok()).filter(|place| *place > 0);
+                let message = format!("argument of {clause} must be type boolean, not type {other}");
+                Err(to_datafusion(SqlError::new(SqlState::DATATYPE_MISMATCH, message).or_position(place)))
+            }
         }
     }
 
@@ -332,13 +334,7 @@ impl Resolver<'_> {
             return if symbol == "^" { self.power(left, right) } else { Err(no_operator(symbol, &l, &r)) };
         };
         match (&l, &r) {
-            (Known::Unknown, Known::Unknown) => Err(to_datafusion(
-                SqlError::new(
-                    SqlState::AMBIGUOUS_FUNCTION,
-                    format!("operator is not unique: unknown {symbol} unknown"),
-                )
-                .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts."),
-            )),
+            (Known::Unknown, Known::Unknown) => Err(not_unique(symbol)),
             (Known::Unknown, Known::Type(ty)) => {
                 let assumed = untyped_operand(arithmetic, ty, false);
                 let left = self.coerce(left, &assumed)?;
@@ -501,6 +497,20 @@ impl Resolver<'_> {
     /// Operators of json, jsonb and arrays: functions of the chapter that knows them.
     fn container(&self, symbol: &str, left: Expr, right: Expr) -> DfResult<Expr> {
         let (l, r) = (self.known(&left)?, self.known(&right)?);
+        if l == Known::Unknown && r == Known::Unknown {
+            // Text alone has `^@`, jsonb alone `?` and `#-`; of the others there are several.
+            return match symbol {
+                "^@" => {
+                    let (left, right) = (self.coerce(left, &SqlType::Text)?, self.coerce(right, &SqlType::Text)?);
+                    self.context.call("starts_with", vec![left, right])
+                }
+                "?" | "#-" => {
+                    let left = self.coerce(left, &SqlType::Jsonb)?;
+                    self.container(symbol, left, right)
+                }
+                _ => Err(not_unique(symbol)),
+            };
+        }
         match l.sql_type().or(r.sql_type()) {
             Some(ty @ SqlType::Array(_)) => {
                 let (left, right) = (self.coerce(left, ty)?, self.coerce(right, ty)?);
@@ -666,7 +676,7 @@ impl Resolver<'_> {
 
     fn function(&self, function: ScalarFunction) -> DfResult<Expr> {
         let ScalarFunction { mut func, args } = function;
-        if matches!(func.name(), "coalesce" | "greatest" | "least" | "nullif") {
+        if matches!(func.name(), "coalesce" | "greatest" | "least" | "nullif" | "array_subscript") {
             func = self.context.scalar_function(func.name())?;
         }
         if let Some(operator) = func.inner().downcast_ref::<UnresolvedOperator>() {
@@ -690,6 +700,10 @@ impl Resolver<'_> {
             "make_array" => self.unify(args, "ARRAY")?,
             "array_has" => return self.any_of_array(args),
             "nullif" => return self.null_if(func, args),
+            "array_subscript" => match self.subscript(args)? {
+                Subscripted::Value(expr) => return Ok(expr),
+                Subscripted::Array(args) => args,
+            },
             _ => args,
         };
         if matches!(func.name(), "coalesce" | "greatest" | "least") {
@@ -705,8 +719,13 @@ impl Resolver<'_> {
         let (Some(right), Some(left), true) = (args.pop(), args.pop(), args.is_empty()) else {
             return Err(to_datafusion(SqlError::new(SqlState::SYNTAX_ERROR, "NULLIF takes two arguments")));
         };
-        let left = self.settle_literal(left)?;
-        let (l, r) = (self.known(&left)?, self.known(&right)?);
+        let r = self.known(&right)?;
+        // `NULLIF('1', 1)` compares integers: the operator gives a literal the type of the other side.
+        let left = match r.sql_type() {
+            Some(ty) if !ty.is_string() => left,
+            _ => self.settle_literal(left)?,
+        };
+        let l = self.known(&left)?;
         let (a, b) = self.comparable(left.clone(), right, "=")?;
         let result = match (l.sql_type(), r.sql_type()) {
             (Some(l), Some(r)) if compares_two_types(l, r) => left,
@@ -723,6 +742,31 @@ impl Resolver<'_> {
         }
         let null = Expr::Literal(ScalarValue::try_from(self.field(&result)?.data_type())?, None);
         Ok(Expr::Case(Case::new(None, vec![(Box::new(a.eq(b)), Box::new(null))], Some(Box::new(result)))))
+    }
+
+    /// `a[i]` of an array, or of a document, where it is `a -> i`.
+    fn subscript(&self, mut args: Vec<Expr>) -> DfResult<Subscripted> {
+        let (Some(index), Some(value), true) = (args.pop(), args.pop(), args.is_empty()) else {
+            return Err(to_datafusion(SqlError::internal("a subscript without its operands")));
+        };
+        match self.known(&value)? {
+            Known::Type(SqlType::Jsonb) => return self.container("->", value, index).map(Subscripted::Value),
+            Known::Type(SqlType::Array(_)) | Known::Unknown => {}
+            Known::Type(ty) => {
+                let message = format!("cannot subscript type {ty} because it does not support subscripting");
+                return Err(to_datafusion(SqlError::new(SqlState::DATATYPE_MISMATCH, message)));
+            }
+        }
+        let index = match self.known(&index)? {
+            Known::Type(SqlType::Integer) => index,
+            // As by assignment, which takes no text.
+            Known::Type(ty) if ty.is_string() => {
+                let message = "array subscript must have type integer";
+                return Err(to_datafusion(SqlError::new(SqlState::DATATYPE_MISMATCH, message)));
+            }
+            _ => self.coerce(index, &SqlType::Integer)?,
+        };
+        Ok(Subscripted::Array(vec![value, index]))
     }
 
     /// `(start, length)` is `(start, start + length)`.
@@ -776,6 +820,14 @@ impl Resolver<'_> {
             _ => Ok(expr),
         }
     }
+}
+
+/// What a subscript is of.
+enum Subscripted {
+    /// A document: its member.
+    Value(Expr),
+    /// An array, with its index.
+    Array(Vec<Expr>),
 }
 
 fn integer_as_numeric(value: i128) -> Expr {
@@ -1003,6 +1055,14 @@ fn castable(from: &SqlType, to: &SqlType) -> bool {
         (T::Array(a), T::Array(b)) => castable(a, b),
         _ => false,
     }
+}
+
+/// An operator that several types have, between operands that have none.
+fn not_unique(symbol: &str) -> datafusion::error::DataFusionError {
+    to_datafusion(
+        SqlError::new(SqlState::AMBIGUOUS_FUNCTION, format!("operator is not unique: unknown {symbol} unknown"))
+            .with_hint("Could not choose a best candidate operator. You might need to add explicit type casts."),
+    )
 }
 
 fn no_operator(symbol: &str, left: &Known, right: &Known) -> datafusion::error::DataFusionError {

@@ -14,8 +14,8 @@ use sqlparser::ast::{
 };
 use wharf_values::SqlError;
 
-use super::names;
 use super::normalize::{call, cast, number};
+use super::{json_records, names};
 use crate::functions::{SetFunction, set_function};
 
 /// Replaces the functions of a FROM clause.
@@ -23,6 +23,13 @@ use crate::functions::{SetFunction, set_function};
 /// # Errors
 /// `0A000` for what has no plan.
 pub(super) fn rewrite_from(select: &mut Select) -> Result<(), SqlError> {
+    for (place, table) in select.from.iter_mut().enumerate() {
+        json_records::write_out(&mut table.relation, place > 0)?;
+        for join in &mut table.joins {
+            let may_look_left = !matches!(join.join_operator, JoinOperator::RightOuter(_) | JoinOperator::FullOuter(_));
+            json_records::write_out(&mut join.relation, may_look_left)?;
+        }
+    }
     let mut named = Vec::new();
     for (place, table) in select.from.iter().enumerate() {
         let factors = std::iter::once(&table.relation).chain(table.joins.iter().map(|join| &join.relation));

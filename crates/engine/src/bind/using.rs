@@ -21,7 +21,7 @@ enum Shown {
     /// A joined column.
     Joined(String),
     /// The columns of a table, but for the joined ones.
-    Table(Ident, Vec<String>),
+    Table(Vec<Ident>, Vec<String>),
 }
 
 #[derive(Default)]
@@ -88,9 +88,9 @@ fn constraint(operator: &JoinOperator) -> Option<&Vec<ObjectName>> {
 
 /// What one item of FROM shows; its joins with USING become joins with ON. None where that cannot be told.
 fn read(from: &mut TableWithJoins) -> Option<From> {
-    let mut result = From { shown: vec![Shown::Table(alias(&from.relation)?, Vec::new())], joined: HashMap::new() };
+    let mut result = From { shown: vec![Shown::Table(reference(&from.relation)?, Vec::new())], joined: HashMap::new() };
     for join in &mut from.joins {
-        let right = alias(&join.relation)?;
+        let right = reference(&join.relation)?;
         let Some(columns) = constraint(&join.join_operator).cloned() else {
             let natural = matches!(
                 &join.join_operator,
@@ -117,7 +117,7 @@ fn read(from: &mut TableWithJoins) -> Option<From> {
                 (Some(left), _) => left.clone(),
                 (None, [Shown::Table(table, hidden)]) => {
                     hidden.push(name.clone());
-                    Expr::CompoundIdentifier(vec![table.clone(), ident.clone()])
+                    column_of(table, &ident)
                 }
                 (None, shown) => {
                     // The one table whose columns are not joined by another name.
@@ -125,13 +125,13 @@ fn read(from: &mut TableWithJoins) -> Option<From> {
                     match (tables.next(), tables.next()) {
                         (Some(Shown::Table(table, hidden)), None) => {
                             hidden.push(name.clone());
-                            Expr::CompoundIdentifier(vec![table.clone(), ident.clone()])
+                            column_of(table, &ident)
                         }
                         _ => return None,
                     }
                 }
             };
-            let other = Expr::CompoundIdentifier(vec![right.clone(), ident.clone()]);
+            let other = column_of(&right, &ident);
             let equal =
                 Expr::BinaryOp { left: Box::new(left.clone()), op: BinaryOperator::Eq, right: Box::new(other.clone()) };
             on = Some(match on {
@@ -168,13 +168,43 @@ fn read(from: &mut TableWithJoins) -> Option<From> {
     Some(result)
 }
 
-fn alias(factor: &TableFactor) -> Option<Ident> {
+/// What a table's columns are qualified with: its alias, or its name with all its parts.
+fn reference(factor: &TableFactor) -> Option<Vec<Ident>> {
     match factor {
         TableFactor::Table { alias: Some(alias), .. } | TableFactor::Derived { alias: Some(alias), .. } => {
-            Some(alias.name.clone())
+            Some(vec![alias.name.clone()])
         }
-        TableFactor::Table { name, alias: None, args: None, .. } => name.0.last()?.as_ident().cloned(),
+        TableFactor::Table { name, alias: None, args: None, .. } => {
+            name.0.iter().map(|part| part.as_ident().cloned()).collect()
+        }
         _ => None,
+    }
+}
+
+fn column_of(table: &[Ident], column: &Ident) -> Expr {
+    Expr::CompoundIdentifier(table.iter().chain([column]).cloned().collect())
+}
+
+/// `t.*` of a table that FROM names as `s.t` is `s.t.*`; DataFusion wants the name as FROM has it.
+pub(super) fn complete_wildcards(select: &mut Select) {
+    let factors = || {
+        select
+            .from
+            .iter()
+            .flat_map(|from| std::iter::once(&from.relation).chain(from.joins.iter().map(|j| &j.relation)))
+    };
+    let tables: Vec<Vec<Ident>> = factors().filter_map(reference).collect();
+    for item in &mut select.projection {
+        let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item else {
+            continue;
+        };
+        let [part] = name.0.as_slice() else { continue };
+        let Some(wanted) = part.as_ident().map(names::fold) else { continue };
+        let is_wanted = |table: &&Vec<Ident>| table.last().is_some_and(|last| names::fold(last) == wanted);
+        let mut found = tables.iter().filter(is_wanted);
+        if let (Some(table), None) = (found.next(), found.next()) {
+            *name = ObjectName::from(table.clone());
+        }
     }
 }
 

@@ -176,6 +176,17 @@ impl CopyOptions {
         self.on_error != OnError::Stop
     }
 
+    /// The columns that FORCE_NULL and FORCE_NOT_NULL list.
+    pub(crate) fn forced_columns(&self) -> impl Iterator<Item = &str> {
+        [&self.force_null, &self.force_not_null]
+            .into_iter()
+            .flat_map(|columns| match columns {
+                Columns::List(names) => names.as_slice(),
+                Columns::None | Columns::All => &[],
+            })
+            .map(String::as_str)
+    }
+
     /// Which of the copied columns are listed.
     ///
     /// # Errors

@@ -87,7 +87,8 @@ pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<
         }
         Ast::CreateTable(create) if create.query.is_some() => {
             let rows = table::create_as(session, create, statement.clauses, clauses).await?;
-            return Ok(Outcome::Complete(format!("SELECT {rows}")));
+            let tag = rows.map_or_else(|| "CREATE TABLE AS".to_owned(), |rows| format!("SELECT {rows}"));
+            return Ok(Outcome::Complete(tag));
         }
         Ast::CreateTable(create) if create.clone.is_some() => undrop::clone(session, create).await?,
         Ast::CreateTable(create) => table::create(session, create, statement.clauses.like, clauses).await?,

@@ -270,7 +270,7 @@ pub(super) async fn create_as(
     create: &ast::CreateTable,
     clauses: Clauses,
     layout: Option<&TableClauses>,
-) -> Result<u64, SqlError> {
+) -> Result<Option<u64>, SqlError> {
     refuse_clauses(create)?;
     let typed = create.columns.iter().find(|column| column.data_type.to_string().trim_matches('"') != NO_TYPE);
     if let Some(column) = typed {
@@ -282,7 +282,7 @@ pub(super) async fn create_as(
     let context = session.bind_context(Arc::clone(&catalog));
     let name = new_relation_name(&create.name, &context)?;
     if exists(&name, create.if_not_exists, session, &context)? {
-        return Ok(0);
+        return Ok(None);
     }
     let plan = session.plan_query(query, &[], &context).await?;
     let mut columns = Vec::new();
@@ -351,7 +351,7 @@ pub(super) async fn create_as(
         constraints: Vec::new(),
     };
     propose_written(session, command, made).await?;
-    Ok(rows)
+    Ok((!clauses.no_data).then_some(rows))
 }
 
 /// Computed numerics can be wider than Iceberg's decimal; their column keeps 38 digits, and what does not fit raises.

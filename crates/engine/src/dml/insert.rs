@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use futures::StreamExt;
-use sqlparser::ast;
+use sqlparser::ast::{self, Spanned};
+use sqlparser::tokenizer::Span;
 use wharf_catalog::{SqlType, Table};
 use wharf_values::{SqlError, SqlState};
 
@@ -99,6 +100,13 @@ async fn rows(
         // Without a list the source's columns go to the table's first ones.
         targets.truncate(plan.schema().fields().len());
     }
+    let given = plan.schema().fields().len();
+    if given > targets.len() {
+        return Err(too_many_expressions(item(&source, targets.len())));
+    }
+    if given < targets.len() {
+        return Err(too_many_columns(insert.columns.get(given)));
+    }
     let plan = assign(plan, table, &targets, is_constant_source(&source), context)?;
     complete(session, plan, table, &targets, context).await
 }
@@ -111,8 +119,8 @@ fn with_defaults(source: &ast::Query, table: &Table, targets: &[usize]) -> Resul
     let several = values.rows.len() > 1;
     let types = targets.iter().map(|target| written_type(&table.columns[*target])).collect::<Result<Vec<_>, _>>()?;
     for row in &mut values.rows {
-        if row.content.len() > targets.len() {
-            return Err(too_many_expressions());
+        if let Some(first) = row.content.get(targets.len()) {
+            return Err(too_many_expressions(Some(first)));
         }
         for ((cell, target), data_type) in row.content.iter_mut().zip(targets).zip(&types) {
             match (&*cell, data_type) {
@@ -159,8 +167,30 @@ fn column_parameters(
     parameters
 }
 
-fn too_many_expressions() -> SqlError {
+/// The refusal of a row from the first expression on that has no column.
+fn too_many_expressions(first: Option<&ast::Expr>) -> SqlError {
     SqlError::new(SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns")
+        .or_position(first.and_then(|expr| place(expr.span())))
+}
+
+/// The refusal of a row that has no expression from this column on.
+fn too_many_columns(first: Option<&ast::ObjectName>) -> SqlError {
+    SqlError::new(SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions")
+        .or_position(first.and_then(|name| place(name.span())))
+}
+
+fn place(span: Span) -> Option<usize> {
+    usize::try_from(span.start.column).ok().filter(|place| *place > 0)
+}
+
+/// An item of the select list of a source, by its place, where the items before it are one column each.
+fn item(source: &ast::Query, index: usize) -> Option<&ast::Expr> {
+    let ast::SetExpr::Select(select) = source.body.as_ref() else { return None };
+    let mut items = select.projection.iter().map_while(|item| match item {
+        ast::SelectItem::UnnamedExpr(expr) | ast::SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    });
+    items.nth(index)
 }
 
 /// The source's columns at the types of the columns they go to.
@@ -171,13 +201,6 @@ fn assign(
     constant: bool,
     context: &BindContext,
 ) -> Result<LogicalPlan, SqlError> {
-    let given = plan.schema().fields().len();
-    if given > targets.len() {
-        return Err(too_many_expressions());
-    }
-    if given < targets.len() {
-        return Err(SqlError::new(SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions"));
-    }
     let columns: Vec<_> = targets.iter().map(|target| &table.columns[*target]).collect();
     assign_columns(plan, &columns, constant, context).map_err(from_datafusion)
 }

@@ -250,7 +250,7 @@ fn choose<'a>(name: &str, overloads: &'a [Overload], types: &[SqlType]) -> Resul
         }
     }
     let signature = || {
-        let types = types.iter().map(SqlType::to_string).collect::<Vec<_>>().join(", ");
+        let types = types.iter().map(crate::pg_catalog::without_limits).collect::<Vec<_>>().join(", ");
         format!("function {name}({types})")
     };
     match candidates.len() {

@@ -73,8 +73,21 @@ impl Function {
         choose_leniently(self.name, self.overloads, &types)
     }
 
+    /// The refusal of a call as PostgreSQL words it: SQL planning has integer literals in 64 bits, which are `integer`.
+    fn with_integers(&self, fields: &[FieldRef], constants: &[Option<&ScalarValue>]) -> Option<SqlError> {
+        let narrow = |constant: &Option<&ScalarValue>| match constant {
+            Some(ScalarValue::Int64(Some(value))) => i32::try_from(*value).is_ok(),
+            _ => false,
+        };
+        let types = fields.iter().zip(constants).map(|(field, constant)| match narrow(constant) {
+            true => SqlType::Integer,
+            false => argument_type(field),
+        });
+        choose_leniently(self.name, self.overloads, &types.collect::<Vec<_>>()).err()
+    }
+
     fn return_field(&self, fields: &[FieldRef], constants: &[Option<&ScalarValue>]) -> Result<FieldRef, SqlError> {
-        let chosen = self.choose(fields)?;
+        let chosen = self.choose(fields).map_err(|error| self.with_integers(fields, constants).unwrap_or(error))?;
         let arguments = ReturnArguments { fields, types: &chosen.types, constants };
         let field = match chosen.overload.declaration.returning {
             Some(returning) => returning(&arguments)?,

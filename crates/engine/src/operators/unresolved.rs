@@ -82,6 +82,10 @@ fn rough_type(symbol: &str, types: &[DataType]) -> DataType {
         "coalesce" | "greatest" | "least" | "nullif" => {
             types.iter().find(|t| !t.is_null() && !matches!(t, T::Utf8)).cloned().unwrap_or(T::Utf8View)
         }
+        "array_subscript" => match left {
+            T::List(element) => element.data_type().clone(),
+            _ => T::Utf8View,
+        },
         ARRAY_OF_ROWS => T::List(Arc::new(Field::new_list_field(left.clone(), true))),
         "||" if matches!(left, T::List(_)) => left.clone(),
         "||" if matches!(right, T::List(_)) => right.clone(),

@@ -476,13 +476,19 @@ impl ScalarUDFImpl for TypeOf {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DfResult<ColumnarValue> {
         let ty = match (args.arg_fields[0].data_type(), &args.args[0]) {
             (DataType::Utf8, ColumnarValue::Scalar(_)) => "unknown".to_owned(),
-            _ => match mapping::sql_type(&args.arg_fields[0]) {
-                SqlType::Numeric(_) => "numeric".to_owned(),
-                SqlType::Varchar(_) => "character varying".to_owned(),
-                SqlType::Char(_) => "character".to_owned(),
-                other => other.to_string(),
-            },
+            _ => without_limits(&mapping::sql_type(&args.arg_fields[0])),
         };
         Ok(ColumnarValue::Scalar(ScalarValue::Utf8View(Some(ty))))
+    }
+}
+
+/// The name of a type without precision or length, which regtype does not show.
+pub(crate) fn without_limits(ty: &SqlType) -> String {
+    match ty {
+        SqlType::Numeric(_) => "numeric".to_owned(),
+        SqlType::Varchar(_) => "character varying".to_owned(),
+        SqlType::Char(_) => "character".to_owned(),
+        SqlType::Array(element) => format!("{}[]", without_limits(element)),
+        other => other.to_string(),
     }
 }

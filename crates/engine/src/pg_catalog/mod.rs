@@ -29,7 +29,7 @@ use datafusion::catalog::TableProvider;
 use wharf_catalog::State;
 
 pub(crate) use context::{SettingChange, SystemContext};
-pub(crate) use functions::{functions, reads_session};
+pub(crate) use functions::{functions, reads_session, without_limits};
 pub(crate) use names::{name_of, named_oid, oid_of};
 pub(crate) use session::PreparedInfo;
 pub(crate) use simplify::simplify;

@@ -297,7 +297,19 @@ impl Session {
             Ast::Close { cursor } => self.close_cursor(cursor),
             // Nobody listens, so there is nothing to give up.
             Ast::UNLISTEN { .. } => complete("UNLISTEN"),
-            Ast::Explain { .. } => explain::run(self, ast, parameters, types).await,
+            Ast::Explain { statement: explained, .. } => match explained.as_ref() {
+                Ast::Execute { name, parameters: arguments, .. } => {
+                    let name = name.as_ref().map(last_part).unwrap_or_default();
+                    let prepared = self.named(&name)?;
+                    let values = self.evaluate(arguments, prepared.parameters(), &name).await?;
+                    let mut ast = ast.clone();
+                    if let Ast::Explain { statement, .. } = &mut ast {
+                        **statement = prepared.statement.ast.as_ref().clone();
+                    }
+                    explain::run(self, &ast, values, prepared.parameters()).await
+                }
+                _ => explain::run(self, ast, parameters, types).await,
+            },
             Ast::Truncate(truncate) => {
                 self.require_write("TRUNCATE TABLE")?;
                 dml::truncate::run(self, truncate).await?;

@@ -23,7 +23,7 @@ use wharf_values::{SqlError, SqlState, mapping};
 use super::result::{ResultColumn, columns_of};
 use super::stream::{Limits, RowStream};
 use super::{Session, cursor, observe};
-use crate::bind::{BindContext, BoundValues, analyze, planner};
+use crate::bind::{BindContext, BoundValues, analyze, planner, settle_outputs};
 use crate::dml::{self, WithPlan, Write};
 use crate::error::from_datafusion;
 use crate::optimize::physical_plan;
@@ -258,6 +258,7 @@ impl Session {
     ) -> Result<(LogicalPlan, Arc<[ResultColumn]>), SqlError> {
         let planned = planner::plan_query(query, parameters, context, &self.reader()).await?;
         let plan = analyze(planned.plan, context).map_err(from_datafusion)?;
+        let plan = settle_outputs(plan, context).map_err(from_datafusion)?;
         let plan = with_object_names(plan).map_err(from_datafusion)?;
         let columns = columns_of(plan.schema(), &planned.origins);
         Ok((plan, columns))

@@ -27,7 +27,7 @@ pub(super) struct Lexed {
 /// Reads a text.
 ///
 /// # Errors
-/// `42601`, `22025` and `22P06` for what cannot be a token, with its position.
+/// `42601`, `22025` and `22P06` for what cannot be a token, with its position; `0A000` for a bit string.
 pub(super) fn lex(sql: &str) -> Result<Lexed, SqlError> {
     let lexed = Lexed { tokens: Vec::new(), ranges: Vec::new(), notices: Vec::new() };
     let mut lexer = Lexer { sql, at: 0, counted: 0, characters: 0, lexed };
@@ -163,15 +163,10 @@ impl<'a> Lexer<'a> {
                 let text = self.string(start)?;
                 self.push(Token::NationalStringLiteral(text), start);
             }
-            [b'b' | b'B', b'\'', ..] => {
+            [letter @ (b'b' | b'B' | b'x' | b'X'), b'\'', ..] => {
                 self.at += 1;
                 let text = self.string(start)?;
-                self.push(Token::SingleQuotedByteStringLiteral(text), start);
-            }
-            [b'x' | b'X', b'\'', ..] => {
-                self.at += 1;
-                let text = self.string(start)?;
-                self.push(Token::HexStringLiteral(text), start);
+                return Err(self.bit_string(*letter, &text, start));
             }
             [b'u' | b'U', b'&', b'\'', ..] => {
                 self.at += 2;
@@ -213,6 +208,26 @@ impl<'a> Lexer<'a> {
             _ => self.punctuation(start)?,
         }
         Ok(())
+    }
+
+    /// The refusal of `B'..'` and `X'..'`: both are bit strings, and the second is not bytea.
+    fn bit_string(&mut self, letter: u8, text: &str, start: usize) -> SqlError {
+        let binary = letter.eq_ignore_ascii_case(&b'b');
+        let wrong = text.chars().find(|c| !c.is_digit(if binary { 2 } else { 16 }));
+        if let Some(wrong) = wrong {
+            let kind = if binary { "binary" } else { "hexadecimal" };
+            return self.error(
+                SqlState::INVALID_TEXT_REPRESENTATION,
+                format!("\"{wrong}\" is not a valid {kind} digit"),
+                start,
+            );
+        }
+        let hint = match binary {
+            false if text.len().is_multiple_of(2) => format!("For bytes, write '\\x{text}'::bytea."),
+            _ => "Use bytea or text.".to_owned(),
+        };
+        let position = self.position(start);
+        SqlError::unsupported("type bit is not supported").with_hint(hint).with_position(position)
     }
 
     fn one_character(&mut self) {

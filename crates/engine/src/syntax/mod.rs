@@ -16,6 +16,7 @@ mod own;
 mod patch;
 mod place;
 mod reserved;
+mod spellings;
 mod versions;
 
 use sqlparser::ast::helpers::stmt_create_table::CreateTableBuilder;
@@ -35,6 +36,7 @@ pub(crate) use like::LikeOptions;
 pub(crate) use own::Own;
 pub(crate) use patch::{Clauses, NO_TYPE};
 pub(crate) use place::locate;
+pub(crate) use spellings::check_collation;
 
 use versions::Versions;
 
@@ -71,6 +73,8 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>, SqlError> {
             let mut tokens = lexed.tokens[start..end].to_vec();
             let source = Source { sql, lexed: &lexed, end };
             let layout = layout::take(&mut tokens, &source)?;
+            spellings::apply(&mut tokens)?;
+            check_schema_elements(&tokens)?;
             let clauses = patch::apply(&mut tokens);
             changes::rewrite(&mut tokens);
             let versions = versions::take(&mut tokens, &source)?;
@@ -170,6 +174,33 @@ fn check_insert(tokens: &[TokenWithSpan], source: &Source<'_>) -> Result<(), Sql
         return Err(source.error_at(tokens.get(1).map(|token| token.span.start.column)));
     }
     Ok(())
+}
+
+/// CREATE SCHEMA makes the schema alone.
+fn check_schema_elements(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    let keyword = |at: usize| patch::keyword(tokens.get(at));
+    if keyword(0) != Keyword::CREATE || keyword(1) != Keyword::SCHEMA {
+        return Ok(());
+    }
+    let element = |at: usize| {
+        keyword(at) == Keyword::CREATE
+            && matches!(
+                keyword(at + 1),
+                Keyword::TABLE
+                    | Keyword::VIEW
+                    | Keyword::INDEX
+                    | Keyword::SEQUENCE
+                    | Keyword::TEMP
+                    | Keyword::TEMPORARY
+            )
+            || keyword(at) == Keyword::GRANT
+    };
+    match (3..tokens.len()).find(|at| element(*at)) {
+        Some(at) => Err(SqlError::unsupported("CREATE SCHEMA with elements is not supported")
+            .with_hint("Create the schema first, then what is in it, if need be in one transaction.")
+            .or_position(usize::try_from(tokens[at].span.start.column).ok())),
+        None => Ok(()),
+    }
 }
 
 fn statement(

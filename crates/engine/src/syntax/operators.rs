@@ -61,8 +61,6 @@ pub(super) fn ends_operand(token: &Token) -> bool {
         Token::Number(..)
         | Token::SingleQuotedString(_)
         | Token::NationalStringLiteral(_)
-        | Token::SingleQuotedByteStringLiteral(_)
-        | Token::HexStringLiteral(_)
         | Token::Placeholder(_)
         | Token::RParen
         | Token::RBracket => true,

@@ -27,7 +27,8 @@ pub(crate) struct Clauses {
 /// The type of a column in `CREATE TABLE t (a, b) AS ..`, which has none.
 pub(crate) const NO_TYPE: &str = "without type";
 
-fn keyword(token: Option<&TokenWithSpan>) -> Keyword {
+/// The keyword that a token is, unless it is a quoted name.
+pub(super) fn keyword(token: Option<&TokenWithSpan>) -> Keyword {
     match token.map(|token| &token.token) {
         Some(Token::Word(word)) if word.quote_style.is_none() => word.keyword,
         _ => Keyword::NoKeyword,
