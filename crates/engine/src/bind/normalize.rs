@@ -631,6 +631,12 @@ fn check_call(function: &Function) -> Result<(), SqlError> {
     let wrong = |message: String| Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message));
     let FunctionArguments::List(list) = &function.args else { return Ok(()) };
     let star = |argument: &FunctionArg| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::Wildcard));
+    let row = |argument: &&FunctionArg| matches!(argument, FunctionArg::Unnamed(FunctionArgExpr::QualifiedWildcard(_)));
+    if let Some(argument) = list.args.iter().find(row) {
+        // DataFusion would count the rows that an outer join left empty, too.
+        return Err(SqlError::unsupported(format!("{name}({argument}) is not supported"))
+            .with_hint("Name a column; to count the rows that a join found, one that is NOT NULL."));
+    }
     match name.as_str() {
         "count" if list.args.is_empty() => {
             return wrong("count(*) must be used to call a parameterless aggregate function".to_owned());

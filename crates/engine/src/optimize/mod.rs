@@ -6,6 +6,7 @@ mod cooperation;
 mod counted_scans;
 mod date_comparisons;
 mod filter_estimates;
+mod filters_over_aggregates;
 mod order;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
@@ -27,6 +29,7 @@ use cooperation::LetGoWhileMultiplying;
 use counted_scans::CountScansByMetadata;
 use date_comparisons::CompareDatesAsDates;
 use filter_estimates::EstimateFilters;
+use filters_over_aggregates::PushDownFiltersToKeys;
 use order::in_order_of_making;
 
 /// The rule of DataFusion that chooses the sides of joins.
@@ -34,8 +37,18 @@ const JOIN_SELECTION: &str = "join_selection";
 /// The rule of DataFusion that answers aggregates from statistics.
 const AGGREGATE_STATISTICS: &str = "aggregate_statistics";
 
+/// The rule of DataFusion that brings conditions to where their columns come from.
+const PUSH_DOWN_FILTER: &str = "push_down_filter";
+
 /// DataFusion's rules and the engine's, in the order in which they must run.
 pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
+    let mut logical = Optimizer::new().rules;
+    for rule in logical.iter_mut().filter(|rule| rule.name() == PUSH_DOWN_FILTER) {
+        *rule = Arc::new(PushDownFiltersToKeys::default());
+    }
+    let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
+        [Arc::new(CompareDatesAsDates), Arc::new(CastsAreNullLikeTheirOperands)];
+    logical.extend(own);
     let mut physical = PhysicalOptimizer::new().rules;
     for rule in physical.iter_mut().filter(|rule| rule.name() == AGGREGATE_STATISTICS) {
         *rule = Arc::new(CountScansByMetadata);
@@ -45,10 +58,7 @@ pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
     let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
         [Arc::new(PlaceRuntimeFilters), Arc::new(NarrowFilters), Arc::new(LetGoWhileMultiplying)];
     physical.extend(last);
-    state
-        .with_optimizer_rule(Arc::new(CompareDatesAsDates))
-        .with_optimizer_rule(Arc::new(CastsAreNullLikeTheirOperands))
-        .with_physical_optimizer_rules(physical)
+    state.with_optimizer_rules(logical).with_physical_optimizer_rules(physical)
 }
 
 /// What a typed plan is run by.
@@ -83,5 +93,6 @@ mod tests {
         for name in [JOIN_SELECTION, AGGREGATE_STATISTICS] {
             assert!(PhysicalOptimizer::new().rules.iter().any(|rule| rule.name() == name), "{name}");
         }
+        assert!(Optimizer::new().rules.iter().any(|rule| rule.name() == PUSH_DOWN_FILTER));
     }
 }
