@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, Function, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query, Select, SelectItem,
-    SetExpr, TableFactor, Value, VisitMut, VisitorMut, WindowSpec, WindowType,
+    Expr, Function, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query,
+    Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut, WindowSpec, WindowType,
 };
 use wharf_values::{SqlError, SqlState};
 

@@ -7,7 +7,8 @@
 //! therefore carries [`DUPLICATE_MARK`] and a number, which [`display_name`] takes off where names leave the engine.
 
 use sqlparser::ast::{
-    AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, ObjectName, Query, Select, SelectItem, SetExpr, Subscript,
+    AccessExpr, BinaryOperator, DataType, Expr, Function, Ident, ObjectName, Query, Select, SelectItem, SetExpr,
+    Subscript,
 };
 
 use super::types::sql_type_of_ast;
