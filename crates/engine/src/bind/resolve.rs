@@ -497,9 +497,9 @@ impl Resolver<'_> {
             Some(ty @ SqlType::Array(_)) => {
                 let (left, right) = (self.coerce(left, ty)?, self.coerce(right, ty)?);
                 match symbol {
-                    "@>" => self.context.call("array_has_all", vec![left, right]),
-                    "<@" => self.context.call("array_has_all", vec![right, left]),
-                    "&&" => self.context.call("array_has_any", vec![left, right]),
+                    "@>" => self.context.call("arraycontains", vec![left, right]),
+                    "<@" => self.context.call("arraycontained", vec![left, right]),
+                    "&&" => self.context.call("arrayoverlap", vec![left, right]),
                     _ => Err(no_operator(symbol, &l, &r)),
                 }
             }
