@@ -11,6 +11,7 @@ mod assignment;
 mod clauses;
 mod context;
 mod decimals;
+mod equality;
 mod guards;
 mod like_lists;
 mod lists;
