@@ -245,6 +245,14 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
                 }
                 WindowFunctionDefinition::WindowUDF(func) => {
                     let name = func.name().to_owned();
+                    check_nth_value(&name, &params.args)?;
+                    if let Some(null) = null_of_window(&name, &params.args, resolver)? {
+                        let lead = resolver.context.session.window_functions().get("lead").cloned();
+                        let lead = lead.ok_or_else(|| to_datafusion(SqlError::internal("there is no lead")))?;
+                        params.args = vec![null];
+                        let fun = WindowFunctionDefinition::WindowUDF(lead);
+                        return Ok(Plan::Keep(Expr::WindowFunction(Box::new(WindowFunction { fun, params }))));
+                    }
                     let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
                     Ok(match name.as_str() {
                         "row_number" | "rank" | "dense_rank" => Plan::Convert(expr, SqlType::BigInt),
@@ -256,6 +264,41 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
         }
         other => Ok(Plan::Keep(other)),
     }
+}
+
+/// The NULL that a window function is whose number of rows or of buckets is NULL; DataFusion takes that for no number at all.
+fn null_of_window(name: &str, args: &[Expr], resolver: &Resolver<'_>) -> DfResult<Option<Expr>> {
+    let is_null = |arg: Option<&Expr>| matches!(arg, Some(Expr::Literal(value, _)) if value.is_null());
+    match (name, args) {
+        ("ntile", [buckets]) if is_null(Some(buckets)) => {
+            Ok(Some(Expr::Literal(datafusion::common::ScalarValue::Int32(None), None)))
+        }
+        ("lead" | "lag", [value, ..]) if is_null(args.get(1)) => {
+            let field = resolver.field(value)?;
+            let null = datafusion::common::ScalarValue::try_from(field.data_type())?;
+            let metadata = (!field.metadata().is_empty()).then(|| field.metadata().into());
+            Ok(Some(Expr::Literal(null, metadata)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// DataFusion counts from the end of the frame by a negative number, and finds nothing by zero.
+fn check_nth_value(name: &str, args: &[Expr]) -> DfResult<()> {
+    use datafusion::common::ScalarValue::{Int16, Int32, Int64};
+    let number = match args.get(1) {
+        Some(Expr::Literal(Int16(Some(number)), _)) => i64::from(*number),
+        Some(Expr::Literal(Int32(Some(number)), _)) => i64::from(*number),
+        Some(Expr::Literal(Int64(Some(number)), _)) => *number,
+        _ => return Ok(()),
+    };
+    if name == "nth_value" && number <= 0 {
+        return Err(to_datafusion(SqlError::new(
+            SqlState::INVALID_ARGUMENT_FOR_NTH_VALUE,
+            "argument of nth_value must be greater than zero",
+        )));
+    }
+    Ok(())
 }
 
 fn aggregate_function(resolver: &Resolver<'_>, name: &str) -> DfResult<Arc<datafusion::logical_expr::AggregateUDF>> {
