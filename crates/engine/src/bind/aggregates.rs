@@ -18,10 +18,11 @@ use wharf_values::{SqlError, SqlState, mapping};
 
 use super::analyze::{compared_subqueries, sort_key};
 use super::context::BindContext;
+use super::equality::{by_equality, equality_key, has_length};
 use super::lists::ListPlan;
 use super::resolve::{Known, Resolver};
 use crate::error::to_datafusion;
-use crate::operators::divide_numeric;
+use crate::operators::{IntervalCode, divide_numeric};
 
 /// What an aggregate becomes: the calls that DataFusion computes, and what is made of them.
 enum Plan {
@@ -33,6 +34,8 @@ enum Plan {
     Divide { sum: Expr, count: Expr },
     /// A list of values, put in order and together afterwards.
     List(Expr, ListPlan),
+    /// A number that intervals were written as, read afterwards.
+    Interval(Expr, IntervalCode),
 }
 
 pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
@@ -75,6 +78,7 @@ pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResu
                 Plan::Convert(expr, ty) => Finish::Convert(add_call(&mut calls, expr), ty),
                 Plan::Divide { sum, count } => Finish::Divide(add_call(&mut calls, sum), add_call(&mut calls, count)),
                 Plan::List(expr, list) => Finish::List(add_call(&mut calls, expr), list),
+                Plan::Interval(expr, code) => Finish::Interval(add_call(&mut calls, expr), code),
             };
             (name, finish)
         })
@@ -142,6 +146,7 @@ pub(super) fn window(window: Window, resolver: &Resolver<'_>) -> DfResult<Logica
             Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),
             Plan::Divide { sum, count } => Finish::Divide(add(sum), add(count)),
             Plan::List(expr, list) => Finish::List(add(expr), list),
+            Plan::Interval(expr, code) => Finish::Interval(add(expr), code),
         };
         finished.push((name, finish));
     }
@@ -156,6 +161,7 @@ enum Finish {
     Convert(String, SqlType),
     Divide(String, String),
     List(String, ListPlan),
+    Interval(String, IntervalCode),
 }
 
 /// A projection that makes the wanted columns from the computed ones; the first `kept` columns pass through.
@@ -184,6 +190,7 @@ fn finish(
                 expr.alias(name)
             }
             Finish::List(computed, list) => list.finish(column(&computed), resolver.context)?.alias(name),
+            Finish::Interval(computed, code) => code.call(vec![column(&computed)]).alias(name),
             Finish::Divide(sum, count) => {
                 let numeric = |name: &str| resolver.coerce(column(name), &SqlType::Numeric(None));
                 divide_numeric(numeric(&sum)?, numeric(&count)?).alias(name)
@@ -198,6 +205,7 @@ fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
         Expr::Alias(alias) => plan_aggregate(*alias.expr, resolver),
         Expr::AggregateFunction(AggregateFunction { func, params }) => {
             let AggregateFunctionParams { args, distinct, filter, order_by, null_treatment } = params;
+            let args = if distinct { distinct_arguments(func.name(), args, resolver)? } else { args };
             let (args, plan) = aggregate_arguments(func.name(), args, resolver)?;
             let filter = filter.map(|f| resolver.condition(*f, "FILTER").map(Box::new)).transpose()?;
             let order_by = order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<Vec<_>>>()?;
@@ -245,6 +253,8 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
             let WindowFunction { fun, params } = *window;
             let mut params = params;
             params.order_by = params.order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<_>>()?;
+            let key = |expr: Expr| by_equality(expr, resolver);
+            params.partition_by = params.partition_by.into_iter().map(key).collect::<DfResult<_>>()?;
             match &fun {
                 WindowFunctionDefinition::AggregateUDF(func) => {
                     let (args, plan) = aggregate_arguments(func.name(), std::mem::take(&mut params.args), resolver)?;
@@ -262,6 +272,14 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
                 }
                 WindowFunctionDefinition::WindowUDF(func) => {
                     let name = func.name().to_owned();
+                    check_nth_value(&name, &params.args)?;
+                    if let Some(null) = null_of_window(&name, &params.args, resolver)? {
+                        let lead = resolver.context.session.window_functions().get("lead").cloned();
+                        let lead = lead.ok_or_else(|| to_datafusion(SqlError::internal("there is no lead")))?;
+                        params.args = vec![null];
+                        let fun = WindowFunctionDefinition::WindowUDF(lead);
+                        return Ok(Plan::Keep(Expr::WindowFunction(Box::new(WindowFunction { fun, params }))));
+                    }
                     let expr = Expr::WindowFunction(Box::new(WindowFunction { fun, params }));
                     Ok(match name.as_str() {
                         "row_number" | "rank" | "dense_rank" => Plan::Convert(expr, SqlType::BigInt),
@@ -273,6 +291,41 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
         }
         other => Ok(Plan::Keep(other)),
     }
+}
+
+/// The NULL that a window function is whose number of rows or of buckets is NULL; DataFusion takes that for no number at all.
+fn null_of_window(name: &str, args: &[Expr], resolver: &Resolver<'_>) -> DfResult<Option<Expr>> {
+    let is_null = |arg: Option<&Expr>| matches!(arg, Some(Expr::Literal(value, _)) if value.is_null());
+    match (name, args) {
+        ("ntile", [buckets]) if is_null(Some(buckets)) => {
+            Ok(Some(Expr::Literal(datafusion::common::ScalarValue::Int32(None), None)))
+        }
+        ("lead" | "lag", [value, ..]) if is_null(args.get(1)) => {
+            let field = resolver.field(value)?;
+            let null = datafusion::common::ScalarValue::try_from(field.data_type())?;
+            let metadata = (!field.metadata().is_empty()).then(|| field.metadata().into());
+            Ok(Some(Expr::Literal(null, metadata)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// DataFusion counts from the end of the frame by a negative number, and finds nothing by zero.
+fn check_nth_value(name: &str, args: &[Expr]) -> DfResult<()> {
+    use datafusion::common::ScalarValue::{Int16, Int32, Int64};
+    let number = match args.get(1) {
+        Some(Expr::Literal(Int16(Some(number)), _)) => i64::from(*number),
+        Some(Expr::Literal(Int32(Some(number)), _)) => i64::from(*number),
+        Some(Expr::Literal(Int64(Some(number)), _)) => *number,
+        _ => return Ok(()),
+    };
+    if name == "nth_value" && number <= 0 {
+        return Err(to_datafusion(SqlError::new(
+            SqlState::INVALID_ARGUMENT_FOR_NTH_VALUE,
+            "argument of nth_value must be greater than zero",
+        )));
+    }
+    Ok(())
 }
 
 fn aggregate_function(resolver: &Resolver<'_>, name: &str) -> DfResult<Arc<datafusion::logical_expr::AggregateUDF>> {
@@ -290,6 +343,7 @@ enum Shape {
     Same,
     Convert(SqlType),
     Average,
+    Interval(IntervalCode),
 }
 
 fn arrange(
@@ -301,8 +355,25 @@ fn arrange(
     Ok(match shape {
         Shape::Same => Plan::Keep(call(name, args)?),
         Shape::Convert(ty) => Plan::Convert(call(name, args)?, ty),
+        Shape::Interval(code) => Plan::Interval(call(name, args)?, code),
         Shape::Average => Plan::Divide { sum: call("sum", args.clone())?, count: call("count", args)? },
     })
+}
+
+/// The arguments of an aggregate of distinct values: equal ones count once, the same or not.
+fn distinct_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> DfResult<Vec<Expr>> {
+    let Some(first) = args.first() else { return Ok(args) };
+    let Some(key) = equality_key(first, resolver)? else { return Ok(args) };
+    match (name, resolver.known(first)?) {
+        ("count", _) => Ok(vec![key]),
+        // Equal values make no difference to them.
+        ("min" | "max", _) => Ok(args),
+        (_, Known::Type(ty)) if has_length(&ty) => Err(to_datafusion(
+            SqlError::unsupported(format!("{name}(DISTINCT {ty}) is not supported"))
+                .with_hint("Have SELECT DISTINCT in a subquery, and the aggregate around it."),
+        )),
+        _ => Ok(args),
+    }
 }
 
 /// The arguments at the types DataFusion's aggregate needs to compute what PostgreSQL's does.
@@ -375,11 +446,19 @@ fn aggregate_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> 
             let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Boolean)).collect::<DfResult<_>>()?;
             Ok((args, Shape::Same))
         }
-        "min" | "max" => match known {
+        "min" | "max" => match &known {
             Known::Unknown => {
                 let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Text)).collect::<DfResult<_>>()?;
                 Ok((args, Shape::Same))
             }
+            Known::Type(SqlType::Interval) => {
+                let args = args.into_iter().map(|arg| IntervalCode::Rank.call(vec![arg])).collect();
+                Ok((args, Shape::Interval(IntervalCode::OfRank)))
+            }
+            Known::Type(ty) if has_length(ty) => Err(to_datafusion(
+                SqlError::unsupported(format!("{name}({ty}) is not supported"))
+                    .with_hint("Compare the elements: unnest the arrays, or take one with x[1]."),
+            )),
             Known::Type(SqlType::Boolean | SqlType::Json | SqlType::Jsonb | SqlType::Uuid) => Err(undefined()),
             Known::Type(_) => Ok((args, Shape::Same)),
         },

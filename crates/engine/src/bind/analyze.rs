@@ -27,13 +27,13 @@ use super::context::BindContext;
 use super::decimals::decimal_of_all;
 use super::resolve::{Known, Resolver, common_type};
 use super::set_operations::coerce_columns;
-use super::{aggregates, set_operations, subqueries};
+use super::{aggregates, equality, set_operations, subqueries};
 use crate::error::to_datafusion;
 use crate::operators::{UNTYPED, interval_key, null_safe_equal};
 
 /// Resolves all types of a plan, and plans the subqueries that DataFusion does not.
 pub(crate) fn analyze(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
-    subqueries::unnest(typed(plan, context)?)
+    subqueries::unnest(equality::keyed(typed(plan, context)?, context)?)
 }
 
 /// The plan of a query that is a statement: a parameter that is an output column, of which nothing tells the type, is text.
@@ -161,7 +161,7 @@ fn compared(expr: Expr, subquery: Subquery, symbol: &str, resolver: &Resolver<'_
 pub(super) fn sort_key(sort: SortExpr, resolver: &Resolver<'_>) -> DfResult<SortExpr> {
     let expr = resolver.settle(resolver.resolve(compared_subqueries(sort.expr, resolver)?)?)?;
     let expr = match resolver.known(&expr)? {
-        Known::Type(SqlType::Interval) => interval_key(expr),
+        Known::Type(ty) if equality::has_length(&ty) => interval_key(expr),
         Known::Type(SqlType::Json) => {
             return Err(to_datafusion(
                 SqlError::new(SqlState::UNDEFINED_FUNCTION, "could not identify an ordering operator for type json")

@@ -11,6 +11,7 @@ mod assignment;
 mod clauses;
 mod context;
 mod decimals;
+mod equality;
 mod grouping;
 mod guards;
 mod in_lists;

@@ -17,13 +17,14 @@ use wharf_catalog::SqlType;
 use wharf_values::{ColumnBuilder, SqlError, SqlState, mapping};
 
 use super::context::BindContext;
+use super::equality::{by_equality, has_length};
 use super::guards;
 use super::types::cast_field;
 use crate::cast::{CastFunction, CastMode, arrow_agrees, result_field};
 use crate::error::to_datafusion;
 use crate::operators::{
-    Arithmetic, UNTYPED, UnresolvedOperator, any_of_array, divide_numeric, float_operator, integer_operator,
-    interval_key, numeric_operator,
+    Arithmetic, IntervalCode, UNTYPED, UnresolvedOperator, any_of_array, divide_numeric, float_operator,
+    integer_operator, interval_key, numeric_operator,
 };
 
 /// Resolves the expressions of one plan node, whose inputs have `schema`.
@@ -271,7 +272,7 @@ impl Resolver<'_> {
         }
         let (left, right) = (self.beside_char(left, &r)?, self.beside_char(right, &l)?);
         let (left, right) = (self.to_common(left, &common)?, self.to_common(right, &common)?);
-        if common == SqlType::Interval {
+        if has_length(&common) {
             return Ok((interval_key(left), interval_key(right)));
         }
         if common == SqlType::Jsonb {
@@ -513,11 +514,14 @@ impl Resolver<'_> {
         }
         match l.sql_type().or(r.sql_type()) {
             Some(ty @ SqlType::Array(_)) => {
-                let (left, right) = (self.coerce(left, ty)?, self.coerce(right, ty)?);
+                let (mut left, mut right) = (self.coerce(left, ty)?, self.coerce(right, ty)?);
+                if has_length(ty) {
+                    (left, right) = (interval_key(left), interval_key(right));
+                }
                 match symbol {
-                    "@>" => self.context.call("array_has_all", vec![left, right]),
-                    "<@" => self.context.call("array_has_all", vec![right, left]),
-                    "&&" => self.context.call("array_has_any", vec![left, right]),
+                    "@>" => self.context.call("arraycontains", vec![left, right]),
+                    "<@" => self.context.call("arraycontained", vec![left, right]),
+                    "&&" => self.context.call("arrayoverlap", vec![left, right]),
                     _ => Err(no_operator(symbol, &l, &r)),
                 }
             }
@@ -609,7 +613,7 @@ impl Resolver<'_> {
             .into_iter()
             .map(|item| {
                 let item = self.to_common(self.beside_char(item, &first)?, &common)?;
-                Ok(if common == SqlType::Interval { interval_key(item) } else { item })
+                by_equality(item, self)
             })
             .collect::<DfResult<Vec<_>>>()?;
         let expr = all.remove(0);
@@ -695,8 +699,17 @@ impl Resolver<'_> {
             "overlaps" if args.len() == 4 => self.periods(args)?,
             "octet_length" | "bit_length" => args.into_iter().map(|arg| self.padded(arg)).collect::<DfResult<_>>()?,
             "coalesce" => self.unify(args, "COALESCE")?,
-            "greatest" => self.unify(args, "GREATEST")?,
-            "least" => self.unify(args, "LEAST")?,
+            "greatest" => match self.extreme(args, "GREATEST", IntervalCode::Greatest)? {
+                Extreme::Found(expr) => return Ok(expr),
+                Extreme::Of(args) => args,
+            },
+            "least" => match self.extreme(args, "LEAST", IntervalCode::Least)? {
+                Extreme::Found(expr) => return Ok(expr),
+                Extreme::Of(args) => args,
+            },
+            "array_position" | "array_positions" | "array_remove" | "array_replace" => {
+                self.array_search(func.name(), args)?
+            }
             "make_array" => self.unify(args, "ARRAY")?,
             "array_has" => return self.any_of_array(args),
             "nullif" => return self.null_if(func, args),
@@ -711,6 +724,51 @@ impl Resolver<'_> {
             return Ok(shown.apply(self.context.finish_call(self, func, args)?));
         }
         self.context.finish_call(self, func, args)
+    }
+
+    /// `GREATEST`, `LEAST`: the arguments at one type, or the call where DataFusion's would compare otherwise.
+    fn extreme(&self, args: Vec<Expr>, clause: &str, of_intervals: IntervalCode) -> DfResult<Extreme> {
+        let args = self.unify(args, clause)?;
+        let Some(first) = args.first() else { return Ok(Extreme::Of(args)) };
+        match self.known(first)? {
+            Known::Type(SqlType::Interval) => Ok(Extreme::Found(of_intervals.call(args))),
+            Known::Type(ty) if ty == SqlType::Jsonb || has_length(&ty) => Err(to_datafusion(
+                SqlError::unsupported(format!("{clause} of {ty} is not supported"))
+                    .with_hint("Compare parts of the values, as in CASE WHEN .. THEN .. END."),
+            )),
+            Known::Type(SqlType::Json) => Err(to_datafusion(SqlError::new(
+                SqlState::UNDEFINED_FUNCTION,
+                "could not identify a comparison function for type json",
+            ))),
+            _ => Ok(Extreme::Of(args)),
+        }
+    }
+
+    /// The arguments of a function that looks for an element: intervals are found by their lengths.
+    fn array_search(&self, name: &str, mut args: Vec<Expr>) -> DfResult<Vec<Expr>> {
+        let intervals = match args.first() {
+            Some(array) => matches!(self.known(array)?, Known::Type(ty) if has_length(&ty)),
+            None => false,
+        };
+        if !intervals {
+            return Ok(args);
+        }
+        if !name.starts_with("array_position") {
+            return Err(to_datafusion(
+                SqlError::unsupported(format!("{name} of intervals is not supported"))
+                    .with_hint("Gather what is left again: ARRAY(SELECT x FROM unnest(a) AS x WHERE x <> ..)."),
+            ));
+        }
+        for arg in args.iter_mut().take(2) {
+            let value = std::mem::replace(arg, Expr::Literal(ScalarValue::Null, None));
+            let ty = match self.known(&value)? {
+                Known::Type(ty) => ty,
+                Known::Unknown => SqlType::Interval,
+            };
+            let value = self.coerce(value, &ty)?;
+            *arg = if has_length(&ty) { interval_key(value) } else { value };
+        }
+        Ok(args)
     }
 
     /// `NULLIF(a, b)`: the first at the type that the operator `=` takes it at, which is its own where the operator takes two
@@ -729,6 +787,8 @@ impl Resolver<'_> {
         let (a, b) = self.comparable(left.clone(), right, "=")?;
         let result = match (l.sql_type(), r.sql_type()) {
             (Some(l), Some(r)) if compares_two_types(l, r) => left,
+            // These are compared by a key.
+            (Some(l), _) if has_length(l) || *l == SqlType::Jsonb => left,
             _ => a.clone(),
         };
         if result == a && self.field(&a)?.data_type() == self.field(&b)?.data_type() {
@@ -804,6 +864,10 @@ impl Resolver<'_> {
                 )));
             }
         };
+        let (array, item) = match self.known(&array)? {
+            Known::Type(ty) if has_length(&ty) => (interval_key(array), interval_key(item)),
+            _ => (array, item),
+        };
         let DataType::List(element) = self.field(&array)?.data_type().clone() else {
             return Err(to_datafusion(SqlError::internal("an array that is no list")));
         };
@@ -828,6 +892,14 @@ enum Subscripted {
     Value(Expr),
     /// An array, with its index.
     Array(Vec<Expr>),
+}
+
+/// What `GREATEST` or `LEAST` is found by.
+enum Extreme {
+    /// It has been found: this.
+    Found(Expr),
+    /// DataFusion's function of these.
+    Of(Vec<Expr>),
 }
 
 fn integer_as_numeric(value: i128) -> Expr {

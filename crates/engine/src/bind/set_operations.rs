@@ -17,6 +17,7 @@ use wharf_catalog::SqlType;
 use wharf_values::mapping;
 
 use super::context::BindContext;
+use super::equality::by_equality;
 use super::resolve::{Known, Resolver, common_type};
 
 /// The names of the number of a row among its equals, on either side: a join has no name twice.
@@ -33,13 +34,14 @@ pub(super) fn intersect_or_except(join: Join, context: &BindContext) -> DfResult
     let mut right = coerced(right, &targets, context)?;
     let columns = left.schema().columns();
     if all {
-        left = numbered(left, NUMBERS[0])?;
-        right = numbered(right, NUMBERS[1])?;
+        left = numbered(left, NUMBERS[0], context)?;
+        right = numbered(right, NUMBERS[1], context)?;
     }
     let keys = (left.schema().columns(), right.schema().columns());
     let plan = LogicalPlanBuilder::from(left)
         .join_detailed(right, join.join_type, keys, None, NullEquality::NullEqualsNull)?
         .build()?;
+    let plan = joined_by_keys(plan, context)?;
     if !all {
         return Ok(plan);
     }
@@ -58,10 +60,27 @@ fn coerced(plan: LogicalPlan, targets: &[SqlType], context: &BindContext) -> DfR
     }
 }
 
+/// A join in which equal values meet, the same or not.
+fn joined_by_keys(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
+    let LogicalPlan::Join(mut join) = plan else { return Ok(plan) };
+    let key = |side: Expr, input: &LogicalPlan| {
+        let resolver = Resolver { context, schema: input.schema() };
+        by_equality(side, &resolver)
+    };
+    join.on = join
+        .on
+        .into_iter()
+        .map(|(left, right)| Ok((key(left, &join.left)?, key(right, &join.right)?)))
+        .collect::<DfResult<_>>()?;
+    Ok(LogicalPlan::Join(join))
+}
+
 /// Rows with their number among the rows that equal them.
-fn numbered(plan: LogicalPlan, name: &str) -> DfResult<LogicalPlan> {
+fn numbered(plan: LogicalPlan, name: &str, context: &BindContext) -> DfResult<LogicalPlan> {
+    let resolver = Resolver { context, schema: plan.schema() };
+    let key = |column| by_equality(Expr::Column(column), &resolver);
     let mut window = WindowFunction::new(row_number_udwf(), Vec::new());
-    window.params.partition_by = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    window.params.partition_by = plan.schema().columns().into_iter().map(key).collect::<DfResult<_>>()?;
     let number = Expr::WindowFunction(Box::new(window)).alias(name);
     Ok(LogicalPlan::Window(Window::try_new(vec![number], Arc::new(plan))?))
 }

@@ -168,7 +168,16 @@ mod tests {
         let cast = CastFunction::function(SqlType::Varchar(Some(3)), CastMode::Assignment);
         let bytes = vocabulary.write_scalar(&cast).unwrap();
         assert_eq!(vocabulary.read_scalar("cast", &bytes).unwrap(), cast);
-        for name in ["int_add", "float_modulo", "numeric_multiply", "numeric_divide", "any_of_array", "interval_key"] {
+        let operators = [
+            "int_add",
+            "float_modulo",
+            "numeric_multiply",
+            "numeric_divide",
+            "any_of_array",
+            "interval_key",
+            "interval_rank",
+        ];
+        for name in operators {
             let operator = operators::by_name(name).unwrap();
             let bytes = vocabulary.write_scalar(&operator).unwrap();
             assert_eq!(*vocabulary.read_scalar(name, &bytes).unwrap(), operator);

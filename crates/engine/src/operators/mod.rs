@@ -9,6 +9,7 @@ mod any_of_array;
 mod division;
 mod float;
 mod integer;
+mod interval_code;
 mod interval_key;
 mod null_safe;
 mod numeric;
@@ -22,6 +23,7 @@ pub(crate) use any_of_array::any_of_array;
 pub(crate) use division::divide_numeric;
 pub(crate) use float::float_operator;
 pub(crate) use integer::integer_operator;
+pub(crate) use interval_code::IntervalCode;
 pub(crate) use interval_key::interval_key;
 pub(crate) use null_safe::null_safe_equal;
 pub(crate) use numeric::numeric_operator;
@@ -67,5 +69,5 @@ pub(crate) fn by_name(name: &str) -> Option<ScalarUDF> {
         operators.into_iter().flat_map(|operator| [integer::function(operator), float::function(operator)]);
     let arithmetic = arithmetic.chain(operators.into_iter().filter_map(numeric::function));
     let others = [division::function(), any_of_array::function(), interval_key::function()];
-    arithmetic.chain(others).find(|function| function.name() == name)
+    arithmetic.chain(others).chain(interval_code::functions()).find(|function| function.name() == name)
 }

@@ -138,20 +138,18 @@ fn array_positions(call: &Call<'_>) -> Result<ArrayRef> {
     make_list(call, Arc::new(Int32Array::from(positions)), lengths.into_iter(), Some(nulls))
 }
 
-/// For each row whether `any` (or else all) of the items of one list are in another; nulls are in none.
+/// For each row whether `any` (or else all) of the items of one list, of whatever dimensions, are in
+/// another; nulls are in none.
 fn compare_lists(call: &Call<'_>, container: usize, contained: usize, any: bool) -> Result<ArrayRef> {
     let (container, contained) = (Lists::new(call, container)?, Lists::new(call, contained)?);
-    if container.is_nested() || contained.is_nested() {
-        return Err(SqlError::unsupported("comparing the elements of multidimensional arrays is not supported"));
-    }
-    let (left, right) = at_common_type(container.items(), contained.items())?;
+    let (left, right) = at_common_type(container.innermost(), contained.innermost())?;
     let compare = make_comparator(&left, &right, SortOptions::default()).map_err(comparator_error)?;
     call.make_boolean(|row| {
-        let within = container.range(row);
+        let within = container.innermost_range(row);
         let found = |item: usize| {
             right.is_valid(item) && within.clone().any(|index| left.is_valid(index) && compare(index, item).is_eq())
         };
-        let mut items = contained.range(row);
+        let mut items = contained.innermost_range(row);
         Ok(if any { items.any(found) } else { items.all(found) })
     })
 }

@@ -53,6 +53,27 @@ impl<'a> Lists<'a> {
         self.list.values()
     }
 
+    /// The items that are no lists.
+    fn innermost(&self) -> &'a ArrayRef {
+        let mut items = self.items();
+        while let Some(inner) = items.as_any().downcast_ref::<ListArray>() {
+            items = inner.values();
+        }
+        items
+    }
+
+    /// The items of a row that are no lists, as a range of [`Lists::innermost`].
+    fn innermost_range(&self, row: usize) -> std::ops::Range<usize> {
+        let mut range = self.range(row);
+        let mut items = self.items();
+        while let Some(inner) = items.as_any().downcast_ref::<ListArray>() {
+            let offsets = inner.value_offsets();
+            range = offsets[range.start] as usize..offsets[range.end] as usize;
+            items = inner.values();
+        }
+        range
+    }
+
     /// Whether the items are lists themselves.
     fn is_nested(&self) -> bool {
         matches!(self.items().data_type(), DataType::List(_))
