@@ -144,11 +144,8 @@ impl Resolver<'_> {
     /// Converts an expression to a type.
     pub(super) fn convert(&self, expr: Expr, to: &SqlType, mode: CastMode) -> DfResult<Expr> {
         match expr {
-            Expr::Literal(ScalarValue::Null, metadata) => {
-                Ok(Expr::Literal(ScalarValue::try_from(&mapping::arrow_type(to))?, metadata))
-            }
-            Expr::Literal(ScalarValue::Utf8(None), _) => {
-                Ok(Expr::Literal(ScalarValue::try_from(&mapping::arrow_type(to))?, None))
+            Expr::Literal(ScalarValue::Null | ScalarValue::Utf8(None), _) => {
+                Ok(typed_literal(ScalarValue::try_from(&mapping::arrow_type(to))?, to))
             }
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) => self.literal(&text, to, mode),
             Expr::Placeholder(Placeholder { id, field: None }) => {
@@ -207,10 +204,7 @@ impl Resolver<'_> {
                 ScalarValue::try_from_array(&builder.finish(), 0)?
             }
         };
-        // A numeric literal shows the digits it was written with.
-        let metadata = if *to == SqlType::Numeric(None) { Default::default() } else { mapping::metadata(to) };
-        let metadata = (!metadata.is_empty()).then(|| metadata.into());
-        Ok(Expr::Literal(value, metadata))
+        Ok(typed_literal(value, to))
     }
 
     /// Gives an expression that is still without a type the type text.
@@ -884,6 +878,13 @@ impl Resolver<'_> {
             _ => Ok(expr),
         }
     }
+}
+
+/// A literal of a type, of which Arrow's alone may not tell: that of a json is text.
+fn typed_literal(value: ScalarValue, to: &SqlType) -> Expr {
+    // A numeric literal shows the digits it was written with.
+    let metadata = if *to == SqlType::Numeric(None) { Default::default() } else { mapping::metadata(to) };
+    Expr::Literal(value, (!metadata.is_empty()).then(|| metadata.into()))
 }
 
 /// What a subscript is of.

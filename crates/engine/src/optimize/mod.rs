@@ -8,6 +8,7 @@ mod date_comparisons;
 mod filter_estimates;
 mod filters_over_aggregates;
 mod order;
+mod unnested_keys;
 
 use std::sync::Arc;
 
@@ -31,6 +32,7 @@ use date_comparisons::CompareDatesAsDates;
 use filter_estimates::EstimateFilters;
 use filters_over_aggregates::PushDownFiltersToKeys;
 use order::in_order_of_making;
+use unnested_keys::{ASK_FOR_KEYS, ForgetUnnestedKeys};
 
 /// The rule of DataFusion that chooses the sides of joins.
 const JOIN_SELECTION: &str = "join_selection";
@@ -42,9 +44,15 @@ const PUSH_DOWN_FILTER: &str = "push_down_filter";
 
 /// DataFusion's rules and the engine's, in the order in which they must run.
 pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
-    let mut logical = Optimizer::new().rules;
-    for rule in logical.iter_mut().filter(|rule| rule.name() == PUSH_DOWN_FILTER) {
-        *rule = Arc::new(PushDownFiltersToKeys::default());
+    let mut logical: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
+    for rule in Optimizer::new().rules {
+        if ASK_FOR_KEYS.contains(&rule.name()) {
+            logical.push(Arc::new(ForgetUnnestedKeys));
+        }
+        logical.push(match rule.name() {
+            PUSH_DOWN_FILTER => Arc::new(PushDownFiltersToKeys::default()),
+            _ => rule,
+        });
     }
     let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
         [Arc::new(CompareDatesAsDates), Arc::new(CastsAreNullLikeTheirOperands)];
@@ -93,6 +101,8 @@ mod tests {
         for name in [JOIN_SELECTION, AGGREGATE_STATISTICS] {
             assert!(PhysicalOptimizer::new().rules.iter().any(|rule| rule.name() == name), "{name}");
         }
-        assert!(Optimizer::new().rules.iter().any(|rule| rule.name() == PUSH_DOWN_FILTER));
+        for name in ASK_FOR_KEYS.into_iter().chain([PUSH_DOWN_FILTER]) {
+            assert!(Optimizer::new().rules.iter().any(|rule| rule.name() == name), "{name}");
+        }
     }
 }

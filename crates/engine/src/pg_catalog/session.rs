@@ -58,18 +58,12 @@ fn settings(source: &Source<'_>) -> Rows {
     rows
 }
 
-/// The name of a type by its oid, as regtype shows it.
-fn type_name(oid: u32) -> String {
-    SqlType::from_oid(oid, -1).map_or_else(|| oid.to_string(), |ty| super::without_limits(&ty))
-}
-
 fn statements(source: &Source<'_>) -> Rows {
     let mut rows = Rows::new(&[
         ("name", SqlType::Text),
         ("statement", SqlType::Text),
         ("prepare_time", SqlType::TimestampTz),
-        // Of regtype in PostgreSQL, which is shown by name too.
-        ("parameter_types", SqlType::Array(Box::new(SqlType::Text))),
+        ("parameter_types", SqlType::Array(Box::new(SqlType::Regtype))),
         ("from_sql", SqlType::Boolean),
         ("generic_plans", SqlType::BigInt),
         ("custom_plans", SqlType::BigInt),
@@ -80,7 +74,7 @@ fn statements(source: &Source<'_>) -> Rows {
             name.as_str().into(),
             info.statement.as_str().into(),
             info.prepared_us.into(),
-            Cell::List(info.parameters.iter().map(|oid| type_name(*oid).as_str().into()).collect()),
+            Cell::List(info.parameters.iter().map(|oid| (*oid).into()).collect()),
             info.from_sql.into(),
             0i64.into(),
             0i64.into(),
