@@ -794,7 +794,8 @@ impl Resolver<'_> {
                     .with_hint("Cast the second argument to the type of the first."),
             ));
         }
-        let null = Expr::Literal(ScalarValue::try_from(self.field(&result)?.data_type())?, None);
+        let field = self.field(&result)?;
+        let null = typed_literal(ScalarValue::try_from(field.data_type())?, &mapping::sql_type(&field));
         Ok(Expr::Case(Case::new(None, vec![(Box::new(a.eq(b)), Box::new(null))], Some(Box::new(result)))))
     }
 

@@ -24,10 +24,6 @@ impl OptimizerRule for PushDownFiltersToKeys {
         self.0.apply_order()
     }
 
-    fn supports_rewrite(&self) -> bool {
-        self.0.supports_rewrite()
-    }
-
     fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         if filters_a_row_of_nothing(&plan) {
             return Ok(Transformed::no(plan));

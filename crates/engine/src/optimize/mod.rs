@@ -8,6 +8,7 @@ mod date_comparisons;
 mod filter_estimates;
 mod filters_over_aggregates;
 mod order;
+mod truth_tests;
 mod unnested_keys;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use date_comparisons::CompareDatesAsDates;
 use filter_estimates::EstimateFilters;
 use filters_over_aggregates::PushDownFiltersToKeys;
 use order::in_order_of_making;
+use truth_tests::TruthTestsAreNeverNull;
 use unnested_keys::{ASK_FOR_KEYS, ForgetUnnestedKeys};
 
 /// The rule of DataFusion that chooses the sides of joins.
@@ -54,8 +56,8 @@ pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
             _ => rule,
         });
     }
-    let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
-        [Arc::new(CompareDatesAsDates), Arc::new(CastsAreNullLikeTheirOperands)];
+    let own: [Arc<dyn OptimizerRule + Send + Sync>; 3] =
+        [Arc::new(CompareDatesAsDates), Arc::new(TruthTestsAreNeverNull), Arc::new(CastsAreNullLikeTheirOperands)];
     logical.extend(own);
     let mut physical = PhysicalOptimizer::new().rules;
     for rule in physical.iter_mut().filter(|rule| rule.name() == AGGREGATE_STATISTICS) {

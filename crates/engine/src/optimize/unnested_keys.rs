@@ -22,10 +22,6 @@ impl OptimizerRule for ForgetUnnestedKeys {
         "forget_unnested_keys"
     }
 
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
     fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
         let mut unnests = false;
         plan.apply_with_subqueries(|node| {
