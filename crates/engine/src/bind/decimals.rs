@@ -12,7 +12,7 @@ use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
 use wharf_values::SqlError;
-use wharf_values::mapping::NUMERIC_KEY;
+use wharf_values::mapping::{NUMERIC_KEY, TYPE_KEY};
 
 use super::resolve::Resolver;
 use crate::error::to_datafusion;
@@ -91,16 +91,25 @@ impl Resolver<'_> {
     }
 
     /// How a value is shown that is one of these, which have one type: a quotient among them decides, then a numeric
-    /// without a declared scale.
+    /// without a declared scale. A type of which Arrow's does not tell, such as jsonb, stays that of the value.
     pub(super) fn shown_as(&self, exprs: &[Expr]) -> DfResult<Shown> {
         let mut as_field = Shown::Plain;
+        let mut types = Vec::with_capacity(exprs.len());
         for expr in exprs {
             let field = self.field(expr)?;
+            types.push(field.metadata().get(TYPE_KEY).cloned());
             match field.metadata().get(NUMERIC_KEY).map(String::as_str) {
                 Some("division") => return Ok(Shown::As(numeric_field(&field))),
                 Some(_) if matches!(as_field, Shown::Plain) => as_field = Shown::As(numeric_field(&field)),
                 _ => {}
             }
+        }
+        if let (Shown::Plain, Some(Some(ty))) = (&as_field, types.first())
+            && types.iter().all(|other| other.as_ref() == Some(ty))
+        {
+            let data_type = self.field(&exprs[0])?.data_type().clone();
+            let metadata = HashMap::from([(TYPE_KEY.to_owned(), ty.clone())]);
+            return Ok(Shown::As(Field::new("cast", data_type, true).with_metadata(metadata)));
         }
         Ok(as_field)
     }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
@@ -717,7 +717,25 @@ impl Resolver<'_> {
             let shown = self.shown_as(&args)?;
             return Ok(shown.apply(self.context.finish_call(self, func, args)?));
         }
+        if func.name() == "make_array" {
+            let item = args.first().map(|item| self.known(item)).transpose()?;
+            let array = self.context.finish_call(self, func, args)?;
+            return Ok(match item {
+                Some(Known::Type(item)) => self.labelled(array, &SqlType::Array(Box::new(item.innermost().clone())))?,
+                _ => array,
+            });
+        }
         self.context.finish_call(self, func, args)
+    }
+
+    /// An expression of a type of which Arrow's may not tell.
+    fn labelled(&self, expr: Expr, ty: &SqlType) -> DfResult<Expr> {
+        let metadata = mapping::metadata(ty);
+        if !metadata.contains_key(mapping::TYPE_KEY) {
+            return Ok(expr);
+        }
+        let field = Field::new("cast", self.field(&expr)?.data_type().clone(), true).with_metadata(metadata);
+        Ok(Expr::Cast(Cast::new_from_field(Box::new(expr), Arc::new(field))))
     }
 
     /// `GREATEST`, `LEAST`: the arguments at one type, or the call where DataFusion's would compare otherwise.
@@ -786,8 +804,10 @@ impl Resolver<'_> {
             _ => a.clone(),
         };
         if result == a && self.field(&a)?.data_type() == self.field(&b)?.data_type() {
-            return self.context.finish_call(self, func, vec![a, b]);
+            let shown = self.shown_as(std::slice::from_ref(&a))?;
+            return Ok(shown.apply(self.context.finish_call(self, func, vec![a, b])?));
         }
+        let shown = self.shown_as(std::slice::from_ref(&result))?;
         if result.is_volatile() {
             return Err(to_datafusion(
                 SqlError::unsupported("NULLIF of a volatile function and a value of another type is not supported")
@@ -796,7 +816,8 @@ impl Resolver<'_> {
         }
         let field = self.field(&result)?;
         let null = typed_literal(ScalarValue::try_from(field.data_type())?, &mapping::sql_type(&field));
-        Ok(Expr::Case(Case::new(None, vec![(Box::new(a.eq(b)), Box::new(null))], Some(Box::new(result)))))
+        let case = Case::new(None, vec![(Box::new(a.eq(b)), Box::new(null))], Some(Box::new(result)));
+        Ok(shown.apply(Expr::Case(case)))
     }
 
     /// `a[i]` of an array, or of a document, where it is `a -> i`.

@@ -34,7 +34,7 @@ use filter_estimates::EstimateFilters;
 use filters_over_aggregates::PushDownFiltersToKeys;
 use order::in_order_of_making;
 use truth_tests::TruthTestsAreNeverNull;
-use unnested_keys::{ASK_FOR_KEYS, ForgetUnnestedKeys};
+use unnested_keys::{ASK_FOR_KEYS, WithoutUnnestedKeys};
 
 /// The rule of DataFusion that chooses the sides of joins.
 const JOIN_SELECTION: &str = "join_selection";
@@ -48,11 +48,9 @@ const PUSH_DOWN_FILTER: &str = "push_down_filter";
 pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
     let mut logical: Vec<Arc<dyn OptimizerRule + Send + Sync>> = Vec::new();
     for rule in Optimizer::new().rules {
-        if ASK_FOR_KEYS.contains(&rule.name()) {
-            logical.push(Arc::new(ForgetUnnestedKeys));
-        }
         logical.push(match rule.name() {
             PUSH_DOWN_FILTER => Arc::new(PushDownFiltersToKeys::default()),
+            name if ASK_FOR_KEYS.contains(&name) => Arc::new(WithoutUnnestedKeys(rule)),
             _ => rule,
         });
     }

@@ -5,36 +5,43 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::Transformed;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{FunctionalDependencies, Result};
 use datafusion::logical_expr::{LogicalPlan, Unnest};
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
-
-/// Takes the keys from UNNEST and from what is above it; to be run before each rule of DataFusion that asks for keys.
-#[derive(Debug, Default)]
-pub(crate) struct ForgetUnnestedKeys;
+use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// The rules of DataFusion that ask for keys.
 pub(crate) const ASK_FOR_KEYS: [&str; 3] = ["eliminate_join", "replace_distinct_aggregate", "optimize_projections"];
 
-impl OptimizerRule for ForgetUnnestedKeys {
+/// One of these rules, to be run in its place: it finds no keys of UNNEST nor above it.
+#[derive(Debug)]
+pub(crate) struct WithoutUnnestedKeys(pub(crate) Arc<dyn OptimizerRule + Send + Sync>);
+
+impl OptimizerRule for WithoutUnnestedKeys {
     fn name(&self) -> &str {
-        "forget_unnested_keys"
+        self.0.name()
     }
 
-    fn rewrite(&self, plan: LogicalPlan, _config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
-        let mut unnests = false;
-        plan.apply_with_subqueries(|node| {
-            unnests |= matches!(node, LogicalPlan::Unnest(_));
-            Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
-        })?;
-        if !unnests {
-            return Ok(Transformed::no(plan));
-        }
-        // That keys are forgotten is no reason for another pass.
-        let forgotten = plan.transform_up_with_subqueries(forget)?;
-        Ok(Transformed::no(forgotten.data))
+    fn apply_order(&self) -> Option<ApplyOrder> {
+        self.0.apply_order()
     }
+
+    fn rewrite(&self, plan: LogicalPlan, config: &dyn OptimizerConfig) -> Result<Transformed<LogicalPlan>> {
+        // A rule that gets node after node asks for the keys below DISTINCT alone, which are new when the one below that has
+        // become an aggregate.
+        let asks = self.apply_order().is_none() || matches!(plan, LogicalPlan::Distinct(_));
+        let plan = if asks && unnests(&plan)? { plan.transform_up_with_subqueries(forget)?.data } else { plan };
+        self.0.rewrite(plan, config)
+    }
+}
+
+fn unnests(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        found = matches!(node, LogicalPlan::Unnest(_));
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 /// A node without the keys that its inputs have no more.
