@@ -7,9 +7,9 @@ mod counted_scans;
 mod date_comparisons;
 mod filter_estimates;
 mod filters_over_aggregates;
+mod keys;
 mod order;
 mod truth_tests;
-mod unnested_keys;
 
 use std::sync::Arc;
 
@@ -32,9 +32,9 @@ use counted_scans::CountScansByMetadata;
 use date_comparisons::CompareDatesAsDates;
 use filter_estimates::EstimateFilters;
 use filters_over_aggregates::PushDownFiltersToKeys;
+use keys::{ASK_FOR_KEYS, WithoutFalseKeys};
 use order::in_order_of_making;
 use truth_tests::TruthTestsAreNeverNull;
-use unnested_keys::{ASK_FOR_KEYS, WithoutUnnestedKeys};
 
 /// The rule of DataFusion that chooses the sides of joins.
 const JOIN_SELECTION: &str = "join_selection";
@@ -50,7 +50,7 @@ pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
     for rule in Optimizer::new().rules {
         logical.push(match rule.name() {
             PUSH_DOWN_FILTER => Arc::new(PushDownFiltersToKeys::default()),
-            name if ASK_FOR_KEYS.contains(&name) => Arc::new(WithoutUnnestedKeys(rule)),
+            name if ASK_FOR_KEYS.contains(&name) => Arc::new(WithoutFalseKeys(rule)),
             _ => rule,
         });
     }
