@@ -25,6 +25,7 @@ mod ordered_set;
 mod origin;
 pub(crate) mod planner;
 mod qualified;
+mod relations;
 mod resolve;
 mod rows;
 mod set_functions;

@@ -16,7 +16,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::Result as DfResult;
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanner};
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::sql::parser::Statement as DfStatement;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
@@ -31,6 +31,7 @@ use wharf_values::{SqlError, SqlState, mapping};
 use super::context::{BindContext, Local};
 use super::normalize::normalize;
 use super::origin::{Named, Origin, origins};
+use super::relations::WithoutKeys;
 use super::resolve::Resolver;
 use super::subqueries::ARRAY_OF_ROWS;
 use super::versions;
@@ -122,7 +123,8 @@ pub(super) fn plan_statement<'a>(
             }
             tables.insert(reference, source);
         }
-        let provider = Provider { session: &context.session, context, tables };
+        let relation_planners: [Arc<dyn RelationPlanner>; 1] = [Arc::new(WithoutKeys::default())];
+        let provider = Provider { session: &context.session, context, tables, relation_planners };
         let options = ParserOptions::from(&context.session.config_options().sql_parser);
         // Places are those of the client's text; within a view they would be of the view's.
         let options = options.with_collect_spans(depth == 0);
@@ -377,6 +379,7 @@ struct Provider<'a> {
     session: &'a SessionState,
     context: &'a BindContext,
     tables: HashMap<TableReference, Arc<dyn TableSource>>,
+    relation_planners: [Arc<dyn RelationPlanner>; 1],
 }
 
 impl ContextProvider for Provider<'_> {
@@ -384,6 +387,10 @@ impl ContextProvider for Provider<'_> {
         self.tables.get(&name).cloned().ok_or_else(|| {
             to_datafusion(SqlError::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist")))
         })
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
