@@ -85,7 +85,8 @@ fn group(aggregate: &Aggregate) -> FunctionalDependencies {
     if sets || aggregate.group_expr.is_empty() {
         return FunctionalDependencies::empty();
     }
-    let keys: Vec<usize> = (0..aggregate.group_expr.len()).collect();
+    // A key that is named twice is one column.
+    let keys: Vec<usize> = (0..aggregate.schema.fields().len() - aggregate.aggr_expr.len()).collect();
     let nullable = keys.iter().any(|key| aggregate.schema.field(*key).is_nullable());
     let all = (0..aggregate.schema.fields().len()).collect();
     FunctionalDependencies::new(vec![FunctionalDependence::new(keys, all, nullable).with_mode(Dependency::Single)])
