@@ -139,7 +139,7 @@ impl<'a> Draft<'a> {
             let reason = format!("there is no partition specification {spec_id}");
             LakeError::corrupt(self.base.metadata_location(), reason)
         })?;
-        let schema = Arc::clone(partition::schema_of(self.base.metadata(), self.base.iceberg_schema(), spec));
+        let schema = partition::schema_of(self.base.metadata(), self.base.iceberg_schema(), spec);
         let spec = PartitionSpec::clone(spec);
         let mut manifest = manifest::encode(&location, self.snapshot, schema, spec, contents).await?;
         self.assign_row_ids(&mut manifest.file);

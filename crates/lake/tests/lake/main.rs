@@ -14,6 +14,7 @@ mod runtime_filters;
 mod summaries;
 mod types;
 mod values;
+mod widening;
 mod writing;
 
 use std::collections::HashMap;
