@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::edit::Edit;
 use super::uncommitted::Uncommitted;
-use super::{append, delta, overwrite, replace};
+use super::{append, delta, overwrite, truncate};
 use crate::deletes::{RemovedFiles, RowDeletes};
 use crate::error::LakeError;
 use crate::schema::CONSTRAINT_PROPERTY;
@@ -36,7 +36,7 @@ pub enum Step {
         /// The files that come.
         added: Vec<WrittenFile>,
     },
-    /// These files take the place of all.
+    /// These files take the place of all, which were loaded from nowhere any more: TRUNCATE, and what is written after it.
     Replace(Vec<WrittenFile>),
     /// The metadata alone changes.
     Edit(Edit),
@@ -195,7 +195,7 @@ async fn one(warehouse: &Arc<Warehouse>, table: &Arc<LakeTable>, step: &Step) ->
         Step::Append(files) => append(warehouse, table, files.clone()).await.map(Some),
         Step::Overwrite { removed, added } => overwrite(warehouse, table, removed, added.clone()).await,
         Step::Delta { rows, removed, added } => delta(warehouse, table, removed, rows, added.clone()).await,
-        Step::Replace(files) => replace(warehouse, table, files.clone()).await.map(Some),
+        Step::Replace(files) => truncate(warehouse, table, files.clone()).await.map(Some),
         Step::Edit(edit) => edit.apply(warehouse, table).await,
         Step::Alone { snapshot, step } if table.snapshot_id() == *snapshot => {
             Box::pin(one(warehouse, table, step)).await

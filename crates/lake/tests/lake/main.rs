@@ -7,6 +7,7 @@ mod damage;
 mod deletes;
 mod delta;
 mod foreign;
+mod loaded;
 mod manifests;
 mod partitions;
 mod pruning;
