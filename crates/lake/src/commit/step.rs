@@ -47,7 +47,7 @@ pub enum Step {
         /// The step.
         step: Box<Step>,
     },
-    /// Something of the above, but for an edit, on a branch other than `main`.
+    /// Something of the above, of edits [`Edit::Loaded`] alone, on a branch other than `main`.
     OnBranch(String, Box<Step>),
 }
 
@@ -76,7 +76,7 @@ impl Step {
     fn is_metadata_alone(&self) -> bool {
         match self {
             Step::Edit(edit) => edit.files().is_empty(),
-            Step::Alone { step, .. } => step.is_metadata_alone(),
+            Step::Alone { step, .. } | Step::OnBranch(_, step) => step.is_metadata_alone(),
             _ => false,
         }
     }
