@@ -1,9 +1,10 @@
 //! Partitioning and order of a table: as SQL says them, as Iceberg's metadata holds them.
 //!
-//! `transform` computes partition values, `tuple` makes partition tuples of them and the folders they go to, `range` says which values a column can have in a
+//! `transform` computes partition values, `current` reads a table's layout back, `tuple` makes partition tuples of them and the folders they go to, `range` says which values a column can have in a
 //! partition. What always holds: a file has the values of the partition spec under which it was written, so files of several
 //! specs live side by side after the partitioning of a table was changed.
 
+mod current;
 mod hash;
 mod range;
 mod transform;
