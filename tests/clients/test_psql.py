@@ -98,6 +98,19 @@ def test_listing_tables_and_views(tables, schema, server):
     assert (missing.returncode, missing.stderr) == (1, 'Did not find any relation named "nothing_of_this_name".\n')
 
 
+def test_describing_how_a_table_is_laid_out(psql):
+    psql(
+        "-c", "CREATE TABLE berths (id bigint, since date) PARTITION BY (years(since)) SORT BY (id DESC) WITH (fillfactor = 70)",
+        "-c", "ALTER TABLE berths SET ('write.delete.mode' = 'merge-on-read')",
+        "-c", "CREATE TABLE plain (id bigint)",
+    )  # fmt: skip
+    options = "Options: partition_by=years(since), sort_by=id DESC, write.delete.mode=merge-on-read\n"
+    described = psql("-c", "\\d+ berths").stdout
+    assert options in described
+    assert "Access method: iceberg\n" in described
+    assert "Options" not in psql("-c", "\\d+ plain").stdout
+
+
 def test_listing_databases_and_roles(psql, server):
     assert f"\n{server.database}|" in "\n" + psql("-At", "-c", "\\l").stdout
     assert f"\n{server.user}|" in "\n" + psql("-At", "-c", "\\du").stdout

@@ -226,6 +226,18 @@ def test_notices_arrive(server, schema):
         ]
 
 
+def test_an_index_says_what_it_is_not(connection, schema):
+    connection.execute("CREATE TABLE t (id integer)")
+    notices = []
+    connection.add_notice_handler(lambda diag: notices.append(diag.message_primary))
+    connection.execute("CREATE INDEX ON t (id)")
+    connection.execute("CREATE UNIQUE INDEX t_id ON t (id)")
+    assert notices == [
+        "Wharf has no indexes; the statement changed nothing",
+        "Wharf has no indexes; the statement changed nothing, and uniqueness is not enforced",
+    ]
+
+
 def test_a_transaction_is_kept_or_not(server, connection, schema):
     connection.execute("CREATE TABLE t (id integer)")
     connection.execute("BEGIN")

@@ -17,7 +17,7 @@ use crate::copy_load::{Loading, Rows};
 use crate::files;
 use crate::files::load::Load;
 use crate::names::{find_relation, refused_of_foreign};
-use crate::session::{Observed, Outcome, Session};
+use crate::session::{Branch, Observed, Outcome, Session};
 use crate::statement::Statement;
 
 /// Rows decoded at a time.
@@ -82,7 +82,8 @@ pub(crate) async fn start(session: &mut Session, statement: &Statement) -> Resul
             Ok(Outcome::CopyIn(CopyIn { binary, columns, loading }))
         }
         ast::CopyTarget::File { filename } => {
-            let load = Load { table: &table, provided, name: filename, options: &statement.copy_options };
+            let (branch, options) = (Branch::OfWrites, &statement.copy_options);
+            let load = Load { table: &table, branch, provided, name: filename, options };
             let rows = files::load::load(session, load, &context).await?;
             Ok(Outcome::Complete(format!("COPY {rows}")))
         }
@@ -111,8 +112,8 @@ pub(crate) async fn load(
     }
     let decoder = CopyDecoder::new(options, &table.name, definitions, &context.format, BATCH_ROWS)?;
     let rows = match options.is_by_name() {
-        true => Rows::open_by_name(session, table, provided, context).await?,
-        false => Rows::open(session, table, provided, context).await?,
+        true => Rows::open_by_name(session, table, Branch::OfWrites, provided, context).await?,
+        false => Rows::open(session, table, Branch::OfWrites, provided, context).await?,
     };
     Ok(Loading::start(decoder, rows))
 }

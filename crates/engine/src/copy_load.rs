@@ -19,7 +19,7 @@ use crate::copy::CopyDecoder;
 use crate::dml::defaults::Filler;
 use crate::dml::write::{self, Target};
 use crate::files::progress::Progress;
-use crate::session::Session;
+use crate::session::{Branch, Session};
 
 /// Chunks that may wait for the decoder.
 const QUEUE_CHUNKS: usize = 8;
@@ -40,18 +40,19 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Opens a table for data that have its columns at the given places.
+    /// Opens a branch of a table for data that have its columns at the given places.
     ///
     /// # Errors
     /// What a default raises, and what the lake says.
     pub(crate) async fn open(
         session: &Session,
         table: &Arc<Table>,
+        branch: Branch,
         provided: Vec<usize>,
         context: &BindContext,
     ) -> Result<Rows, SqlError> {
         let filler = Filler::new(session, table, &provided, context).await?;
-        Ok(Rows { target: Target::open(session, table).await?, filler, by_name: None, progress: None })
+        Ok(Rows { target: Target::open_branch(session, table, branch).await?, filler, by_name: None, progress: None })
     }
 
     /// The same for data whose headers say which of these columns they have.
@@ -61,13 +62,14 @@ impl Rows {
     pub(crate) async fn open_by_name(
         session: &Session,
         table: &Arc<Table>,
+        branch: Branch,
         provided: Vec<usize>,
         context: &BindContext,
     ) -> Result<Rows, SqlError> {
         let defaults = Filler::new(session, table, &[], context).await?;
         let filler = defaults.giving(&provided);
         let by_name = Some((provided, defaults));
-        Ok(Rows { target: Target::open(session, table).await?, filler, by_name, progress: None })
+        Ok(Rows { target: Target::open_branch(session, table, branch).await?, filler, by_name, progress: None })
     }
 
     /// The columns that come from now on, by their places among those that can.

@@ -28,6 +28,7 @@ pub mod external;
 mod external_turns;
 mod files;
 mod functions;
+mod layout_text;
 mod maintenance;
 mod metrics;
 mod names;

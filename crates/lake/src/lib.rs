@@ -25,6 +25,7 @@ mod error;
 mod files;
 mod folder;
 mod inspect;
+mod loaded;
 pub mod maintain;
 mod manifest;
 mod metadata;

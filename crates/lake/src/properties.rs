@@ -3,11 +3,12 @@
 //! What always holds: a known property has a value that does, or is refused when it is set; a value of another engine's that does not is
 //! as good as none. Names that are not known are kept for those who know them, except in Wharf's own family.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::error::LakeError;
 use crate::metadata::{FORMAT_VERSION_PROPERTY, SNAPSHOTS_PROPERTY};
 use crate::store::Store;
+use crate::table::LakeTable;
 
 /// `none` or `hash`: whether rows are brought together by partition before they are written.
 pub(crate) const DISTRIBUTION_MODE: &str = "write.distribution-mode";
@@ -192,6 +193,19 @@ pub(crate) fn check_name(name: &str) -> Result<(), LakeError> {
     match !known && (name.starts_with("wharf.") || !name.contains('.') || name.starts_with('.')) {
         true => Err(LakeError::Invalid(format!("unrecognized parameter \"{name}\""))),
         false => Ok(()),
+    }
+}
+
+impl LakeTable {
+    /// The properties that somebody has set, here or in another engine, and the format version, which is set like one. Not those by
+    /// which Wharf keeps what Iceberg cannot say.
+    pub fn own_properties(&self) -> BTreeMap<String, String> {
+        let is_own = |name: &str| !name.starts_with("wharf.") || KNOWN.iter().any(|(known, _)| *known == name);
+        let mut own: BTreeMap<_, _> =
+            self.properties().iter().filter(|(name, _)| is_own(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let version = self.metadata().format_version() as u8;
+        own.insert(FORMAT_VERSION_PROPERTY.to_owned(), version.to_string());
+        own
     }
 }
 

@@ -311,6 +311,18 @@ fn sql_type(ty: &Type) -> Option<SqlType> {
     })
 }
 
+/// Whether Iceberg promotes the one type to the other, which is another (<https://iceberg.apache.org/spec/#schema-evolution>).
+pub(crate) fn promotes(from: &PrimitiveType, to: &PrimitiveType) -> bool {
+    use PrimitiveType as P;
+    match (from, to) {
+        (P::Int, P::Long) | (P::Float, P::Double) => true,
+        (P::Decimal { precision, scale }, P::Decimal { precision: wider, scale: same }) => {
+            scale == same && precision < wider
+        }
+        _ => false,
+    }
+}
+
 /// Whether two Iceberg types differ in nothing but field ids.
 pub(crate) fn same_shape(left: &Type, right: &Type) -> bool {
     match (left, right) {

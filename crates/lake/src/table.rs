@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::datasource::TableProvider;
-use iceberg::spec::{ManifestFile, Schema, SnapshotRef, Summary, TableMetadata};
+use iceberg::spec::{ManifestFile, Schema, SnapshotRef, StructType, Summary, TableMetadata};
 use roaring::RoaringTreemap;
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -25,6 +25,7 @@ use crate::error::LakeError;
 use crate::files::{FileContext, FileSet, LakeFile};
 use crate::manifest::{self, Entries, Entry};
 use crate::metadata::{self, Metadata, Refs};
+use crate::partition;
 use crate::scan::{LakeProvider, QueriedTable};
 use crate::schema;
 use crate::store::Store;
@@ -337,8 +338,39 @@ impl LakeTable {
         Ok(Arc::new(manifests))
     }
 
-    /// The entries of one manifest, from memory if they are there.
+    /// The entries of one manifest, from memory if they are there, at the types that the table's columns have.
     pub(crate) async fn entries(&self, file: &ManifestFile) -> Result<Entries, LakeError> {
+        let entries = self.written_entries(file).await?;
+        if !entries.are_of_other_schema(&self.iceberg_schema) {
+            return Ok(entries);
+        }
+        Ok(match self.partitioning(file.partition_spec_id) {
+            Ok((schema, partition)) => entries.promoted(&schema, &partition),
+            // Without its spec nobody can write such entries, but they can be read.
+            Err(_) => entries,
+        })
+    }
+
+    /// The type of the partitions of a spec, of which the current schema may have no column any more.
+    ///
+    /// # Errors
+    /// A spec that the metadata does not have.
+    pub(crate) fn partition_type(&self, spec_id: i32) -> Result<StructType, LakeError> {
+        self.partitioning(spec_id).map(|(_, partition)| partition)
+    }
+
+    /// The same with the schema that it is of.
+    fn partitioning(&self, spec_id: i32) -> Result<(Arc<Schema>, StructType), LakeError> {
+        let corrupt = |reason: String| LakeError::corrupt(&self.location, reason);
+        let spec = self.metadata.table.partition_spec_by_id(spec_id);
+        let spec = spec.ok_or_else(|| corrupt(format!("partition spec {spec_id} is missing")))?;
+        let schema = partition::schema_of(&self.metadata.table, &self.iceberg_schema, spec);
+        let partition = spec.partition_type(&schema).map_err(|error| corrupt(error.to_string()))?;
+        Ok((schema, partition))
+    }
+
+    /// The entries of one manifest as it was written.
+    async fn written_entries(&self, file: &ManifestFile) -> Result<Entries, LakeError> {
         if let Some(entries) = self.caches.manifests.get(&manifest::cache_key(file)) {
             return Ok(entries);
         }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::error::LakeError;
+use crate::loaded::{self, LOADED_FILES};
 use crate::metadata::{self, Metadata};
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
@@ -42,6 +43,9 @@ impl Warehouse {
         set(&mut metadata, "current-schema-id", json!(source.iceberg_schema().schema_id()));
         set(&mut metadata, "properties", json!(source.properties()));
         metadata["properties"]["wharf.created-as"] = json!(clone.name);
+        if source.properties().contains_key(LOADED_FILES) {
+            metadata["properties"][LOADED_FILES] = json!(loaded::of_clone(source));
+        }
         let current = snapshot.map(|snapshot| snapshot.snapshot_id());
         set(&mut metadata, "current-snapshot-id", json!(current.unwrap_or(-1)));
         let kept = metadata["snapshots"].as_array().cloned().unwrap_or_default();

@@ -76,6 +76,8 @@ pub(super) struct Table {
     pub(super) now: Contents,
     /// It has a key that ON CONFLICT can name.
     pub(super) has_key: bool,
+    /// Its id, by which it may be partitioned, is not a bigint yet.
+    pub(super) has_narrow_id: bool,
     /// By snapshot id.
     history: BTreeMap<String, Contents>,
     /// Snapshots of whose columns the model does not know when they changed.
@@ -141,7 +143,8 @@ impl Table {
 
     /// A copy without a history.
     pub(super) fn cloned(&self) -> Table {
-        Table { now: self.now.clone(), has_key: self.has_key, ..Table::default() }
+        let Table { now, has_key, has_narrow_id, .. } = self;
+        Table { now: now.clone(), has_key: *has_key, has_narrow_id: *has_narrow_id, ..Table::default() }
     }
 }
 

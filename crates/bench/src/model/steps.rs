@@ -291,6 +291,11 @@ async fn rename_column(run: &mut Run, name: &str, table: &mut Table, names: &mut
 }
 
 async fn widen(run: &mut Run, name: &str, table: &mut Table) -> anyhow::Result<()> {
+    if table.has_narrow_id && run.random.bool() {
+        run.count("ids widened");
+        table.has_narrow_id = false;
+        return run.execute(&format!("ALTER TABLE {name} ALTER COLUMN id TYPE bigint")).await;
+    }
     let Some(column) = table.now.columns.iter_mut().find(|column| column.kind == Kind::Integer) else {
         return Ok(());
     };
@@ -312,15 +317,17 @@ async fn create(run: &mut Run, database: &mut Database) -> anyhow::Result<()> {
     let name = database.new_name("t");
     let mut table = Table::default();
     table.has_key = run.random.bool();
+    table.has_narrow_id = run.random.bool();
     for _ in 0..run.random.usize(1..4) {
         let kind = Kind::ALL[run.random.usize(..Kind::ALL.len())];
         table.now.columns.push(Column { name: database.new_name("c"), kind, default: None });
     }
     let key = if table.has_key { " PRIMARY KEY" } else { "" };
     let columns = table.now.columns.iter().map(|column| format!(", {} {}", column.name, column.kind.sql()));
+    let id = if table.has_narrow_id { "integer" } else { "bigint" };
     let partition = ["", " PARTITION BY (bucket(3, id))", " PARTITION BY (truncate(50, id))"][run.random.usize(..3)];
     let columns = columns.collect::<String>();
-    run.execute(&format!("CREATE TABLE {name} (id bigint NOT NULL{key}{columns}){partition}")).await?;
+    run.execute(&format!("CREATE TABLE {name} (id {id} NOT NULL{key}{columns}){partition}")).await?;
     database.tables.insert(name, table);
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::files::infer;
 use crate::files::load::{Load, load};
 use crate::files::place::require_superuser;
 use crate::names::new_relation_name;
-use crate::session::Session;
+use crate::session::{Branch, Session};
 use crate::syntax::{FilesClause, TableClauses};
 
 /// Creates the table and loads it; the number of rows, none when nothing was to be loaded.
@@ -55,7 +55,7 @@ pub(super) async fn create(
     let context = session.bind_context(Arc::clone(&catalog));
     let table = find(session, &name, &context)?;
     let provided = (0..table.columns.len()).collect();
-    let job = Load { table: &table, provided, name: first, options: &options };
+    let job = Load { table: &table, branch: Branch::Main, provided, name: first, options: &options };
     Box::pin(load(session, job, &context)).await.map(Some)
 }
 

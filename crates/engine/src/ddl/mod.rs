@@ -105,14 +105,23 @@ pub(crate) async fn run(session: &mut Session, statement: &Statement) -> Result<
             role::run(session, ast).await?;
         }
         Ast::Comment { .. } => comment::run(session, ast, statement.clauses).await?,
-        Ast::CreateIndex(_) => session.notice(
-            "NOTICE",
-            SqlError::new(SqlState::SUCCESSFUL_COMPLETION, "Wharf has no indexes; the statement changed nothing")
-                .with_detail("Tables are pruned by the statistics of their data files."),
-        ),
+        Ast::CreateIndex(create) => session.notice("NOTICE", no_index(create.unique)),
         other => return Err(SqlError::internal(format!("not a DDL statement: {other}"))),
     }
     complete(tag(statement).unwrap_or_default())
+}
+
+/// What becomes of an index.
+fn no_index(unique: bool) -> SqlError {
+    if !unique {
+        let message = "Wharf has no indexes; the statement changed nothing";
+        return SqlError::new(SqlState::SUCCESSFUL_COMPLETION, message)
+            .with_detail("Tables are pruned by the statistics of their data files.");
+    }
+    let message = "Wharf has no indexes; the statement changed nothing, and uniqueness is not enforced";
+    SqlError::new(SqlState::SUCCESSFUL_COMPLETION, message)
+        .with_detail("Rows with equal values are accepted, by this table as by every other.")
+        .with_hint("INSERT .. ON CONFLICT goes by a PRIMARY KEY or UNIQUE constraint of the table, which is not enforced either.")
 }
 
 /// Has a command applied and passes its notices on.

@@ -12,7 +12,7 @@ use wharf_values::SqlError;
 
 use super::checks::{Checks, Wording};
 use crate::error::from_lake;
-use crate::session::{Session, Transaction, append, conflict};
+use crate::session::{Branch, Session, Transaction, append, conflict};
 
 /// A table that rows are being written to.
 pub(crate) struct Target {
@@ -28,7 +28,12 @@ pub(crate) struct Target {
 impl Target {
     /// Opens a table for writing, as the session's transaction sees it.
     pub(crate) async fn open(session: &Session, table: &Arc<Table>) -> Result<Target, SqlError> {
-        let lake_table = session.open_to_write(table).await?;
+        Target::open_branch(session, table, Branch::OfWrites).await
+    }
+
+    /// The same for a branch of the table.
+    pub(crate) async fn open_branch(session: &Session, table: &Arc<Table>, branch: Branch) -> Result<Target, SqlError> {
+        let lake_table = session.open_branch(table, branch).await?;
         let checks = Checks::new(session, table, &table.constraints, Wording::Row).await?;
         Ok(Target::over(session, table, lake_table, checks))
     }
@@ -173,6 +178,7 @@ impl Replaced {
 /// What one statement adds to one table.
 pub(crate) struct Write {
     pub(crate) table: Arc<Table>,
+    pub(crate) branch: Branch,
     pub(crate) files: Vec<WrittenFile>,
     /// The files that the rows come from.
     pub(crate) loaded: Option<LoadedFiles>,
@@ -181,7 +187,7 @@ pub(crate) struct Write {
 /// Makes what was written to several tables count together: at once outside of a transaction, else with it.
 ///
 /// # Errors
-/// `40001` when a table's columns have changed since, or somebody else has loaded the same files.
+/// `40001` when a table's columns have changed since, or somebody else has loaded the same files into the same branch.
 pub(crate) async fn finish_all(session: &mut Session, writes: Vec<Write>) -> Result<(), SqlError> {
     let engine = Arc::clone(&session.engine);
     let mut files = Uncommitted::new(&engine.warehouse);
@@ -191,7 +197,7 @@ pub(crate) async fn finish_all(session: &mut Session, writes: Vec<Write>) -> Res
     let heads = if outside { Some(engine.catalog().await?) } else { None };
     let result = async {
         for write in writes {
-            let Write { table, files: data_files, loaded } = write;
+            let Write { table, branch, files: data_files, loaded } = write;
             // The head may have moved while the rows were being written; that costs less than losing the race.
             let head = heads.as_ref().and_then(|catalog| catalog.table_by_id(table.id));
             if head.is_some_and(|head| head.columns != table.columns) {
@@ -200,10 +206,12 @@ pub(crate) async fn finish_all(session: &mut Session, writes: Vec<Write>) -> Res
             let location = head.map_or(&table.metadata_location, |head| &head.metadata_location);
             if !data_files.is_empty() {
                 files.let_go(&data_files);
-                transaction.step(&engine, table.id, location, Step::Append(data_files)).await?;
+                let step = session.on_branch(branch, Step::Append(data_files));
+                transaction.step(&engine, table.id, location, step).await?;
             }
             if let Some(loaded) = loaded {
-                transaction.step(&engine, table.id, location, Step::Edit(Edit::Loaded(loaded))).await?;
+                let step = session.on_branch(branch, Step::Edit(Edit::Loaded(loaded)));
+                transaction.step(&engine, table.id, location, step).await?;
             }
         }
         Ok(())

@@ -28,7 +28,7 @@ use crate::dml::write;
 use crate::engine::Engine;
 use crate::error::{from_datafusion, from_lake};
 use crate::optimize::physical_plan;
-use crate::session::Session;
+use crate::session::{Branch, Session};
 
 /// Rows decoded at a time.
 const BATCH_ROWS: usize = 8192;
@@ -38,6 +38,7 @@ const MAX_WORKERS: usize = 16;
 /// A COPY from files.
 pub(crate) struct Load<'a> {
     pub(crate) table: &'a Arc<Table>,
+    pub(crate) branch: Branch,
     /// The places in the table of the columns that come.
     pub(crate) provided: Vec<usize>,
     /// The file of the statement; there may be more among the options.
@@ -48,7 +49,7 @@ pub(crate) struct Load<'a> {
 /// Loads files; gives the number of rows.
 ///
 /// # Errors
-/// `42501` without the right, `58P01` for a missing file, what the options can be refused with and what is wrong with
+/// `42501` without the right, `58P01` for a missing file, `42704` for a branch that is not there, what the options can be refused with and what is wrong with
 /// the data.
 pub(crate) async fn load(session: &mut Session, load: Load<'_>, context: &BindContext) -> Result<u64, SqlError> {
     require_superuser(session)?;
@@ -72,7 +73,7 @@ pub(crate) async fn load(session: &mut Session, load: Load<'_>, context: &BindCo
     let remember = !as_postgres || file_options.force.is_some();
     let again = file_options.force.unwrap_or(as_postgres);
     let (files, skipped) = if remember && !again {
-        let table = session.reader().open(load.table).await.map_err(|error| from_lake(&error))?;
+        let table = session.open_branch(load.table, load.branch).await?;
         loaded::new_files(&table, files)
     } else {
         (files, 0)
@@ -109,7 +110,12 @@ pub(crate) async fn load(session: &mut Session, load: Load<'_>, context: &BindCo
         count += rows;
         data_files.extend(files);
     }
-    let mut writes = vec![write::Write { table: Arc::clone(load.table), files: data_files, loaded: remembered }];
+    let mut writes = vec![write::Write {
+        table: Arc::clone(load.table),
+        branch: load.branch,
+        files: data_files,
+        loaded: remembered,
+    }];
     if let Some(table) = rejects_table {
         writes.push(rejects::write(session, &table, rejects.take(), context).await?);
     }
@@ -127,10 +133,10 @@ struct Job<'a> {
 
 impl Job<'_> {
     async fn rows(&self, session: &Session, context: &BindContext) -> Result<Rows, SqlError> {
-        let (table, provided) = (self.load.table, self.load.provided.clone());
+        let (table, branch, provided) = (self.load.table, self.load.branch, self.load.provided.clone());
         let rows = match self.options.is_by_name() {
-            true => Rows::open_by_name(session, table, provided, context).await?,
-            false => Rows::open(session, table, provided, context).await?,
+            true => Rows::open_by_name(session, table, branch, provided, context).await?,
+            false => Rows::open(session, table, branch, provided, context).await?,
         };
         Ok(rows.telling(self.progress))
     }

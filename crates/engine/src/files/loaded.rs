@@ -1,12 +1,11 @@
 //! Which files a table has been loaded from, so that the same statement run again loads only what is new.
 //!
 //! A file is known by a digest of its URL, its size and its version (the store's entity tag, else the time of its last
-//! change): a file that was written anew is another. The digests are in a property of the table, changed by the same commit
-//! that adds the rows, so either both are there or neither.
+//! change): a file that was written anew is another. The table remembers digests in the same commit that adds the rows, so either
+//! both are there or neither; and it is loaded into a branch where its rows are in the history of that.
 
 use sha2::{Digest, Sha256};
 use wharf_lake::LakeTable;
-use wharf_lake::commit::LOADED_FILES;
 
 use super::SourceFile;
 
@@ -21,10 +20,9 @@ pub(crate) fn digest(file: &SourceFile) -> String {
     Sha256::digest(text.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The files that the table does not know, and how many it does.
+/// The files that are not loaded in a state of the table, and how many are.
 pub(crate) fn new_files(table: &LakeTable, files: Vec<SourceFile>) -> (Vec<SourceFile>, usize) {
-    let known = table.properties().get(LOADED_FILES).map(String::as_str).unwrap_or_default();
-    let known: std::collections::HashSet<&str> = known.split(',').collect();
+    let known = table.loaded_digests();
     let before = files.len();
     let new: Vec<_> = files.into_iter().filter(|file| !known.contains(digest(file).as_str())).collect();
     let skipped = before - new.len();

@@ -14,7 +14,7 @@ use crate::copy::Reject;
 use crate::copy_load::Rows;
 use crate::dml::write::Write;
 use crate::names::find_relation;
-use crate::session::Session;
+use crate::session::{Branch, Session};
 
 const COLUMNS: [(&str, SqlType); 5] = [
     ("file", SqlType::Text),
@@ -75,7 +75,7 @@ async fn find(session: &mut Session, name: &ObjectName) -> Result<Arc<Table>, Sq
     }
 }
 
-/// Writes rejected rows.
+/// Writes rejected rows, to `main` whichever branch the others go to.
 ///
 /// # Errors
 /// `23502` for other columns that take no nulls, and what the lake says.
@@ -86,7 +86,7 @@ pub(super) async fn write(
     context: &BindContext,
 ) -> Result<Write, SqlError> {
     let places = COLUMNS.iter().filter_map(|(name, _)| table.columns.iter().position(|column| column.name == *name));
-    let mut rows = Rows::open(session, table, places.collect(), context).await?;
+    let mut rows = Rows::open(session, table, Branch::Main, places.collect(), context).await?;
     let text = |values: &dyn Fn(&Reject) -> Option<String>| -> ArrayRef {
         Arc::new(rejects.iter().map(values).collect::<StringViewArray>())
     };
@@ -101,5 +101,5 @@ pub(super) async fn write(
         rows.write(&columns).await?;
     }
     let (_, files) = rows.into_files().await?;
-    Ok(Write { table: Arc::clone(table), files, loaded: None })
+    Ok(Write { table: Arc::clone(table), branch: Branch::Main, files, loaded: None })
 }

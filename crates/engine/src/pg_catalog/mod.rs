@@ -1,7 +1,8 @@
 //! The system catalogs as tables: `pg_catalog`, `information_schema` and Wharf's own schema `wharf`.
 //!
 //! What always holds: a system table is made from the one snapshot of the catalog the statement reads, when the statement
-//! names it; nothing is stored. Columns have PostgreSQL's names and types.
+//! names it; nothing is stored. What of a table is in its metadata alone is read when the query runs (`metadata`). Columns have
+//! PostgreSQL's names and types.
 
 mod activity;
 mod constraints;
@@ -9,6 +10,7 @@ mod context;
 mod definitions;
 mod functions;
 mod information_schema;
+mod metadata;
 mod names;
 mod objects;
 mod queries;

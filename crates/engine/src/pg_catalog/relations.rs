@@ -1,11 +1,38 @@
 //! `pg_class`, `pg_attribute`, `pg_attrdef` and the views over them.
 
 use wharf_catalog::{Constraint, Relation, Rule, SqlType, Table};
+use wharf_lake::{LakeError, LakeTable};
 
 use super::constraints;
+use super::metadata::MetadataColumns;
 use super::rows::{Cell, Rows};
 use super::system;
 use super::tables::Source;
+use crate::layout_text;
+
+/// The most tables of which one query learns the `reloptions`: whoever lists all tables does not wait until each one's metadata is read.
+const MOST_OPTIONS: usize = 64;
+
+/// What of `pg_class` is in the tables' metadata.
+pub(super) const OPTIONS: MetadataColumns =
+    MetadataColumns { key: "oid", names: &["reloptions"], most: MOST_OPTIONS, cells: options };
+
+/// Partitioning, order and properties, for psql's `\d+` to show. A table that cannot be read has none: who reads it is told why.
+fn options(table: Result<&LakeTable, &LakeError>) -> Vec<Cell> {
+    let Ok(table) = table else { return vec![Cell::Null] };
+    let layout = table.layout();
+    let said = [("partition_by", layout_text::partition_by(&layout)), ("sort_by", layout_text::sort_by(&layout))];
+    let said = said.into_iter().filter_map(|(name, text)| Some(format!("{name}={}", text?)));
+    let properties = table.own_properties().into_iter().filter(|property| !is_default_version(property));
+    let properties = properties.map(|(name, value)| format!("{name}={value}"));
+    let options: Vec<Cell> = said.chain(properties).map(Cell::from).collect();
+    vec![if options.is_empty() { Cell::Null } else { Cell::List(options) }]
+}
+
+/// What a table has of whose format nobody has said anything.
+fn is_default_version((name, value): &(String, String)) -> bool {
+    (name.as_str(), value.as_str()) == ("format-version", "2")
+}
 
 /// A table of this chapter.
 pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {

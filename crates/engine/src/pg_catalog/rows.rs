@@ -65,6 +65,7 @@ impl<T: Into<Cell>> From<Option<T>> for Cell {
 }
 
 /// A system table while it is being made.
+#[derive(Clone)]
 pub(super) struct Rows {
     columns: Vec<(&'static str, SqlType)>,
     cells: Vec<Vec<Cell>>,
@@ -102,6 +103,27 @@ impl Rows {
         let mut row = row.into_iter();
         for column in &mut self.cells {
             column.push(row.next().unwrap_or(Cell::Null));
+        }
+    }
+
+    /// The place of a column; none when there is no such column.
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|(known, _)| *known == name)
+    }
+
+    /// The whole numbers in a column; none when there is no such column.
+    pub(super) fn integers(&self, name: &str) -> Option<Vec<Option<i64>>> {
+        let integer = |cell: &Cell| match cell {
+            Cell::Int(value) => Some(*value),
+            _ => None,
+        };
+        Some(self.cells.get(self.place(name)?)?.iter().map(integer).collect())
+    }
+
+    /// Puts a value in the place of another; nothing happens where there is no such place.
+    pub(super) fn set(&mut self, row: usize, place: usize, value: Cell) {
+        if let Some(cell) = self.cells.get_mut(place).and_then(|column| column.get_mut(row)) {
+            *cell = value;
         }
     }
 

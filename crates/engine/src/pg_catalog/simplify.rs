@@ -1,13 +1,13 @@
 //! Parts of clients' catalog queries that can have no value here, taken out before planning.
 //!
 //! What always holds: the query gives the same rows. A select over a system table that is always empty (there are no
-//! publications, no policies) gives none, so the subqueries in its list are never computed; `reloptions` and the options of foreign
-//! tables are always NULL, so an array made of their items is empty.
+//! publications, no policies) gives none, so the subqueries in its list are never computed; no table has a TOAST table with
+//! `reloptions`, and the options of foreign tables are always NULL, so an array made of their items is empty.
 
 use sqlparser::ast::{
-    Array, ArrayElemTypeDef, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, JoinOperator, ObjectName, Select, SelectItem, SetExpr, Statement, TableFactor, TableWithJoins, Value,
-    VisitMut, VisitorMut,
+    Array, ArrayElemTypeDef, BinaryOperator, CastKind, DataType, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, JoinOperator, ObjectName, Select, SelectItem, SetExpr, Statement, TableFactor,
+    TableWithJoins, Value, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -110,7 +110,7 @@ fn parts(name: &ObjectName) -> Vec<String> {
     name.0.iter().filter_map(|part| part.as_ident()).map(fold).collect()
 }
 
-/// `array(SELECT .. FROM unnest(c.reloptions) x)`, `array(SELECT .. FROM pg_options_to_table(ftoptions))`
+/// `array(SELECT 'toast.' || x FROM unnest(tc.reloptions) x)`, `array(SELECT .. FROM pg_options_to_table(ftoptions))`
 fn is_array_of_options(function: &Function) -> bool {
     let FunctionArguments::Subquery(query) = &function.args else { return false };
     let SetExpr::Select(select) = query.body.as_ref() else { return false };
@@ -125,11 +125,18 @@ fn is_array_of_options(function: &Function) -> bool {
         _ => None,
     };
     let options: &[&str] = match last_part(name).as_str() {
-        "unnest" => &["reloptions"],
+        "unnest" if select.projection.iter().all(is_of_toast) => &["reloptions"],
         "pg_options_to_table" => &["ftoptions", "attfdwoptions"],
         _ => &[],
     };
     last_part(&function.name) == "array"
         && joins.is_empty()
         && column.is_some_and(|column| options.contains(&fold(column).as_str()))
+}
+
+/// `'toast.' || x`: what a client calls the options of a TOAST table.
+fn is_of_toast(item: &SelectItem) -> bool {
+    let (SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }) = item else { return false };
+    let Expr::BinaryOp { left, op: BinaryOperator::StringConcat, .. } = expr else { return false };
+    matches!(&**left, Expr::Value(value) if matches!(&value.value, Value::SingleQuotedString(text) if text == "toast."))
 }

@@ -7,8 +7,8 @@ use wharf_catalog::{Relation, State};
 
 use super::rows::Rows;
 use super::{
-    SystemContext, activity, constraints, information_schema, objects, queries, relations, session, system, types,
-    wharf,
+    SystemContext, activity, constraints, information_schema, metadata, objects, queries, relations, session, system,
+    types, wharf,
 };
 
 /// What a system table is made from.
@@ -98,12 +98,16 @@ pub(super) fn table(
         _ => return None,
     };
     debug_assert!(schema != "pg_catalog" || made.is_none() || WITH_ROWS.contains(&name), "{name} can have rows");
-    match (made, system::by_name(schema, name)) {
+    let rows = match (made, system::by_name(schema, name)) {
         (Some(rows), Some(relation)) => rows.with_columns_of(relation),
         // What Wharf does not have: clients ask for it, and find no rows.
         (None, Some(relation)) => Rows::empty(relation),
         (Some(rows), None) => rows,
         (None, None) => return None,
+    };
+    match (schema, name) {
+        ("pg_catalog", "pg_class") => metadata::table(rows, relations::OPTIONS, &source),
+        ("wharf", "table_definitions") => metadata::table(rows, wharf::DEFINITIONS, &source),
+        _ => rows.finish(),
     }
-    .finish()
 }

@@ -2,12 +2,17 @@
 
 use wharf_catalog::{Relation, SqlType};
 use wharf_consensus::Role;
+use wharf_lake::{LakeError, LakeTable};
+use wharf_values::normalize_jsonb;
 
+use super::metadata::MetadataColumns;
 use super::rows::{Cell, Rows};
 use super::tables::Source;
+use crate::layout_text;
 
 /// The tables of schema `wharf`.
-pub(super) const NAMES: &[&str] = &["cache", "dropped_tables", "nodes", "progress", "queries", "raft", "tables"];
+pub(super) const NAMES: &[&str] =
+    &["cache", "dropped_tables", "nodes", "progress", "queries", "raft", "table_definitions", "tables"];
 
 /// Those that say what happens on a node, rather than what is in the catalog.
 pub(super) const CHANGING: &[&str] = &["cache", "nodes", "progress", "queries", "raft"];
@@ -16,6 +21,7 @@ pub(super) const CHANGING: &[&str] = &["cache", "nodes", "progress", "queries", 
 pub(super) fn table(name: &str, source: &Source<'_>) -> Option<Rows> {
     match name {
         "tables" => Some(tables(source)),
+        "table_definitions" => Some(definitions(source)),
         "cache" => Some(cache(source)),
         "dropped_tables" => Some(dropped_tables(source)),
         "progress" => Some(progress(source)),
@@ -133,6 +139,49 @@ fn tables(source: &Source<'_>) -> Rows {
         }
     }
     rows
+}
+
+/// What of `wharf.table_definitions` is in the tables' metadata.
+pub(super) const DEFINITIONS: MetadataColumns = MetadataColumns {
+    key: "table_oid",
+    names: &["partition_by", "sort_by", "properties", "error"],
+    most: usize::MAX,
+    cells: definition,
+};
+
+/// How each table is partitioned and sorted, as its definition would say it, and its properties; of one that cannot be read, why.
+fn definitions(source: &Source<'_>) -> Rows {
+    let mut rows = Rows::new(&[
+        ("schema_name", SqlType::Name),
+        ("table_name", SqlType::Name),
+        ("table_oid", SqlType::Oid),
+        ("partition_by", SqlType::Text),
+        ("sort_by", SqlType::Text),
+        ("properties", SqlType::Jsonb),
+        ("error", SqlType::Text),
+    ]);
+    for (schema, relation) in source.relations() {
+        if let Relation::Table(table) = relation {
+            rows.push(vec![schema.into(), table.name.as_str().into(), table.oid.into()]);
+        }
+    }
+    rows
+}
+
+fn definition(table: Result<&LakeTable, &LakeError>) -> Vec<Cell> {
+    match table {
+        Ok(table) => {
+            let layout = table.layout();
+            let properties = serde_json::json!(table.own_properties()).to_string();
+            vec![
+                layout_text::partition_by(&layout).into(),
+                layout_text::sort_by(&layout).into(),
+                normalize_jsonb(&properties).map_or(Cell::Null, Cell::from),
+                Cell::Null,
+            ]
+        }
+        Err(error) => vec![Cell::Null, Cell::Null, Cell::Null, error.to_string().into()],
+    }
 }
 
 /// What loads and maintenance under way have done, of how much.

@@ -53,6 +53,7 @@ pub(crate) use prepare::{has_placeholders, task_context, with_object_names, with
 pub(crate) use result::columns_of;
 pub(crate) use stream::Limits;
 pub(crate) use transaction::{Queues, Reads, Transaction, append, conflict};
+pub(crate) use write_branch::Branch;
 
 use plan_cache::PlanCache;
 

@@ -16,6 +16,15 @@ use crate::error::from_lake;
 /// The setting that says which branch writes go to.
 const WRITE_BRANCH: &str = "wharf.write_branch";
 
+/// Which branch of a table rows go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Branch {
+    /// That of the setting.
+    OfWrites,
+    /// `main`, whatever the setting says: the table is the statement's own, or a log that stands beside what is written.
+    Main,
+}
+
 impl Session {
     /// The branch that writes go to; none: `main`.
     fn write_branch(&self) -> Option<String> {
@@ -46,6 +55,25 @@ impl Session {
             return Err(SqlError::new(SqlState::WRONG_OBJECT_TYPE, message).with_hint(hint));
         }
         Ok(opened)
+    }
+
+    /// The same where it is said which branch it is.
+    ///
+    /// # Errors
+    /// As [`Session::open_to_write`].
+    pub(crate) async fn open_branch(&self, table: &Table, branch: Branch) -> Result<Arc<LakeTable>, SqlError> {
+        match branch {
+            Branch::OfWrites => self.open_to_write(table).await,
+            Branch::Main => self.reader().open(table).await.map_err(|error| from_lake(&error)),
+        }
+    }
+
+    /// A step of a write, on the branch that it is said to go to.
+    pub(crate) fn on_branch(&self, branch: Branch, step: Step) -> Step {
+        match branch {
+            Branch::OfWrites => self.on_write_branch(step),
+            Branch::Main => step,
+        }
     }
 
     /// A step of a write, on the branch that writes go to.

@@ -138,7 +138,12 @@ fn action(parser: &mut Parser<'_>, versions: &mut Versions) -> Result<Own, Parse
     }
     if parser.parse_keyword(Keyword::ROLLBACK) {
         parser.expect_keyword(Keyword::TO)?;
-        return Ok(Own::Rollback { version: version(parser)?, to_ancestor: true });
+        // What is no word can only be a version.
+        let version = match parser.peek_token().token {
+            Token::Word(_) => version(parser)?,
+            _ => parser.parse_prefix().map(TableVersion::VersionAsOf)?,
+        };
+        return Ok(Own::Rollback { version, to_ancestor: true });
     }
     if parser.parse_keyword(Keyword::SET) {
         expect(parser, "current")?;
@@ -292,6 +297,13 @@ mod tests {
             own("ALTER TABLE t ROLLBACK TO TIMESTAMP '2024-01-01'"),
             Own::Rollback { to_ancestor: true, .. }
         ));
+        for sql in ["ALTER TABLE t ROLLBACK TO 't0'", "ALTER TABLE t ROLLBACK TO VERSION 't0'"] {
+            let Own::Rollback { version: TableVersion::VersionAsOf(version), to_ancestor: true } = own(sql) else {
+                panic!("{sql}")
+            };
+            assert_eq!(version.to_string(), "'t0'");
+        }
+        assert!(crate::statement::split("ALTER TABLE t ROLLBACK TO t0").is_err());
         assert!(matches!(own("UNDROP TABLE s.t"), Own::Undrop));
     }
 

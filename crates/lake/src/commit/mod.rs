@@ -27,12 +27,10 @@ use crate::write::{self, WrittenFile};
 
 pub use append::append;
 pub use delta::delta;
-pub use edit::{
-    Edit, IfTaken, LOADED_FILES, LoadedFiles, RefEdit, RefError, RefKind, RefRetention, SchemaChange, set_columns,
-};
+pub use edit::{Edit, IfTaken, LoadedFiles, RefEdit, RefError, RefKind, RefRetention, SchemaChange, set_columns};
 pub use manifests::{RewriteManifests, RewrittenManifests, rewrite_manifests};
 pub use overwrite::overwrite;
-pub use replace::replace;
+pub use replace::{replace, truncate};
 pub use requested::{RequestError, Requested, requested};
 pub use requested_table::{NewRequestedTable, StagedTable, register, requested_table, requested_table_of};
 pub(crate) use snapshot::write_state;

@@ -1,4 +1,4 @@
-//! Replace: other files instead of all that the base has. TRUNCATE is to replace them by none.
+//! Replace: other files instead of all that the base has. TRUNCATE is to replace them by none, and to forget which files were loaded.
 
 use std::sync::Arc;
 
@@ -8,6 +8,7 @@ use super::append::{entries, group_of};
 use super::snapshot::{Change, Draft};
 use crate::error::LakeError;
 use crate::files::FileSet;
+use crate::loaded::TRUNCATED;
 use crate::manifest::{self, Contents};
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
@@ -23,12 +24,37 @@ pub async fn replace(
     base: &Arc<LakeTable>,
     files: Vec<WrittenFile>,
 ) -> Result<String, LakeError> {
+    instead(warehouse, base, files, false).await
+}
+
+/// The same as TRUNCATE does it, also with what was written after: no file that was loaded before is loaded any more.
+///
+/// # Errors
+/// As [`append`](super::append()).
+pub async fn truncate(
+    warehouse: &Arc<Warehouse>,
+    base: &Arc<LakeTable>,
+    files: Vec<WrittenFile>,
+) -> Result<String, LakeError> {
+    let forgets = !base.loaded_digests().is_empty();
+    instead(warehouse, base, files, forgets).await
+}
+
+async fn instead(
+    warehouse: &Arc<Warehouse>,
+    base: &Arc<LakeTable>,
+    files: Vec<WrittenFile>,
+    forgets: bool,
+) -> Result<String, LakeError> {
     let manifests = base.manifests().await?;
     let live: Vec<_> = manifests.iter().filter(|file| manifest::is_live(file)).cloned().collect();
-    if live.is_empty() && files.is_empty() {
+    if live.is_empty() && files.is_empty() && !forgets {
         return Ok(base.metadata_location().to_owned());
     }
     let mut draft = Draft::new(warehouse, base)?;
+    if forgets {
+        draft.describe(TRUNCATED, "true".to_owned());
+    }
     let mut removed = Vec::new();
     for file in &live {
         let alive = entries(base, std::slice::from_ref(file)).await?.into_iter().filter(|entry| entry.is_alive());

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::snapshot::write_metadata;
 use crate::error::LakeError;
+use crate::loaded;
 use crate::metadata::{self, guarded};
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
@@ -98,8 +99,14 @@ pub async fn requested(
     if built.changes.is_empty() {
         return Ok(Arc::clone(base));
     }
-    let next = metadata::next_location(built.metadata.location(), Some(location));
-    write(warehouse, next, &built.metadata).await
+    // Who removes snapshots does not know what Wharf remembers by them.
+    let table = match loaded::carried(known, built.metadata.snapshots()) {
+        Some(loaded) => loaded::set(built.metadata.into_builder(None), loaded).and_then(|builder| builder.build()),
+        None => Ok(built),
+    };
+    let table = table.map_err(|error| RequestError::invalid(&error))?.metadata;
+    let next = metadata::next_location(table.location(), Some(location));
+    write(warehouse, next, &table).await
 }
 
 /// Writes a metadata file and reads it as everybody will.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::append::Group;
 use crate::error::LakeError;
 use crate::files::{FileSet, LakeFile};
+use crate::loaded;
 use crate::maintain;
 use crate::manifest::{self, Contents, Entries, Entry, NewManifest, NewSnapshot};
 use crate::metadata::{self, Metadata, Refs};
@@ -139,7 +140,7 @@ impl<'a> Draft<'a> {
             let reason = format!("there is no partition specification {spec_id}");
             LakeError::corrupt(self.base.metadata_location(), reason)
         })?;
-        let schema = Arc::clone(partition::schema_of(self.base.metadata(), self.base.iceberg_schema(), spec));
+        let schema = partition::schema_of(self.base.metadata(), self.base.iceberg_schema(), spec);
         let spec = PartitionSpec::clone(spec);
         let mut manifest = manifest::encode(&location, self.snapshot, schema, spec, contents).await?;
         self.assign_row_ids(&mut manifest.file);
@@ -267,17 +268,22 @@ fn successor(
     let failed = |error: iceberg::Error| LakeError::metadata(base.metadata_location(), error);
     let metadata = base.metadata();
     let expired = maintain::surplus(metadata, base.refs(), branch, metadata::now_ms());
-    let built = metadata
+    let snapshot = Arc::new(snapshot);
+    let left = metadata.snapshots().filter(|snapshot| !expired.contains(&snapshot.snapshot_id()));
+    let loaded = loaded::carried(metadata, left.chain([&snapshot]));
+    let builder = metadata
         .clone()
         .into_builder(Some(base.metadata_location().to_owned()))
         .upgrade_format_version(version)
         .map_err(failed)?
-        .set_branch_snapshot(snapshot, branch)
+        .set_branch_snapshot(Arc::unwrap_or_clone(snapshot), branch)
         .map_err(failed)?
-        .remove_snapshots(&expired)
-        .build()
-        .map_err(failed)?;
-    Ok(built.metadata)
+        .remove_snapshots(&expired);
+    let builder = match loaded {
+        Some(loaded) => loaded::set(builder, loaded).map_err(failed)?,
+        None => builder,
+    };
+    builder.build().map(|built| built.metadata).map_err(failed)
 }
 
 /// A table in memory for metadata that is not written yet.

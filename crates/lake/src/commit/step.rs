@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::edit::Edit;
 use super::uncommitted::Uncommitted;
-use super::{append, delta, overwrite, replace};
+use super::{append, delta, overwrite, truncate};
 use crate::deletes::{RemovedFiles, RowDeletes};
 use crate::error::LakeError;
 use crate::schema::CONSTRAINT_PROPERTY;
@@ -36,7 +36,7 @@ pub enum Step {
         /// The files that come.
         added: Vec<WrittenFile>,
     },
-    /// These files take the place of all.
+    /// These files take the place of all, which were loaded from nowhere any more: TRUNCATE, and what is written after it.
     Replace(Vec<WrittenFile>),
     /// The metadata alone changes.
     Edit(Edit),
@@ -47,7 +47,7 @@ pub enum Step {
         /// The step.
         step: Box<Step>,
     },
-    /// Something of the above, but for an edit, on a branch other than `main`.
+    /// Something of the above, of edits [`Edit::Loaded`] alone, on a branch other than `main`.
     OnBranch(String, Box<Step>),
 }
 
@@ -76,7 +76,7 @@ impl Step {
     fn is_metadata_alone(&self) -> bool {
         match self {
             Step::Edit(edit) => edit.files().is_empty(),
-            Step::Alone { step, .. } => step.is_metadata_alone(),
+            Step::Alone { step, .. } | Step::OnBranch(_, step) => step.is_metadata_alone(),
             _ => false,
         }
     }
@@ -195,7 +195,7 @@ async fn one(warehouse: &Arc<Warehouse>, table: &Arc<LakeTable>, step: &Step) ->
         Step::Append(files) => append(warehouse, table, files.clone()).await.map(Some),
         Step::Overwrite { removed, added } => overwrite(warehouse, table, removed, added.clone()).await,
         Step::Delta { rows, removed, added } => delta(warehouse, table, removed, rows, added.clone()).await,
-        Step::Replace(files) => replace(warehouse, table, files.clone()).await.map(Some),
+        Step::Replace(files) => truncate(warehouse, table, files.clone()).await.map(Some),
         Step::Edit(edit) => edit.apply(warehouse, table).await,
         Step::Alone { snapshot, step } if table.snapshot_id() == *snapshot => {
             Box::pin(one(warehouse, table, step)).await

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt, stream};
-use iceberg::spec::{DataContentType, ManifestFile, StructType};
+use iceberg::spec::{DataContentType, ManifestFile};
 use wharf_catalog::SqlType;
 
 use super::Batches;
@@ -59,18 +59,8 @@ pub(super) fn content(content: DataContentType) -> i32 {
     }
 }
 
-/// The type of a spec's partitions.
-pub(super) fn partition_type(table: &LakeTable, spec_id: i32) -> Result<StructType, LakeError> {
-    let metadata = table.metadata();
-    let missing = || LakeError::corrupt(table.metadata_location(), format!("partition spec {spec_id} is missing"));
-    let spec = metadata.partition_spec_by_id(spec_id).ok_or_else(missing)?;
-    // A field of the spec may be of a column that the current schema has no more.
-    let mut schemas = std::iter::once(metadata.current_schema()).chain(metadata.schemas_iter());
-    schemas.find_map(|schema| spec.partition_type(schema).ok()).ok_or_else(missing)
-}
-
 async fn of_manifest(table: &LakeTable, manifest: &ManifestFile) -> Result<RecordBatch, LakeError> {
-    let ty = partition_type(table, manifest.partition_spec_id)?;
+    let ty = table.partition_type(manifest.partition_spec_id)?;
     let entries = table.entries(manifest).await?;
     let alive = entries.iter().filter(Entry::is_alive);
     let rows = alive.map(|entry| {

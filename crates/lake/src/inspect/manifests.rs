@@ -55,9 +55,7 @@ pub(super) async fn rows(table: &LakeTable) -> Result<RecordBatch, LakeError> {
 
 /// For each field of the partition its bounds; none of an unpartitioned manifest.
 fn summaries(table: &LakeTable, file: &ManifestFile) -> Option<Value> {
-    let metadata = table.metadata();
-    let spec = metadata.partition_spec_by_id(file.partition_spec_id)?;
-    let ty = spec.partition_type(table.iceberg_schema()).ok()?;
+    let ty = table.partition_type(file.partition_spec_id).ok()?;
     let summaries = file.partitions.as_ref().filter(|summaries| !summaries.is_empty())?;
     let listed = ty.fields().iter().zip(summaries).map(|(field, summary): (_, &FieldSummary)| {
         let bound = |bytes: Option<&[u8]>| match (bytes, field.field_type.as_ref()) {

@@ -6,7 +6,6 @@ use arrow::array::RecordBatch;
 use iceberg::spec::DataContentType;
 use wharf_catalog::SqlType;
 
-use super::files::partition_type;
 use super::rows::{Cell, Layout, batch, partition, timestamp};
 use crate::error::LakeError;
 use crate::manifest::{self, Entry};
@@ -41,7 +40,7 @@ struct Sums {
 pub(super) async fn rows(table: &LakeTable) -> Result<RecordBatch, LakeError> {
     let mut partitions: BTreeMap<(i32, String), Sums> = BTreeMap::new();
     for file in table.manifests().await?.iter().filter(|file| manifest::is_live(file)) {
-        let ty = partition_type(table, file.partition_spec_id)?;
+        let ty = table.partition_type(file.partition_spec_id)?;
         for entry in table.entries(file).await?.iter().filter(Entry::is_alive) {
             let sums = partitions.entry((file.partition_spec_id, partition(&entry.partition(), &ty))).or_default();
             let (records, files) = &mut sums.counts[super::files::content(entry.content_type()) as usize];

@@ -7,6 +7,7 @@ use super::references;
 use super::retention::{self, ExpireOptions};
 use crate::commit;
 use crate::error::LakeError;
+use crate::loaded;
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 
@@ -42,7 +43,12 @@ pub async fn expire(
     for name in &expired.refs {
         builder = builder.remove_ref(name);
     }
-    let built = builder.remove_snapshots(&expired.snapshots).build().map_err(failed)?;
+    builder = builder.remove_snapshots(&expired.snapshots);
+    let left = table.snapshots().filter(|snapshot| !expired.snapshots.contains(&snapshot.snapshot_id()));
+    if let Some(loaded) = loaded::carried(table, left) {
+        builder = loaded::set(builder, loaded).map_err(failed)?;
+    }
+    let built = builder.build().map_err(failed)?;
     let location = commit::write_state(warehouse, base, built.metadata).await?;
     Ok(Some(Expiry { location, snapshots: expired.snapshots, refs: expired.refs }))
 }

@@ -3,16 +3,17 @@
 //! Most files of a manifest have values for the same columns in the same order. Then the ids are kept once, not once a file.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::Int32Type;
 
-/// For each file, values by field id.
-#[derive(Debug)]
+/// For each file, values by field id. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(super) struct ByField {
     /// The ids of one file where all have the same, otherwise of one file after the other.
-    ids: Vec<i32>,
+    ids: Arc<[i32]>,
     /// Where the values of each file are; none where all have the same ids.
     offsets: Option<OffsetBuffer<i32>>,
     values: ArrayRef,
@@ -36,11 +37,11 @@ impl ByField {
         let first = offsets.windows(2).next().map(of_row).unwrap_or_default();
         let same = offsets[0] == 0 && offsets.windows(2).all(|row| of_row(row) == first);
         Ok(Some(match same {
-            true => ByField { ids: first.to_vec(), offsets: None, values },
+            true => ByField { ids: first.into(), offsets: None, values },
             false => {
                 let mut offsets = offsets.clone();
                 offsets.shrink_to_fit();
-                ByField { ids: ids.to_vec(), offsets: Some(offsets), values }
+                ByField { ids: ids.iter().copied().collect(), offsets: Some(offsets), values }
             }
         }))
     }
@@ -55,7 +56,7 @@ impl ByField {
     /// The place of the value that a file has for a field.
     pub(super) fn find(&self, row: usize, id: i32) -> Option<usize> {
         let places = self.places(row);
-        let ids = if self.offsets.is_some() { self.ids.get(places.clone())? } else { &self.ids };
+        let ids = if self.offsets.is_some() { self.ids.get(places.clone())? } else { &*self.ids };
         ids.iter().rposition(|known| *known == id).map(|at| places.start + at)
     }
 
@@ -81,8 +82,6 @@ impl ByField {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use std::sync::Arc;
 
     use arrow::array::{Int32Array, Int64Array, StructArray};
     use arrow::datatypes::{DataType, Field, Fields, Int64Type};

@@ -35,14 +35,15 @@ impl Described {
         let ids = self.equality_ids.map(|ids| Some(ids.into_iter().map(Some)));
         Ok(Entry::first(Columns {
             schema: Arc::new(schema),
+            wider: None,
             spec_id: 0,
-            status: vec![ManifestStatus::Existing],
+            status: vec![ManifestStatus::Existing].into(),
             snapshot_id: None,
             sequence_number: None,
             file_sequence_number: None,
-            content: vec![self.content],
+            content: vec![self.content].into(),
             path: StringArray::from(vec![self.path]),
-            format: vec![self.format],
+            format: vec![self.format].into(),
             partition: Vec::new(),
             record_count: vec![records].into(),
             size_bytes: vec![size_bytes].into(),

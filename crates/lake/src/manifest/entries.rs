@@ -10,7 +10,6 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, ListArray, StringArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{Int32Type, Int64Type};
-use iceberg::metadata_columns::get_metadata_field;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, ManifestEntry, ManifestStatus, PrimitiveLiteral,
     PrimitiveType, SchemaRef, Struct,
@@ -31,19 +30,21 @@ pub(crate) struct Entry {
     row: u32,
 }
 
-/// The columns. Of those that are `Option`s, none says that no entry has a value.
-#[derive(Debug)]
+/// The columns. Of those that are `Option`s, none says that no entry has a value. A clone shares all of them.
+#[derive(Clone, Debug)]
 pub(super) struct Columns {
     /// The schema with which the manifest was written, which has the types of bounds.
     pub(super) schema: SchemaRef,
+    /// The schema of a table that has given columns wider types since.
+    pub(super) wider: Option<SchemaRef>,
     pub(super) spec_id: i32,
-    pub(super) status: Vec<ManifestStatus>,
+    pub(super) status: Arc<[ManifestStatus]>,
     pub(super) snapshot_id: Option<Int64Array>,
     pub(super) sequence_number: Option<Int64Array>,
     pub(super) file_sequence_number: Option<Int64Array>,
-    pub(super) content: Vec<DataContentType>,
+    pub(super) content: Arc<[DataContentType]>,
     pub(super) path: StringArray,
-    pub(super) format: Vec<DataFileFormat>,
+    pub(super) format: Arc<[DataFileFormat]>,
     /// The fields of the partition, with their types.
     pub(super) partition: Vec<(PrimitiveType, ArrayRef)>,
     pub(super) record_count: ScalarBuffer<i64>,
@@ -216,9 +217,8 @@ impl Entry {
 
     /// Of a column that the schema does not know, and of bytes that are no value of its type, nothing is known.
     fn bound_at(&self, bounds: &ByField, place: usize, id: i32) -> Option<Datum> {
-        let field = self.columns.schema.field_by_id(id).or_else(|| get_metadata_field(id).ok())?;
-        let ty = field.field_type.as_primitive_type()?;
-        Datum::try_from_bytes(bounds.values().as_binary::<i32>().value(place), ty.clone()).ok()
+        let bytes = bounds.values().as_binary::<i32>().value(place);
+        Datum::try_from_bytes(bytes, self.columns.bound_type(id, bytes.len())?).ok()
     }
 
     /// Where row groups begin; none where nobody says it.

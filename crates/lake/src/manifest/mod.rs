@@ -2,12 +2,13 @@
 //!
 //! Nothing here touches the object store. What always holds: entries that come out of [`parse`] have their snapshot id and
 //! sequence numbers, inherited from the manifest list where the manifest leaves them out. Manifests are read column by column (`read`,
-//! `entries`, `by_field`), since there may be very many entries; lists, which are short, are read and everything is written by Iceberg's
+//! `entries`, `by_field`, `promoted`), since there may be very many entries; lists, which are short, are read and everything is written by Iceberg's
 //! own library.
 
 mod by_field;
 mod described;
 mod entries;
+mod promoted;
 mod read;
 
 use std::sync::Arc;

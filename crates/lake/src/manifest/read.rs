@@ -85,7 +85,7 @@ fn columns(file: &ManifestFile, metadata: &ManifestMetadata, batch: &RecordBatch
     let status = status.values().iter().map(|status| ManifestStatus::try_from(*status));
     let content = match primitive::<Int32Type>(field("content"), "content")? {
         Some(content) => content.values().iter().map(|content| DataContentType::try_from(*content)).collect(),
-        None => Ok(vec![DataContentType::Data; count]),
+        None => Ok(vec![DataContentType::Data; count].into()),
     };
     let paths = field("file_path").filter(|paths| paths.null_count() == 0);
     let mut path = paths.and_then(|paths| paths.as_string_opt::<i32>()).ok_or_else(|| wrong("file_path"))?.clone();
@@ -104,6 +104,7 @@ fn columns(file: &ManifestFile, metadata: &ManifestMetadata, batch: &RecordBatch
     let keys = present(field("key_metadata"));
     Ok(Columns {
         schema: metadata.schema.clone(),
+        wider: None,
         spec_id: file.partition_spec_id,
         status: status.collect::<Result<_, _>>().map_err(|error| error.to_string())?,
         snapshot_id: primitive::<Int64Type>(entry("snapshot_id"), "snapshot_id")?,
@@ -223,7 +224,7 @@ impl Columns {
     fn inherit(&mut self, file: &ManifestFile, version: FormatVersion) {
         let count = self.status.len();
         fill(&mut self.snapshot_id, count, |_| Some(file.added_snapshot_id));
-        let status = std::mem::take(&mut self.status);
+        let status = Arc::clone(&self.status);
         let number = |row: usize| match version {
             FormatVersion::V1 => Some(0),
             _ if status[row] == ManifestStatus::Added || file.sequence_number == 0 => Some(file.sequence_number),
@@ -239,7 +240,6 @@ impl Columns {
                 i64::try_from(id).ok()
             });
         }
-        self.status = status;
     }
 }
 

@@ -1,22 +1,26 @@
 //! Partitioning and order of a table: as SQL says them, as Iceberg's metadata holds them.
 //!
-//! `transform` computes partition values, `tuple` makes partition tuples of them and the folders they go to, `range` says which values a column can have in a
+//! `transform` computes partition values, `current` reads a table's layout back, `tuple` makes partition tuples of them and the folders they go to, `range` says which values a column can have in a
 //! partition. What always holds: a file has the values of the partition spec under which it was written, so files of several
 //! specs live side by side after the partitioning of a table was changed.
 
+mod current;
 mod hash;
 mod range;
 mod transform;
 mod tuple;
 
+use std::sync::Arc;
+
 use iceberg::spec::{
-    NestedFieldRef, NullOrder, PartitionSpec, PrimitiveType, Schema, SortDirection, SortField, SortOrder,
-    TableMetadata, Type, UnboundPartitionField, UnboundPartitionSpec,
+    NestedField, NestedFieldRef, NullOrder, PartitionSpec, PrimitiveType, Schema, SchemaRef, SortDirection, SortField,
+    SortOrder, TableMetadata, Type, UnboundPartitionField, UnboundPartitionSpec,
 };
 
 pub use iceberg::spec::Transform;
 
 use crate::error::LakeError;
+use crate::schema::promotes;
 
 pub(crate) use range::{SourceRange, bucket_of, source_range};
 pub(crate) use transform::{apply, result_type};
@@ -243,17 +247,31 @@ pub(crate) fn sort_order(schema: &Schema, terms: &[SortTerm]) -> Result<SortOrde
     Ok(SortOrder { order_id: 1, fields })
 }
 
-/// A schema that has the source columns of a spec: the current one, or an older one when a column was dropped since.
-pub(crate) fn schema_of<'a>(
-    table: &'a TableMetadata,
-    current: &'a iceberg::spec::SchemaRef,
-    spec: &PartitionSpec,
-) -> &'a iceberg::spec::SchemaRef {
-    let complete = |schema: &&iceberg::spec::SchemaRef| {
-        spec.fields().iter().all(|field| schema.field_by_id(field.source_id).is_some())
-    };
-    match complete(&current) {
-        true => current,
-        false => table.schemas_iter().find(complete).unwrap_or(current),
+/// A schema that has the source columns of a spec: the current one, or an older one when a column was dropped since. Of the older ones
+/// it is the youngest, whose types are the widest, with those of the current one where these are wider still.
+pub(crate) fn schema_of(table: &TableMetadata, current: &SchemaRef, spec: &PartitionSpec) -> SchemaRef {
+    let complete =
+        |schema: &&SchemaRef| spec.fields().iter().all(|field| schema.field_by_id(field.source_id).is_some());
+    if complete(&current) {
+        return Arc::clone(current);
     }
+    let youngest = table.schemas_iter().filter(complete).max_by_key(|schema| schema.schema_id());
+    youngest.map_or_else(|| Arc::clone(current), |schema| widened(schema, current))
+}
+
+/// A schema with the types of another for the columns that were promoted from one to the other.
+fn widened(schema: &SchemaRef, current: &SchemaRef) -> SchemaRef {
+    let fields = schema.as_struct().fields().iter().map(|field| {
+        let own = field.field_type.as_primitive_type();
+        let now = current.field_by_id(field.id).and_then(|field| field.field_type.as_primitive_type());
+        match (own, now) {
+            (Some(own), Some(now)) if promotes(own, now) => {
+                let plain = NestedField::new(field.id, &field.name, Type::Primitive(now.clone()), field.required);
+                Arc::new(plain)
+            }
+            _ => Arc::clone(field),
+        }
+    });
+    let built = Schema::builder().with_schema_id(schema.schema_id()).with_fields(fields).build();
+    built.map_or_else(|_| Arc::clone(schema), Arc::new)
 }

@@ -47,7 +47,7 @@ async fn places(
 }
 
 /// Deletes the rows with these values where they are.
-async fn delete(lake: &Lake, table: &Arc<LakeTable>, wanted: impl Fn(i64) -> bool) -> Arc<LakeTable> {
+pub(super) async fn delete(lake: &Lake, table: &Arc<LakeTable>, wanted: impl Fn(i64) -> bool) -> Arc<LakeTable> {
     let (rows, _) = places(&lake.warehouse, table, wanted).await;
     apply(lake, table, &RemovedFiles::default(), &rows).await.unwrap()
 }

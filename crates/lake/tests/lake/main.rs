@@ -7,6 +7,7 @@ mod damage;
 mod deletes;
 mod delta;
 mod foreign;
+mod loaded;
 mod manifests;
 mod partitions;
 mod pruning;
@@ -14,6 +15,7 @@ mod runtime_filters;
 mod summaries;
 mod types;
 mod values;
+mod widening;
 mod writing;
 
 use std::collections::HashMap;

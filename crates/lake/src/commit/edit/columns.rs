@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::common::ScalarValue;
-use iceberg::spec::{FormatVersion, PrimitiveType, Schema, TableMetadataBuilder, Type};
+use iceberg::spec::{FormatVersion, Schema, TableMetadataBuilder, Type};
 use wharf_catalog::Column;
 
 use super::super::replace;
@@ -198,13 +198,5 @@ fn is_readable_as(before: &Column, after: &Column) -> Result<bool, LakeError> {
 }
 
 fn promotes(from: &Type, to: &Type) -> bool {
-    let (Type::Primitive(from), Type::Primitive(to)) = (from, to) else { return false };
-    match (from, to) {
-        (PrimitiveType::Int, PrimitiveType::Long) | (PrimitiveType::Float, PrimitiveType::Double) => true,
-        (
-            PrimitiveType::Decimal { precision: from, scale: from_scale },
-            PrimitiveType::Decimal { precision: to, scale: to_scale },
-        ) => from_scale == to_scale && from <= to,
-        _ => false,
-    }
+    matches!((from, to), (Type::Primitive(from), Type::Primitive(to)) if schema::promotes(from, to))
 }

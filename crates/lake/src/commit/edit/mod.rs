@@ -20,7 +20,7 @@ use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
 pub use columns::{SchemaChange, set_columns};
-pub use loaded::{LOADED_FILES, LoadedFiles};
+pub use loaded::LoadedFiles;
 pub use refs::{IfTaken, RefEdit, RefError, RefKind, RefRetention};
 
 /// A change of a table's metadata alone.
