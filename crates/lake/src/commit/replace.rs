@@ -1,4 +1,4 @@
-//! Replace: other files instead of all that the base has. TRUNCATE is to replace them by none.
+//! Replace: other files instead of all that the base has. TRUNCATE is to replace them by none; a change of columns may write all rows again.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::snapshot::{Change, Draft};
 use crate::error::LakeError;
 use crate::files::FileSet;
 use crate::manifest::{self, Contents};
-use crate::table::LakeTable;
+use crate::table::{LakeTable, ROWS_OF};
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
@@ -23,12 +23,36 @@ pub async fn replace(
     base: &Arc<LakeTable>,
     files: Vec<WrittenFile>,
 ) -> Result<String, LakeError> {
+    snapshot(warehouse, base, files, None).await
+}
+
+/// The same for files with the rows that the base has, under other columns: the new snapshot says of which one it has the rows.
+///
+/// # Errors
+/// As [`replace`].
+pub(super) async fn rewrite(
+    warehouse: &Arc<Warehouse>,
+    base: &Arc<LakeTable>,
+    files: Vec<WrittenFile>,
+) -> Result<String, LakeError> {
+    snapshot(warehouse, base, files, base.snapshot_id()).await
+}
+
+async fn snapshot(
+    warehouse: &Arc<Warehouse>,
+    base: &Arc<LakeTable>,
+    files: Vec<WrittenFile>,
+    rows_of: Option<i64>,
+) -> Result<String, LakeError> {
     let manifests = base.manifests().await?;
     let live: Vec<_> = manifests.iter().filter(|file| manifest::is_live(file)).cloned().collect();
     if live.is_empty() && files.is_empty() {
         return Ok(base.metadata_location().to_owned());
     }
-    let mut draft = Draft::new(warehouse, base)?;
+    let mut draft = Draft::of_other_rows(warehouse, base)?;
+    if let Some(id) = rows_of {
+        draft.describe(ROWS_OF, id.to_string());
+    }
     let mut removed = Vec::new();
     for file in &live {
         let alive = entries(base, std::slice::from_ref(file)).await?.into_iter().filter(|entry| entry.is_alive());
