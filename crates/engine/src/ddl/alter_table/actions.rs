@@ -171,7 +171,7 @@ impl Draft {
             if let Rule::Check { expression, columns } = &mut constraint.rule
                 && columns.contains(&id)
             {
-                *expression = constraints::renamed(expression, &old, &new)?;
+                *expression = constraints::renamed(expression, &[(old.as_str(), new.as_str())])?;
             }
         }
         self.columns[index].column.name = new;
