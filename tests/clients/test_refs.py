@@ -38,6 +38,26 @@ def test_branches_and_tags(connection, schema):
     assert ids(table, "audit") == [2, 3]
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_new_column_has_its_default_in_every_branch(connection, schema, version):
+    connection.execute(f"CREATE TABLE t (id int) WITH ('format-version' = {version})")
+    connection.execute("INSERT INTO t VALUES (1)")
+    connection.execute("ALTER TABLE t CREATE BRANCH same")
+    connection.execute("ALTER TABLE t CREATE BRANCH audit")
+    connection.execute("SET wharf.write_branch = 'audit'")
+    connection.execute("INSERT INTO t VALUES (2)")
+    connection.execute("RESET wharf.write_branch")
+    connection.execute("ALTER TABLE t ADD COLUMN label text NOT NULL DEFAULT 'x', ADD COLUMN k uuid DEFAULT gen_random_uuid()")
+    table = opened(connection, schema)
+    for branch, expected in [("main", [1]), ("same", [1]), ("audit", [1, 2])]:
+        rows = table.scan(snapshot_id=table.snapshot_by_name(branch).snapshot_id).to_arrow().to_pylist()
+        assert sorted(row["id"] for row in rows) == expected
+        assert {row["label"] for row in rows} == {"x"}
+        assert len({row["k"] for row in rows}) == len(expected)
+        ours = connection.execute(f"SELECT id, label, k::text FROM t FOR VERSION AS OF '{branch}'").fetchall()
+        assert sorted(ours) == sorted((row["id"], row["label"], row["k"]) for row in rows)
+
+
 def test_rollback_is_in_the_history(connection, schema):
     connection.execute("CREATE TABLE t (id int)")
     connection.execute("INSERT INTO t VALUES (1)")

@@ -196,6 +196,13 @@ pub(crate) fn from_lake(error: &LakeError) -> SqlError {
         LakeError::Plan(source) => from_shared(source),
         LakeError::Unsupported(_) => SqlError::unsupported(error.to_string()),
         LakeError::Ref(error) => from_ref(error),
+        LakeError::NoValues { .. } => with(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
+            .with_detail(
+                "The column is newer than the rows: another program has set a branch back to them, or has written files without it.",
+            )
+            .with_hint(
+                "Leave the column out of the query or drop it, or make a snapshot current that has it, with ALTER TABLE .. SET CURRENT VERSION.",
+            ),
         LakeError::NoVersion(_) => SqlError::new(SqlState::UNDEFINED_OBJECT, error.to_string()),
         LakeError::Encode { .. }
         | LakeError::Batch(_)

@@ -85,6 +85,12 @@ pub enum LakeError {
     /// A record batch that does not fit the table.
     #[error("rows do not fit the table: {0}")]
     Batch(String),
+    /// A column that is newer than the rows of a snapshot, which have no values for it.
+    #[error("column \"{column}\" has no values in the rows of this snapshot")]
+    NoValues {
+        /// The name of the column.
+        column: String,
+    },
     /// Something Iceberg tables can have and this version does not read or write.
     #[error("{0} is not supported")]
     Unsupported(String),

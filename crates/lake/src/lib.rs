@@ -23,6 +23,7 @@ mod defaults;
 mod deletes;
 mod error;
 mod files;
+mod fit;
 mod folder;
 mod inspect;
 mod loaded;
@@ -43,6 +44,7 @@ mod zero_copy;
 
 pub use deletes::{RemovedFiles, RowDeletes};
 pub use error::LakeError;
+pub use fit::Unproven;
 pub use folder::Folder;
 pub use inspect::{Inspection, inspect};
 pub use scan::{
@@ -54,7 +56,7 @@ pub use store::{
     store_error, store_reason,
 };
 pub use table::LakeTable;
-pub use travel::{NoVersion, Version};
+pub use travel::{Head, NoVersion, Version};
 pub use warehouse::{NewTable, Warehouse, WarehouseOptions};
 pub use write::{Codec, ParquetFile, TableWriter, WriteOptions, WrittenFile};
 pub use zero_copy::NewClone;

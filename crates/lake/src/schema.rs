@@ -4,7 +4,8 @@
 //! is what queries see, each type as `wharf-values` maps it; the *storage schema* is what lies in the Parquet files, with
 //! field ids and only types that Iceberg has. What always holds: columns written into Iceberg metadata come back equal from
 //! it. What Iceberg cannot say is a table property keyed by field id: `wharf.type.3` = `character varying(20)`,
-//! `wharf.default.3` = the SQL text of the default; `wharf.constraint.NAME` is the SQL text of a constraint. A property that does not fit the Iceberg type (another engine may have
+//! `wharf.default.3` = the SQL text of the default; `wharf.constraint.NAME` is the SQL text of a constraint. What rows of before a change
+//! are under it is there, too: `wharf.initial.3`, `wharf.computed.3`, `wharf.not-null-in.3`, `wharf.checked-since.NAME`. A property that does not fit the Iceberg type (another engine may have
 //! changed the schema) is ignored.
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use wharf_catalog::{Column, SqlType};
 
 use crate::defaults;
 use crate::error::LakeError;
+use crate::fit::Unproven;
 
 /// The property of a column's SQL type is this and the field id.
 pub const TYPE_PROPERTY: &str = "wharf.type.";
@@ -26,6 +28,18 @@ pub const DEFAULT_PROPERTY: &str = "wharf.default.";
 
 /// The property of a constraint is this and its name; its value is SQL.
 pub const CONSTRAINT_PROPERTY: &str = "wharf.constraint.";
+
+/// The property of what a column is in rows of before it came is this and the field id; its value is what `initial-default` would be, which
+/// format version 2 has not.
+pub(crate) const INITIAL_PROPERTY: &str = "wharf.initial.";
+/// With the field id of a column behind: when it came, each of the rows there were got a value of its own, in files written for that. Rows of
+/// older snapshots have none.
+pub(crate) const COMPUTED_PROPERTY: &str = "wharf.computed.";
+/// With the field id of a column behind that has become NOT NULL: the ids of the snapshots that were seen to have no NULL in it, with
+/// commas between.
+pub(crate) const NOT_NULL_IN_PROPERTY: &str = "wharf.not-null-in.";
+/// With the name of a check behind: snapshots with a greater sequence number were written under it.
+pub(crate) const CHECKED_SINCE_PROPERTY: &str = "wharf.checked-since.";
 
 /// The widest decimal of Iceberg.
 const MAX_PRECISION: u8 = 38;
@@ -83,7 +97,7 @@ pub(crate) fn iceberg_schema(
 }
 
 /// A value at the type that its column has been promoted to.
-fn promoted(value: Literal, ty: &Type) -> Option<Literal> {
+pub(crate) fn promoted(value: Literal, ty: &Type) -> Option<Literal> {
     use PrimitiveLiteral as L;
     Some(match (value, ty) {
         (Literal::Primitive(L::Int(value)), Type::Primitive(PrimitiveType::Long)) => {
@@ -182,9 +196,11 @@ pub(crate) fn unreadable(schema: &Schema) -> Option<String> {
     Some(format!("column \"{}\" of Iceberg type {}", field.name, field.field_type))
 }
 
-/// What queries see.
-pub(crate) fn table_schema(columns: &[Column]) -> SchemaRef {
-    let field = |column: &Column| wharf_values::field(&column.name, &column.ty, column.nullable);
+/// What queries see. What is not known of the rows is not promised.
+pub(crate) fn table_schema(columns: &[Column], unproven: &Unproven) -> SchemaRef {
+    let open = |id: &i32| unproven.required.contains(id) || unproven.absent.contains(id);
+    let field =
+        |column: &Column| wharf_values::field(&column.name, &column.ty, column.nullable || open(&column.field_id));
     Arc::new(ArrowSchema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 

@@ -23,6 +23,7 @@ use crate::defaults;
 use crate::deletes::{self, DeleteCache, DeleteStore, FileDeletes};
 use crate::error::LakeError;
 use crate::files::{FileContext, FileSet, LakeFile};
+use crate::fit;
 use crate::manifest::{self, Entries, Entry};
 use crate::metadata::{self, Metadata, Refs};
 use crate::partition;
@@ -37,6 +38,9 @@ pub(crate) use listing::listed_files;
 const CONCURRENT_MANIFESTS: usize = 16;
 /// Larger manifests are parsed aside, several at the same time; smaller ones are not worth it.
 const PARSED_HERE_BYTES: usize = 32 * 1024;
+
+/// In the summary of a snapshot that has the rows of another under other columns: the id of that.
+pub(crate) const ROWS_OF: &str = "wharf.rows-of";
 
 /// The parsed manifests of a warehouse, by location.
 pub(crate) type ManifestCache = WeightedCache<Entries>;
@@ -61,6 +65,8 @@ pub struct LakeTable {
     storage_schema: SchemaRef,
     /// Why its rows can neither be read nor written.
     unreadable: Option<String>,
+    /// The field ids of columns that its rows have no values for.
+    absent: Vec<i32>,
     manifests: OnceCell<Arc<Vec<ManifestFile>>>,
     listing: Listing,
     file_context: Arc<FileContext>,
@@ -102,7 +108,10 @@ impl LakeTable {
             Some(_) => Arc::new(arrow::datatypes::Schema::empty()),
             None => schema::storage_schema(&iceberg_schema)?,
         };
-        let schema = schema::table_schema(&columns);
+        let snapshot = position.snapshot_id.and_then(|id| metadata.table.snapshot_by_id(id));
+        let unproven = snapshot.map(|snapshot| fit::columns(&metadata.table, &iceberg_schema, snapshot));
+        let unproven = unproven.unwrap_or_default();
+        let schema = schema::table_schema(&columns, &unproven);
         let file_context = FileContext {
             store: Arc::clone(&store),
             location: metadata.table.location().to_owned(),
@@ -117,6 +126,7 @@ impl LakeTable {
             storage_schema,
             iceberg_schema,
             unreadable,
+            absent: unproven.absent,
             location,
             metadata,
             position,
@@ -166,14 +176,25 @@ impl LakeTable {
         &self.columns
     }
 
-    /// What queries see: `wharf_values::field` of each column.
+    /// What queries see: `wharf_values::field` of each column. One that must not be NULL is nullable here as long as nothing but a
+    /// constraint younger than the snapshot says that it is not: a query would leave out `IS NULL` for it.
     pub fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
     /// What columns are in the rows of files that lack them, where that is not NULL.
     pub(crate) fn initial_values(&self) -> HashMap<String, ScalarValue> {
-        defaults::initial(self.iceberg_schema(), &self.schema)
+        defaults::initial(self.iceberg_schema(), &self.schema, self.properties())
+    }
+
+    /// The field ids of columns that the rows have no values for.
+    pub(crate) fn absent(&self) -> &[i32] {
+        &self.absent
+    }
+
+    /// Has it a snapshot, whichever? Its rows can become the current ones again.
+    pub fn has_snapshots(&self) -> bool {
+        self.metadata.table.snapshots().len() > 0
     }
 
     /// The highest field id the table ever had: a new column gets one above it.
@@ -217,6 +238,13 @@ impl LakeTable {
     /// The number of data files, when the snapshot says it.
     pub fn file_count(&self) -> Option<u64> {
         self.total("total-data-files")
+    }
+
+    /// Might a branch, `main` or another, have rows?
+    pub(crate) fn may_have_rows(&self) -> bool {
+        let rows = |id: i64| Some(total(self.metadata.table.snapshot_by_id(id)?.summary(), "total-records"));
+        let branches = self.refs().values().filter(|found| found.is_branch());
+        branches.filter_map(|branch| rows(branch.snapshot_id)).any(|rows| rows != Some(0))
     }
 
     fn total(&self, name: &str) -> Option<u64> {

@@ -5,12 +5,13 @@
 //! snapshot was written with, a branch has the table's current one.
 
 use std::fmt;
+use std::sync::Arc;
 
 use iceberg::spec::{MAIN_BRANCH, TableMetadata};
 
 use crate::commit::RefKind;
 use crate::error::LakeError;
-use crate::table::LakeTable;
+use crate::table::{LakeTable, ROWS_OF};
 
 /// A version of a table, as SQL names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +41,22 @@ impl fmt::Display for NoVersion {
             Version::Ref(name) => write!(f, "branch or tag \"{name}\" does not exist"),
             Version::Instant(_) => write!(f, "the history does not reach back so far"),
         }
+    }
+}
+
+/// The head of one or of several branches.
+#[derive(Clone)]
+pub struct Head {
+    /// The branches, `main` first.
+    pub branches: Vec<String>,
+    /// The table as a query reads it there.
+    pub state: Arc<LakeTable>,
+}
+
+impl Head {
+    /// Is it what queries read that name no branch?
+    pub fn is_main(&self) -> bool {
+        self.branches.first().is_some_and(|branch| branch == MAIN_BRANCH)
     }
 }
 
@@ -104,6 +121,30 @@ impl LakeTable {
         }
     }
 
+    /// A snapshot as it would be the head of a branch: with the table's current columns.
+    pub(crate) fn find_as_head(&self, snapshot_id: i64) -> Result<Position, LakeError> {
+        let metadata = self.metadata();
+        if metadata.snapshot_by_id(snapshot_id).is_none() {
+            return Err(LakeError::NoVersion(NoVersion { wanted: Version::Snapshot(snapshot_id), oldest: None }));
+        }
+        let schema_id = metadata.current_schema_id();
+        Ok(Position { snapshot_id: Some(snapshot_id), schema_id, branch: None })
+    }
+
+    /// The branches by the snapshots that they are at, `main` and its snapshot first.
+    pub(crate) fn branches_by_snapshot(&self) -> Vec<Vec<String>> {
+        let mut branches: Vec<_> = self.refs().iter().filter(|(_, found)| found.is_branch()).collect();
+        branches.sort_by_key(|(name, _)| (*name != MAIN_BRANCH, *name));
+        let mut heads: Vec<(i64, Vec<String>)> = Vec::new();
+        for (name, found) in branches {
+            match heads.iter_mut().find(|(id, _)| *id == found.snapshot_id) {
+                Some((_, names)) => names.push(name.clone()),
+                None => heads.push((found.snapshot_id, vec![name.clone()])),
+            }
+        }
+        heads.into_iter().map(|(_, names)| names).collect()
+    }
+
     /// What a name is; none when there is neither a branch nor a tag of the name.
     pub fn reference(&self, name: &str) -> Option<RefKind> {
         let found = self.refs().get(name)?;
@@ -115,6 +156,16 @@ impl LakeTable {
         let known = |id: i64| self.metadata().snapshot_by_id(id);
         std::iter::successors(from.and_then(known), move |snapshot| known(snapshot.parent_snapshot_id()?))
             .map(|snapshot| snapshot.snapshot_id())
+    }
+
+    /// A snapshot, and those that had its rows before columns were changed, the youngest first.
+    pub(crate) fn same_rows(&self, id: i64) -> impl Iterator<Item = i64> {
+        let rows_of = |id: &i64| {
+            let summary = self.metadata().snapshot_by_id(*id)?.summary();
+            summary.additional_properties.get(ROWS_OF)?.parse().ok()
+        };
+        // There is no end where another program has made a circle.
+        std::iter::successors(Some(id), rows_of).take(1 + self.metadata().snapshots().len())
     }
 
     /// A snapshot with the schema it was written with.

@@ -11,13 +11,14 @@ use wharf_catalog::Column;
 use crate::cache::WeightedCache;
 use crate::deletes::DeleteCache;
 use crate::error::LakeError;
+use crate::fit;
 use crate::metadata::{self, Metadata, Refs};
 use crate::partition::Layout;
 use crate::properties;
-use crate::schema;
+use crate::schema::{self, CHECKED_SINCE_PROPERTY, CONSTRAINT_PROPERTY};
 use crate::store::{self, CacheOptions, CacheStatistics, Store, StoreOptions, TableCredentials};
 use crate::table::{Caches, LakeTable};
-use crate::travel::Version;
+use crate::travel::{Head, Position, Version};
 
 /// How many other stores are kept open, with their connections.
 const REMEMBERED_STORES: usize = 64;
@@ -203,6 +204,10 @@ impl Warehouse {
         let mut properties = table.properties;
         properties.extend(schema::properties(table.columns));
         properties.insert("wharf.created-as".to_owned(), table.name.to_owned());
+        let checks = properties.iter().filter(|(_, text)| fit::holds_of_rows(text));
+        let checks = checks.filter_map(|(name, _)| name.strip_prefix(CONSTRAINT_PROPERTY));
+        let since: Vec<_> = checks.map(|name| (format!("{CHECKED_SINCE_PROPERTY}{name}"), "0".to_owned())).collect();
+        properties.extend(since);
         let metadata = metadata::new_table(&location, table.id, &schema, last_column_id, &table.layout, properties)?;
         let file = metadata::next_location(&location, None);
         let content = metadata::encode(&file, &metadata)?;
@@ -239,6 +244,36 @@ impl Warehouse {
     pub async fn load_at(&self, metadata_location: &str, version: &Version) -> Result<Arc<LakeTable>, LakeError> {
         let head = self.load(metadata_location).await?;
         let position = head.find(version)?;
+        self.positioned(head, position)
+    }
+
+    /// A snapshot as it would be the head of a branch: with the table's current columns, whichever it was written with.
+    ///
+    /// # Errors
+    /// As [`load_at`](Warehouse::load_at).
+    pub async fn load_as_head(&self, metadata_location: &str, snapshot_id: i64) -> Result<Arc<LakeTable>, LakeError> {
+        let head = self.load(metadata_location).await?;
+        let position = head.find_as_head(snapshot_id)?;
+        self.positioned(head, position)
+    }
+
+    /// The heads of all branches that a metadata file knows, `main` first; none when nothing was ever written.
+    ///
+    /// # Errors
+    /// As [`load`](Warehouse::load).
+    pub async fn heads(&self, table: &LakeTable) -> Result<Vec<Head>, LakeError> {
+        let mut heads = Vec::new();
+        for branches in table.branches_by_snapshot() {
+            let Some(first) = branches.first() else { continue };
+            let state = self.load_at(table.metadata_location(), &Version::Ref(first.clone())).await?;
+            heads.push(Head { branches, state });
+        }
+        Ok(heads)
+    }
+
+    /// Another state of a table, from memory if it is there.
+    fn positioned(&self, head: Arc<LakeTable>, position: Position) -> Result<Arc<LakeTable>, LakeError> {
+        let metadata_location = head.metadata_location();
         if position == *head.position() {
             return Ok(head);
         }

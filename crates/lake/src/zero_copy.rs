@@ -4,12 +4,15 @@
 //! What always holds: nothing is copied but metadata, and neither table writes to files of the other. Which files may not be
 //! removed because a clone needs them is for the catalog to know (`wharf_catalog::State::borrowers`).
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::error::LakeError;
 use crate::loaded::{self, LOADED_FILES};
 use crate::metadata::{self, Metadata};
+use crate::schema::{CHECKED_SINCE_PROPERTY, CONSTRAINT_PROPERTY};
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 
@@ -22,6 +25,22 @@ pub struct NewClone<'a> {
     pub namespace: &'a str,
     /// Its name at this moment, for people who look at the metadata.
     pub name: &'a str,
+    /// Its constraints by name, as SQL.
+    pub constraints: &'a BTreeMap<String, String>,
+}
+
+/// Those of the source, but for constraints that are the clone's own. A check holds of the rows for as long as in the source.
+fn properties(source: &LakeTable, clone: &NewClone<'_>) -> HashMap<String, String> {
+    let before = source.constraints();
+    let of_constraint = |name: &String| match name.strip_prefix(CHECKED_SINCE_PROPERTY) {
+        Some(check) => clone.constraints.get(check).is_none_or(|text| before.get(check) != Some(text)),
+        None => name.starts_with(CONSTRAINT_PROPERTY),
+    };
+    let kept = source.properties().iter().filter(|(name, _)| !of_constraint(name));
+    let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
+    let constraints = clone.constraints.iter();
+    let constraints = constraints.map(|(name, text)| (format!("{CONSTRAINT_PROPERTY}{name}"), text.clone()));
+    kept.chain(constraints).chain([("wharf.created-as".to_owned(), clone.name.to_owned())]).collect()
 }
 
 impl Warehouse {
@@ -41,8 +60,7 @@ impl Warehouse {
         set(&mut metadata, "location", json!(location));
         set(&mut metadata, "last-updated-ms", json!(made_ms));
         set(&mut metadata, "current-schema-id", json!(source.iceberg_schema().schema_id()));
-        set(&mut metadata, "properties", json!(source.properties()));
-        metadata["properties"]["wharf.created-as"] = json!(clone.name);
+        set(&mut metadata, "properties", json!(properties(source, &clone)));
         if source.properties().contains_key(LOADED_FILES) {
             metadata["properties"][LOADED_FILES] = json!(loaded::of_clone(source));
         }

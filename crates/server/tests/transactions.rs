@@ -303,6 +303,46 @@ async fn definitions_that_meet_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn branches_and_what_changes_meanwhile_fit() {
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let (one, other) = (server.connect("").await.unwrap(), server.connect("").await.unwrap());
+    let bad = "ALTER TABLE t CREATE BRANCH b AS OF VERSION 'bad'";
+    let check = "ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0)";
+    one.batch_execute("CREATE TABLE t (v integer); INSERT INTO t VALUES (-1); ALTER TABLE t CREATE TAG bad")
+        .await
+        .unwrap();
+    one.batch_execute("DELETE FROM t; INSERT INTO t VALUES (1)").await.unwrap();
+
+    // A check that was not there when the branch was made.
+    one.batch_execute(&format!("BEGIN; {bad}")).await.unwrap();
+    other.batch_execute(check).await.unwrap();
+    assert_eq!(code(&one, "COMMIT").await, "40001");
+    assert_eq!(code(&one, bad).await, "23514");
+    other.batch_execute("ALTER TABLE t DROP CONSTRAINT positive").await.unwrap();
+
+    // A branch that was not there when the check was made.
+    one.batch_execute(&format!("BEGIN; {check}")).await.unwrap();
+    other.batch_execute(bad).await.unwrap();
+    assert_eq!(code(&one, "COMMIT").await, "40001");
+    assert_eq!(code(&one, check).await, "23514");
+
+    // Rows on their way to a branch that have no values for a column that came.
+    let write = "BEGIN; SET LOCAL wharf.write_branch = 'b'; INSERT INTO t VALUES (6)";
+    for column in ["k uuid DEFAULT gen_random_uuid()", "n integer DEFAULT 7"] {
+        one.batch_execute(write).await.unwrap();
+        other.batch_execute(&format!("ALTER TABLE t ADD COLUMN {column}")).await.unwrap();
+        assert_eq!(code(&one, "COMMIT").await, "40001", "{column}");
+    }
+    // One that is NULL in all rows is NULL in these.
+    one.batch_execute(write).await.unwrap();
+    other.batch_execute("ALTER TABLE t ADD COLUMN o integer").await.unwrap();
+    assert_eq!(code(&one, "COMMIT").await, "ok");
+    let rows = one.query("SELECT v, n FROM t FOR VERSION AS OF 'b' ORDER BY v", &[]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(i32, i32)>>(), [(-1, 7), (6, 7)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn going_back_to_a_savepoint_removes_files() {
     let folder = folder();
     let server = Server::serve(folder.path());

@@ -45,6 +45,8 @@ impl Kind {
 /// A column besides the id.
 #[derive(Clone, Debug)]
 pub(super) struct Column {
+    /// Which one it is, however it is called.
+    pub(super) id: u64,
     pub(super) name: String,
     pub(super) kind: Kind,
     pub(super) default: Option<String>,
@@ -124,17 +126,21 @@ impl Table {
         self.line.split_last().map_or(&[], |(_, ancestors)| ancestors)
     }
 
-    /// Goes back to a snapshot: its rows, at the columns there are now. None when a column of now was not there then, so that
-    /// the model would have to know what old rows have in it.
+    /// Goes back to a snapshot: its rows, at the columns there are now. One that was not there then is what it was in the rows there were
+    /// when it came. False when the snapshot is not known.
     pub(super) fn rollback(&mut self, id: &str) -> bool {
-        let Some(former) = self.history.get(id).cloned() else { return false };
-        let names = |contents: &Contents| {
-            contents.columns.iter().map(|column| (column.name.clone(), column.kind)).collect::<Vec<_>>()
+        let Some(former) = self.history.get(id) else { return false };
+        let place = |column: &Column| former.columns.iter().position(|was| was.id == column.id);
+        let places: Vec<_> = self.now.columns.iter().map(|column| (place(column), &column.default)).collect();
+        let now = |row: &Row| -> Row {
+            let value = |(place, default): &(Option<usize>, &Option<String>)| match place {
+                Some(place) => row[place + 1].clone(),
+                None => (*default).clone(),
+            };
+            std::iter::once(row[0].clone()).chain(places.iter().map(value)).collect()
         };
-        if names(&former) != names(&self.now) {
-            return false;
-        }
-        self.now.rows = former.rows;
+        let rows = former.rows.iter().map(|(id, row)| (*id, now(row))).collect();
+        self.now.rows = Arc::new(rows);
         if let Some(place) = self.line.iter().position(|known| known == id) {
             self.line.truncate(place + 1);
         }

@@ -252,7 +252,7 @@ async fn add_column(run: &mut Run, name: &str, table: &mut Table, names: &mut u6
     *names += 1;
     let kind = Kind::ALL[run.random.usize(..Kind::ALL.len())];
     let default = if run.random.bool() { kind.value(&mut run.random) } else { None };
-    let column = Column { name: format!("c{names}"), kind, default };
+    let column = Column { id: *names, name: format!("c{names}"), kind, default };
     let clause = column.default.as_ref().map(|value| format!(" DEFAULT '{value}'")).unwrap_or_default();
     run.execute(&format!("ALTER TABLE {name} ADD COLUMN {} {}{clause}", column.name, kind.sql())).await?;
     for row in table.rows_mut().values_mut() {
@@ -320,7 +320,8 @@ async fn create(run: &mut Run, database: &mut Database) -> anyhow::Result<()> {
     table.has_narrow_id = run.random.bool();
     for _ in 0..run.random.usize(1..4) {
         let kind = Kind::ALL[run.random.usize(..Kind::ALL.len())];
-        table.now.columns.push(Column { name: database.new_name("c"), kind, default: None });
+        let name = database.new_name("c");
+        table.now.columns.push(Column { id: database.names, name, kind, default: None });
     }
     let key = if table.has_key { " PRIMARY KEY" } else { "" };
     let columns = table.now.columns.iter().map(|column| format!(", {} {}", column.name, column.kind.sql()));

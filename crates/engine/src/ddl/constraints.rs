@@ -378,28 +378,25 @@ fn comparable(left: &SqlType, right: &SqlType) -> bool {
         || (moment(left) && moment(right))
 }
 
-/// The text of a check after a column has got another name.
+/// The text of a check under other names of columns, each with the one it had.
 ///
 /// # Errors
 /// `XX000` for a text that is no expression.
-pub(super) fn renamed(expression: &str, old: &str, new: &str) -> Result<String, SqlError> {
-    struct Rename<'a> {
-        old: &'a str,
-        new: &'a str,
-    }
+pub(super) fn renamed(expression: &str, names: &[(&str, &str)]) -> Result<String, SqlError> {
+    struct Rename<'a>(&'a [(&'a str, &'a str)]);
     impl VisitorMut for Rename<'_> {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
             if let Expr::Identifier(name) = expr
-                && fold(name) == self.old
+                && let Some((_, new)) = self.0.iter().find(|(old, _)| fold(name) == *old)
             {
-                *name = quoted(self.new);
+                *name = quoted(new);
             }
             ControlFlow::Continue(())
         }
     }
     let mut expr = crate::dml::constants::parse(expression)?;
-    let _ = VisitMut::visit(&mut expr, &mut Rename { old, new });
+    let _ = VisitMut::visit(&mut expr, &mut Rename(names));
     crate::syntax::make_printable(&mut expr);
     Ok(expr.to_string())
 }
@@ -420,6 +417,8 @@ mod tests {
 
     #[test]
     fn a_renamed_column_is_renamed_in_a_check() {
-        assert_eq!(renamed("a > 0 AND lower(b) <> 'a'", "a", "x y").unwrap(), "\"x y\" > 0 AND lower(b) <> 'a'");
+        let of = |names: &[(&str, &str)]| renamed("a > 0 AND lower(b) <> 'a'", names).unwrap();
+        assert_eq!(of(&[("a", "x y")]), "\"x y\" > 0 AND lower(b) <> 'a'");
+        assert_eq!(of(&[("a", "b"), ("b", "a")]), "\"b\" > 0 AND lower(\"a\") <> 'a'");
     }
 }

@@ -213,7 +213,7 @@ pub(super) fn number(columns: &mut [Column]) {
 }
 
 /// A table that the catalog does not have yet.
-fn described(id: Uuid, name: &RelationName, columns: &[Column], constraints: &[Constraint]) -> Table {
+pub(super) fn described(id: Uuid, name: &RelationName, columns: &[Column], constraints: &[Constraint]) -> Table {
     Table {
         id,
         oid: 0,

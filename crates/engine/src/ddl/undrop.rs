@@ -2,14 +2,15 @@
 
 use sqlparser::ast;
 use uuid::Uuid;
-use wharf_catalog::{Column, Command, Constraint, Relation, Rule, Table};
-use wharf_lake::NewClone;
+use wharf_catalog::{Command, Constraint, Relation, Rule, Table};
 use wharf_lake::commit::Uncommitted;
+use wharf_lake::{LakeTable, NewClone};
 use wharf_values::{SqlError, SqlState};
 
-use super::table::exists;
+use super::table::{described, exists};
 use super::{propose, propose_written};
 use crate::bind::versions;
+use crate::constraint_text;
 use crate::error::from_lake;
 use crate::names::{find_relation, new_relation_name, refused_of_foreign};
 use crate::session::Session;
@@ -60,15 +61,20 @@ async fn clone_once(session: &mut Session, create: &ast::CreateTable) -> Result<
         None => reader.open(&source).await.map_err(|error| from_lake(&error))?,
     };
     let id = Uuid::now_v7();
+    // What the catalog knows of the columns and the metadata does not, such as comments, the version shares by field id.
+    let columns = opened.columns().to_vec();
+    let constraints = constraints(&source, &name.name, &opened)?;
+    let made = described(id, &name, &columns, &constraints);
+    let text = |constraint: &Constraint| {
+        (constraint.name.clone(), constraint_text::definition(constraint, &made, &context.catalog))
+    };
+    let texts = constraints.iter().map(text).collect();
     let database = context.catalog.database(context.database).map_or("", |database| database.name.as_str());
     let warehouse = &session.engine.warehouse;
-    let clone = NewClone { id, namespace: database, name: &name.name };
+    let clone = NewClone { id, namespace: database, name: &name.name, constraints: &texts };
     let metadata_location = warehouse.clone_table(&opened, clone).await.map_err(|error| from_lake(&error))?;
     let mut written = Uncommitted::new(warehouse);
     written.add_state(&metadata_location);
-    // What the catalog knows of the columns and the metadata does not, such as comments, the version shares by field id.
-    let columns = opened.columns().to_vec();
-    let constraints = constraints(&source, &name.name, &columns);
     let create = Command::CreateTable {
         database: session.identity.database,
         id,
@@ -85,14 +91,33 @@ async fn clone_once(session: &mut Session, create: &ast::CreateTable) -> Result<
 }
 
 /// The constraints of a clone: those of its source, but for what is about columns that the version has not. Names of keys are
-/// those of relations, so where they begin with the source's name they begin with the clone's.
-fn constraints(source: &Table, clone: &str, columns: &[Column]) -> Vec<Constraint> {
+/// those of relations, so where they begin with the source's name they begin with the clone's. A check that is younger than the version
+/// need not hold of its rows: as one that is NOT VALID, it holds of those that come.
+///
+/// # Errors
+/// `XX000` for the text of a check that is no expression.
+fn constraints(source: &Table, clone: &str, opened: &LakeTable) -> Result<Vec<Constraint>, SqlError> {
+    let columns = opened.columns();
+    let younger = opened.younger_checks();
     let has = |id: &i32| columns.iter().any(|column| column.field_id == *id);
     let renamed = |name: &str| match name.strip_prefix(&format!("{}_", source.name)) {
         Some(rest) => format!("{clone}_{rest}"),
         None => name.to_owned(),
     };
-    let kept = source.constraints.iter().filter(|constraint| constraint.columns().iter().all(has));
+    let names: Vec<(&str, &str)> = columns
+        .iter()
+        .filter_map(|column| {
+            let now = source.columns.iter().find(|now| now.field_id == column.field_id)?;
+            (now.name != column.name).then_some((now.name.as_str(), column.name.as_str()))
+        })
+        .collect();
+    let may_be_null = |id: &i32| columns.iter().any(|column| column.field_id == *id && column.nullable);
+    // A key that is younger than the version, too, may have come with NOT NULL.
+    let fits = |constraint: &&Constraint| {
+        let ids = constraint.columns();
+        ids.iter().all(has) && !(constraint.is_primary() && ids.iter().any(may_be_null))
+    };
+    let kept = source.constraints.iter().filter(fits);
     let kept = kept.map(|constraint| {
         let mut constraint = Constraint { oid: 0, ..constraint.clone() };
         let is_key = constraint.is_key();
@@ -102,18 +127,24 @@ fn constraints(source: &Table, clone: &str, columns: &[Column]) -> Vec<Constrain
                 *table = 0;
                 *key = renamed(key);
             }
-            Rule::Check { .. } | Rule::Reference { .. } => {}
+            Rule::Check { expression, .. } => {
+                constraint.validated &= !younger.contains_key(&constraint.name);
+                if !names.is_empty() {
+                    *expression = super::constraints::renamed(expression, &names)?;
+                }
+            }
+            Rule::Reference { .. } => {}
         }
         if is_key {
             constraint.name = renamed(&constraint.name);
         }
-        constraint
+        Ok(constraint)
     });
-    let mut kept: Vec<Constraint> = kept.collect();
+    let mut kept = kept.collect::<Result<Vec<Constraint>, SqlError>>()?;
     // A reference to a key of the clone itself that it has not got.
     let keys: Vec<String> = kept.iter().filter(|key| key.is_key()).map(|key| key.name.clone()).collect();
     kept.retain(|constraint| !matches!(&constraint.rule, Rule::Reference { table: 0, key, .. } if !keys.contains(key)));
-    kept
+    Ok(kept)
 }
 
 /// UNDROP TABLE.

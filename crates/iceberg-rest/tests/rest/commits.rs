@@ -125,6 +125,81 @@ async fn what_makes_no_sense_is_refused() {
     catalog.close().await;
 }
 
+/// Brings a branch to a snapshot.
+fn set_branch(branch: &str, snapshot: &str) -> Value {
+    let id: i64 = snapshot.parse().unwrap();
+    json!([{"action": "set-snapshot-ref", "ref-name": branch, "type": "branch", "snapshot-id": id}])
+}
+
+const CURRENT: &str = "SELECT snapshot_id::text FROM t$refs WHERE name = 'main'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_is_not_set_to_rows_without_values_for_a_column() {
+    let catalog = Catalog::open().await;
+    catalog.sql("CREATE TABLE t (id integer, v text); INSERT INTO t VALUES (1, 'abc')").await.unwrap();
+    let first = catalog.sql(CURRENT).await.unwrap().remove(0);
+    catalog.sql("ALTER TABLE t ALTER v TYPE integer USING length(v)").await.unwrap();
+    for branch in ["main", "other"] {
+        let answer = commit(&catalog, "t", json!([]), set_branch(branch, &first)).await;
+        let message = answer.refused(400, "BadRequestException");
+        assert!(message.contains("its rows have no values for column \"v\""), "{message}");
+    }
+    let mut tag = set_branch("then", &first);
+    tag[0]["type"] = json!("tag");
+    commit(&catalog, "t", json!([]), tag).await.ok();
+    assert_eq!(catalog.sql("SELECT v FROM t FOR VERSION AS OF 'then'").await.unwrap(), ["abc"]);
+    assert_eq!(catalog.sql("SELECT v FROM t").await.unwrap(), ["3"]);
+
+    // Metadata that nobody has looked at: no query and no write takes the rows for others than they are.
+    let removed = json!([{"action": "remove-properties", "removals": ["wharf.computed.3"]}]);
+    commit(&catalog, "t", json!([]), removed).await.ok();
+    commit(&catalog, "t", json!([]), set_branch("main", &first)).await.ok();
+    commit(&catalog, "t", json!([]), set("wharf.computed.3", "true")).await.ok();
+    for sql in [
+        "SELECT * FROM t",
+        "SELECT count(*) FROM t WHERE v IS NULL",
+        "SELECT id FROM t WHERE v = 3",
+        "SELECT count(v) FROM t",
+        "INSERT INTO t VALUES (2, 2)",
+        "UPDATE t SET id = 2",
+        "CALL wharf.rewrite_data_files(table => 't', rewrite_all => true)",
+    ] {
+        let error = catalog.sql(sql).await.unwrap_err();
+        assert!(error.starts_with("55000 ") && error.contains("column \"v\" has no values"), "{sql}: {error}");
+    }
+    assert_eq!(catalog.sql("SELECT id FROM t").await.unwrap(), ["1"]);
+    assert_eq!(catalog.sql("ALTER TABLE t DROP COLUMN v; SELECT * FROM t").await.unwrap(), ["1"]);
+    catalog.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_is_not_set_to_rows_with_null_where_none_may_be() {
+    let catalog = Catalog::open().await;
+    catalog.sql("CREATE TABLE t (id integer, v integer); INSERT INTO t VALUES (1, NULL)").await.unwrap();
+    let with_null = catalog.sql(CURRENT).await.unwrap().remove(0);
+    catalog.sql("DELETE FROM t; INSERT INTO t VALUES (2, 2)").await.unwrap();
+    let without = catalog.sql(CURRENT).await.unwrap().remove(0);
+    catalog.sql("INSERT INTO t VALUES (3, 3); ALTER TABLE t ALTER v SET NOT NULL").await.unwrap();
+    let message = commit(&catalog, "t", json!([]), set_branch("main", &with_null)).await;
+    let message = message.refused(400, "BadRequestException");
+    assert!(message.contains("column \"v\" must not be null"), "{message}");
+    // The manifests say that there is none.
+    commit(&catalog, "t", json!([]), set_branch("main", &without)).await.ok();
+    assert_eq!(catalog.sql("SELECT * FROM t WHERE v IS NOT NULL").await.unwrap(), ["2|2"]);
+
+    // Metadata that nobody has looked at: IS NULL is asked of the rows.
+    let mut nullable = catalog.get(&format!("{TABLES}/t")).await.ok()["metadata"]["schemas"][0].clone();
+    let schema = |schema: &Value| json!([{"action": "add-schema", "schema": schema}, {"action": "set-current-schema", "schema-id": -1}]);
+    nullable["fields"][1]["required"] = json!(false);
+    commit(&catalog, "t", json!([]), schema(&nullable)).await.ok();
+    commit(&catalog, "t", json!([]), set_branch("main", &with_null)).await.ok();
+    nullable["fields"][1]["required"] = json!(true);
+    commit(&catalog, "t", json!([]), schema(&nullable)).await.ok();
+    assert_eq!(catalog.sql("SELECT id FROM t WHERE v IS NULL").await.unwrap(), ["1"]);
+    assert_eq!(catalog.sql("SELECT count(*), count(v) FROM t").await.unwrap(), ["1|0"]);
+    catalog.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_staged_table_exists_when_it_is_committed() {
     let catalog = Catalog::open().await;

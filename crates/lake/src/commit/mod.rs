@@ -27,7 +27,10 @@ use crate::write::{self, WrittenFile};
 
 pub use append::append;
 pub use delta::delta;
-pub use edit::{Edit, IfTaken, LoadedFiles, RefEdit, RefError, RefKind, RefRetention, SchemaChange, set_columns};
+pub use edit::{
+    Edit, IfTaken, LoadedFiles, RefEdit, RefError, RefKind, RefRetention, Rewritten, RewrittenHead, SchemaChange,
+    SeenRows, set_columns,
+};
 pub use manifests::{RewriteManifests, RewrittenManifests, rewrite_manifests};
 pub use overwrite::overwrite;
 pub use replace::{replace, truncate};

@@ -1,4 +1,5 @@
-//! Replace: other files instead of all that the base has. TRUNCATE is to replace them by none, and to forget which files were loaded.
+//! Replace: other files instead of all that the base has. TRUNCATE is to replace them by none, and to forget which files were loaded; a
+//! change of columns may write all rows again.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::error::LakeError;
 use crate::files::FileSet;
 use crate::loaded::TRUNCATED;
 use crate::manifest::{self, Contents};
-use crate::table::LakeTable;
+use crate::table::{LakeTable, ROWS_OF};
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
@@ -24,7 +25,19 @@ pub async fn replace(
     base: &Arc<LakeTable>,
     files: Vec<WrittenFile>,
 ) -> Result<String, LakeError> {
-    instead(warehouse, base, files, false).await
+    instead(warehouse, base, files, None).await
+}
+
+/// The same for files with the rows that the base has, under other columns: the new snapshot says of which one it has the rows.
+///
+/// # Errors
+/// As [`replace`].
+pub(super) async fn rewrite(
+    warehouse: &Arc<Warehouse>,
+    base: &Arc<LakeTable>,
+    files: Vec<WrittenFile>,
+) -> Result<String, LakeError> {
+    instead(warehouse, base, files, base.snapshot_id().map(|id| (ROWS_OF, id.to_string()))).await
 }
 
 /// The same as TRUNCATE does it, also with what was written after: no file that was loaded before is loaded any more.
@@ -37,23 +50,26 @@ pub async fn truncate(
     files: Vec<WrittenFile>,
 ) -> Result<String, LakeError> {
     let forgets = !base.loaded_digests().is_empty();
-    instead(warehouse, base, files, forgets).await
+    instead(warehouse, base, files, forgets.then(|| (TRUNCATED, "true".to_owned()))).await
 }
 
+/// Replaces; `says` is what the summary of the new snapshot says of that. Nothing by nothing is no snapshot, but where it says that files
+/// are forgotten.
 async fn instead(
     warehouse: &Arc<Warehouse>,
     base: &Arc<LakeTable>,
     files: Vec<WrittenFile>,
-    forgets: bool,
+    says: Option<(&'static str, String)>,
 ) -> Result<String, LakeError> {
     let manifests = base.manifests().await?;
     let live: Vec<_> = manifests.iter().filter(|file| manifest::is_live(file)).cloned().collect();
+    let forgets = matches!(says, Some((TRUNCATED, _)));
     if live.is_empty() && files.is_empty() && !forgets {
         return Ok(base.metadata_location().to_owned());
     }
-    let mut draft = Draft::new(warehouse, base)?;
-    if forgets {
-        draft.describe(TRUNCATED, "true".to_owned());
+    let mut draft = Draft::of_other_rows(warehouse, base)?;
+    if let Some((name, value)) = says {
+        draft.describe(name, value);
     }
     let mut removed = Vec::new();
     for file in &live {

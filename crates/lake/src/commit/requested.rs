@@ -2,17 +2,19 @@
 //!
 //! The two are those of Iceberg's REST specification, and checking and applying them is Iceberg's own code. What always
 //! holds: a state comes out only when all requirements hold of the base, so swapping the catalog's pointer from the base to
-//! it is what the other engine asked for; what is written reads back; and no update leads out of the warehouse. The data
-//! files, manifests and manifest lists are the other engine's work and are not looked at here.
+//! it is what the other engine asked for; what is written reads back; no update leads out of the warehouse, and none brings a branch
+//! back to rows that do not fit the columns of now. The data files, manifests and manifest lists of new snapshots are the other engine's
+//! work and are not looked at here.
 
 use std::sync::Arc;
 
-use iceberg::spec::FormatVersion;
+use iceberg::spec::{FormatVersion, TableMetadata};
 use iceberg::{TableRequirement, TableUpdate};
 use serde_json::Value;
 
 use super::snapshot::write_metadata;
 use crate::error::LakeError;
+use crate::fit;
 use crate::loaded;
 use crate::metadata::{self, guarded};
 use crate::table::LakeTable;
@@ -84,6 +86,7 @@ pub async fn requested(
     for update in &request.updates {
         check(warehouse, base, update, request.may_leave_warehouse)?;
     }
+    let moved: Vec<_> = request.updates.iter().filter_map(|update| moved(base, update)).collect();
     let location = base.metadata_location();
     // Iceberg's builder is somebody else's code over somebody else's values.
     let built = guarded(location, || {
@@ -99,6 +102,9 @@ pub async fn requested(
     if built.changes.is_empty() {
         return Ok(Arc::clone(base));
     }
+    for (branch, snapshot_id) in moved {
+        check_fits(warehouse, base, &built.metadata, branch, snapshot_id).await?;
+    }
     // Who removes snapshots does not know what Wharf remembers by them.
     let table = match loaded::carried(known, built.metadata.snapshots()) {
         Some(loaded) => loaded::set(built.metadata.into_builder(None), loaded).and_then(|builder| builder.build()),
@@ -113,7 +119,7 @@ pub async fn requested(
 pub(super) async fn write(
     warehouse: &Arc<Warehouse>,
     location: String,
-    table: &iceberg::spec::TableMetadata,
+    table: &TableMetadata,
 ) -> Result<Arc<LakeTable>, RequestError> {
     let content = metadata::encode(&location, table)?;
     let metadata = metadata::parse(&location, content.clone())
@@ -122,6 +128,43 @@ pub(super) async fn write(
     let table = warehouse.table(location.clone(), metadata)?;
     write_metadata(warehouse.store(), (location, content)).await?;
     Ok(warehouse.remember(table))
+}
+
+/// The branch that an update brings to a snapshot that is there already, and is not the head of a branch.
+fn moved<'a>(base: &LakeTable, update: &'a TableUpdate) -> Option<(&'a str, i64)> {
+    let TableUpdate::SetSnapshotRef { ref_name, reference } = update else { return None };
+    let id = reference.snapshot_id;
+    let is_head = base.refs().values().any(|known| known.is_branch() && known.snapshot_id == id);
+    (reference.is_branch() && !is_head && base.metadata().snapshot_by_id(id).is_some())
+        .then_some((ref_name.as_str(), id))
+}
+
+/// Refuses to bring a branch to a snapshot whose rows do not fit the columns that the table has now, where queries would not see it: those
+/// that are to come say that they do. Checks are SQL's own, as with rows that are appended.
+async fn check_fits(
+    warehouse: &Arc<Warehouse>,
+    base: &LakeTable,
+    now: &TableMetadata,
+    branch: &str,
+    snapshot_id: i64,
+) -> Result<(), RequestError> {
+    let unproven = fit::unproven(now, snapshot_id);
+    let name = |id: i32| now.current_schema().name_by_field_id(id).unwrap_or_default().to_owned();
+    let refuse = |what: String| {
+        let message = format!("branch \"{branch}\" cannot be set to snapshot {snapshot_id}: {what}");
+        Err(RequestError::Invalid(message))
+    };
+    if let Some(id) = unproven.absent.first() {
+        return refuse(format!("its rows have no values for column \"{}\", which is newer", name(*id)));
+    }
+    if unproven.required.is_empty() {
+        return Ok(());
+    }
+    let rows = warehouse.load_as_head(base.metadata_location(), snapshot_id).await?;
+    match rows.may_be_null(&unproven.required).await?.first() {
+        Some(id) => refuse(format!("column \"{}\" must not be null, and may be in its rows", name(*id))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses updates that Iceberg's code would take and a catalog must not.

@@ -102,11 +102,23 @@ impl Change {
 }
 
 impl<'a> Draft<'a> {
-    /// Begins a snapshot over a state of a table.
+    /// Begins a snapshot over a state of a table, some of whose rows stay.
+    ///
+    /// # Errors
+    /// Tables that this version cannot write, and [`LakeError::NoValues`] of rows that do not fit the table's columns.
+    pub(super) fn new(warehouse: &'a Arc<Warehouse>, base: &'a Arc<LakeTable>) -> Result<Draft<'a>, LakeError> {
+        base.check_fits()?;
+        Draft::of_other_rows(warehouse, base)
+    }
+
+    /// Begins a snapshot over a state of a table of whose rows none stays.
     ///
     /// # Errors
     /// Tables that this version cannot write.
-    pub(super) fn new(warehouse: &'a Arc<Warehouse>, base: &'a Arc<LakeTable>) -> Result<Draft<'a>, LakeError> {
+    pub(super) fn of_other_rows(
+        warehouse: &'a Arc<Warehouse>,
+        base: &'a Arc<LakeTable>,
+    ) -> Result<Draft<'a>, LakeError> {
         base.check_readable()?;
         let metadata = base.metadata();
         Ok(Draft {

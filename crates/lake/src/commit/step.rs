@@ -9,7 +9,7 @@ use super::uncommitted::Uncommitted;
 use super::{append, delta, overwrite, truncate};
 use crate::deletes::{RemovedFiles, RowDeletes};
 use crate::error::LakeError;
-use crate::schema::CONSTRAINT_PROPERTY;
+use crate::schema::{COMPUTED_PROPERTY, CONSTRAINT_PROPERTY, INITIAL_PROPERTY};
 use crate::table::LakeTable;
 use crate::travel::Version;
 use crate::warehouse::Warehouse;
@@ -72,10 +72,10 @@ impl Step {
         }
     }
 
-    /// Does it leave the snapshot as it is?
+    /// Does it bring no snapshot?
     fn is_metadata_alone(&self) -> bool {
         match self {
-            Step::Edit(edit) => edit.files().is_empty(),
+            Step::Edit(edit) => edit.is_metadata_alone(),
             Step::Alone { step, .. } | Step::OnBranch(_, step) => step.is_metadata_alone(),
             _ => false,
         }
@@ -176,10 +176,10 @@ pub async fn apply(
 ) -> Result<Option<String>, LakeError> {
     let mut table = Arc::clone(base);
     for step in steps {
-        let Some(new) = one(warehouse, &table, step).await? else { return Ok(None) };
+        let Some(new) = one(warehouse, &table, step, written).await? else { return Ok(None) };
         if new != table.metadata_location() {
             match step.is_metadata_alone() {
-                // Its snapshot is the one that was there before.
+                // Its snapshots are those that were there before.
                 true => written.add_metadata(&new),
                 false => written.add_state(&new),
             }
@@ -189,34 +189,45 @@ pub async fn apply(
     Ok(Some(table.metadata_location().to_owned()))
 }
 
-/// Makes one step; none when it is not possible any more.
-async fn one(warehouse: &Arc<Warehouse>, table: &Arc<LakeTable>, step: &Step) -> Result<Option<String>, LakeError> {
+/// Makes one step; none when it is not possible any more. States on the way to the one it makes are put into `written`.
+async fn one(
+    warehouse: &Arc<Warehouse>,
+    table: &Arc<LakeTable>,
+    step: &Step,
+    written: &mut Uncommitted,
+) -> Result<Option<String>, LakeError> {
     match step {
         Step::Append(files) => append(warehouse, table, files.clone()).await.map(Some),
         Step::Overwrite { removed, added } => overwrite(warehouse, table, removed, added.clone()).await,
         Step::Delta { rows, removed, added } => delta(warehouse, table, removed, rows, added.clone()).await,
         Step::Replace(files) => truncate(warehouse, table, files.clone()).await.map(Some),
-        Step::Edit(edit) => edit.apply(warehouse, table).await,
+        Step::Edit(edit) => edit.apply(warehouse, table, written).await,
         Step::Alone { snapshot, step } if table.snapshot_id() == *snapshot => {
-            Box::pin(one(warehouse, table, step)).await
+            Box::pin(one(warehouse, table, step, written)).await
         }
         Step::Alone { .. } => Ok(None),
         Step::OnBranch(branch, step) => {
             let over = warehouse.load_at(table.metadata_location(), &Version::Ref(branch.clone())).await?;
-            Box::pin(one(warehouse, &over, step)).await
+            Box::pin(one(warehouse, &over, step, written)).await
         }
     }
 }
 
 /// May files that were written for one state of a table become part of another? Columns may have come, gone or been renamed
-/// since, but none has become NOT NULL or of another type, and there are no new checks.
+/// since, but none has become NOT NULL or of another type, none that came has values that other engines would miss in the files, and there
+/// are no new checks.
 pub fn still_fits(written_for: &LakeTable, now: &LakeTable) -> bool {
-    let initial = now.initial_values();
+    let said = |id: i32| now.iceberg_schema().field_by_id(id).is_some_and(|field| field.initial_default.is_some());
+    let has_values = |id: i32| {
+        [INITIAL_PROPERTY, COMPUTED_PROPERTY]
+            .iter()
+            .any(|family| now.properties().contains_key(&format!("{family}{id}")))
+    };
     let columns = now.columns().iter().all(|column| {
         let before = written_for.columns().iter().find(|before| before.field_id == column.field_id);
         match before {
             Some(before) => before.ty == column.ty && (column.nullable || !before.nullable),
-            None => column.nullable || initial.contains_key(&column.name),
+            None => said(column.field_id) || (column.nullable && !has_values(column.field_id)),
         }
     });
     // Rows are held against checks before they are written.

@@ -5,7 +5,7 @@
 //! them, in the table's types, so a file from before a type was widened compares right. At most [`KEYS_BYTES`] of values are held:
 //! more of them mean that the data file is read again.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -20,7 +20,7 @@ use super::parquet::{Wanted, columns};
 use super::{DeleteFile, DeleteStore};
 use crate::error::LakeError;
 use crate::manifest::Entry;
-use crate::{scan, schema};
+use crate::{defaults, scan, schema};
 
 /// About how many bytes of values are held at once.
 const KEYS_BYTES: usize = 64 * 1024 * 1024;
@@ -44,15 +44,15 @@ pub(crate) fn columns_of(metadata: &TableMetadata) -> Columns {
     let mut schemas: Vec<_> = metadata.schemas_iter().collect();
     schemas.sort_by_key(|schema| (schema.schema_id() == metadata.current_schema_id(), schema.schema_id()));
     let fields = schemas.into_iter().flat_map(|schema| schema.as_struct().fields());
-    fields.map(|field| (field.id, column(field))).collect()
+    fields.map(|field| (field.id, column(field, metadata.properties()))).collect()
 }
 
-fn column(field: &NestedField) -> Option<Column> {
+fn column(field: &NestedField, properties: &HashMap<String, String>) -> Option<Column> {
     let Type::Primitive(primitive) = &*field.field_type else { return None };
     let data_type = schema::storage_type(&field.field_type).ok()?;
-    let initial = match &field.initial_default {
+    let initial = match defaults::initial_literal(field, properties) {
         None => ScalarValue::try_from(&data_type).ok()?,
-        Some(Literal::Primitive(literal)) => scan::scalar(literal, primitive, &data_type)?,
+        Some(Literal::Primitive(literal)) => scan::scalar(&literal, primitive, &data_type)?,
         Some(_) => return None,
     };
     Some(Column { data_type, initial })

@@ -2,10 +2,11 @@
 //!
 //! A file keeps the names that columns had when it was written, and may lack columns that came later. What always holds: a
 //! column is read from the field with its id or, when the file has no such field, has its initial value throughout, which is
-//! NULL unless the table says another; a file without field ids is an error, and so is a missing column that must not be NULL. Where the stored type differs from the table's
-//! (`smallint` is stored as an integer), the value is cast.
+//! NULL unless the table says another; a file without field ids is an error, and so is a missing column that must not be NULL, or whose values
+//! were written into other files (`crate::fit`). Where the stored type differs from the table's (`smallint` is stored as an integer), the
+//! value is cast.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, SchemaRef};
@@ -26,12 +27,19 @@ pub(super) struct FieldIds {
     pub(super) ids: HashMap<String, i32>,
     /// The values of columns that a file lacks, by name.
     pub(super) initial: HashMap<String, ScalarValue>,
+    /// The columns that have no values where a file lacks them, by name.
+    pub(super) absent: HashSet<String>,
 }
 
 impl FieldIds {
-    pub(super) fn new(columns: &[wharf_catalog::Column], initial: HashMap<String, ScalarValue>) -> FieldIds {
+    pub(super) fn new(
+        columns: &[wharf_catalog::Column],
+        initial: HashMap<String, ScalarValue>,
+        absent: &[i32],
+    ) -> FieldIds {
         let ids = columns.iter().map(|column| (column.name.clone(), column.field_id));
-        FieldIds { ids: ids.collect(), initial }
+        let absent = columns.iter().filter(|column| absent.contains(&column.field_id));
+        FieldIds { ids: ids.collect(), initial, absent: absent.map(|column| column.name.clone()).collect() }
     }
 }
 
@@ -50,6 +58,7 @@ impl PhysicalExprAdapterFactory for FieldIds {
                     Some(Some(index)) => Place::Field(*index),
                     Some(None) => match self.initial.get(field.name()) {
                         Some(value) => Place::Initial(value.clone()),
+                        None if field.is_nullable() && !self.absent.contains(field.name()) => Place::Null,
                         None => Place::Missing,
                     },
                     // A column that the reader makes, such as the position of the row, has no field id.
@@ -79,6 +88,8 @@ struct Adapter {
 enum Place {
     Field(usize),
     Initial(ScalarValue),
+    Null,
+    /// Nowhere: whoever wants it gets an error.
     Missing,
 }
 
@@ -103,13 +114,8 @@ impl Adapter {
                 let metadata = field.metadata().clone().into();
                 return Ok(Arc::new(Literal::new_with_metadata(value.clone(), Some(metadata))));
             }
-            Place::Missing if field.is_nullable() => {
-                return Ok(lit(ScalarValue::try_from(field.data_type())?));
-            }
-            Place::Missing => {
-                let what = format!("column \"{name}\" must not be null and is not in the file");
-                return Err(LakeError::Batch(what).into());
-            }
+            Place::Null => return Ok(lit(ScalarValue::try_from(field.data_type())?)),
+            Place::Missing => return Err(LakeError::NoValues { column: name.to_owned() }.into()),
         };
         let stored = self.file.field(index);
         let column = Arc::new(Column::new(stored.name(), index));
@@ -139,6 +145,10 @@ mod tests {
     }
 
     fn adapted(nullable: bool, file: Vec<Field>, column: &str) -> Result<String> {
+        adapted_without(&[], nullable, file, column)
+    }
+
+    fn adapted_without(absent: &[i32], nullable: bool, file: Vec<Field>, column: &str) -> Result<String> {
         let of = |name: &str, ty, field_id| wharf_catalog::Column {
             name: name.to_owned(),
             ty,
@@ -148,8 +158,8 @@ mod tests {
             default: None,
         };
         let columns = [of("a", SqlType::Integer, 1), of("b", SqlType::SmallInt, 2)];
-        let table = crate::schema::table_schema(&columns);
-        let adapter = FieldIds::new(&columns, HashMap::new()).create(table, Arc::new(Schema::new(file)))?;
+        let table = crate::schema::table_schema(&columns, &crate::Unproven::default());
+        let adapter = FieldIds::new(&columns, HashMap::new(), absent).create(table, Arc::new(Schema::new(file)))?;
         Ok(adapter.rewrite(Arc::new(Column::new(column, 0)))?.to_string())
     }
 
@@ -165,7 +175,11 @@ mod tests {
         let file = || vec![stored("a", DataType::Int32, Some(1))];
         assert_eq!(adapted(true, file(), "b").unwrap(), "NULL");
         let error = adapted(false, file(), "b").unwrap_err();
-        assert!(error.to_string().contains("column \"b\" must not be null"), "{error}");
+        assert!(error.to_string().contains("column \"b\" has no values"), "{error}");
+        // It is one without values, not one that came later.
+        let error = adapted_without(&[2], true, file(), "b").unwrap_err();
+        assert!(error.to_string().contains("column \"b\" has no values"), "{error}");
+        assert_eq!(adapted_without(&[2], true, file(), "a").unwrap(), "a@0");
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl LakeProvider {
     pub(crate) fn new(table: Arc<LakeTable>, files: Arc<FileSet>) -> LakeProvider {
         LakeProvider {
             schema: table.schema().into(),
-            field_ids: Arc::new(FieldIds::new(table.columns(), table.initial_values())),
+            field_ids: Arc::new(FieldIds::new(table.columns(), table.initial_values(), table.absent())),
             table,
             files,
             numbers: None,

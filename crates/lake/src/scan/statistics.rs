@@ -64,7 +64,7 @@ pub(crate) fn column_statistics(file: &Entry, stored: &NestedField, field: &Fiel
     };
     let nulls = match file.null_value_count(stored.id) {
         Some(nulls) => Precision::Exact(to_usize(nulls)),
-        None if stored.required => Precision::Exact(0),
+        None if stored.required && !field.is_nullable() => Precision::Exact(0),
         None => Precision::Absent,
     };
     let value = |bound: Option<iceberg::spec::Datum>| {
@@ -159,7 +159,7 @@ mod tests {
     fn statistics_of(ty: SqlType, lower: Datum, upper: Datum, nans: Option<u64>) -> ColumnStatistics {
         let columns = [Column { name: "a".to_owned(), ty, nullable: true, field_id: 1, comment: None, default: None }];
         let (iceberg, _) = schema::iceberg_schema(&columns, 0, None, 0).unwrap();
-        let table = schema::table_schema(&columns);
+        let table = schema::table_schema(&columns, &crate::Unproven::default());
         let file = DataFileBuilder::default()
             .content(DataContentType::Data)
             .file_path("a".to_owned())

@@ -5,7 +5,7 @@
 //! one, for DataFusion to write down, and bytes with the rest; where it arrives, both are put together over the store and the caches
 //! of that node. Every node has the same warehouse; a scan of another one is refused.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -37,6 +37,9 @@ struct Rest {
     ids: BTreeMap<String, i32>,
     /// The values of columns that files may lack: a row, by the columns' names.
     initial: Option<String>,
+    /// The columns that have no values where a file lacks them.
+    #[serde(default)]
+    absent: BTreeSet<String>,
     deletes: Vec<WireDeletes>,
     /// The columns that equality deletes can speak of, when there are such deletes.
     equality: Option<Equality>,
@@ -89,6 +92,7 @@ pub fn take_apart(plan: &Arc<dyn ExecutionPlan>, warehouse: &Warehouse) -> Resul
             true => None,
             false => Some(written(&values_to_row(&field_ids.initial)?)?),
         },
+        absent: field_ids.absent.iter().cloned().collect(),
         deletes: deletes.into_iter().map(|deletes| WireDeletes::of(deletes)).collect(),
         equality,
         files,
@@ -125,7 +129,8 @@ pub fn put_together(
     }
     let initial = rest.initial.as_deref().map(read_back).transpose()?;
     let initial = initial.as_ref().map(values_from_row).transpose()?.unwrap_or_default();
-    let field_ids = Arc::new(FieldIds { ids: rest.ids.into_iter().collect(), initial });
+    let absent = rest.absent.into_iter().collect();
+    let field_ids = Arc::new(FieldIds { ids: rest.ids.into_iter().collect(), initial, absent });
     let columns = match &rest.equality {
         Some(equality) => columns_from_row(&read_back(&equality.row)?, &equality.others)?,
         None => BTreeMap::new(),

@@ -33,7 +33,7 @@ async fn load(lake: &Lake, table: &Arc<LakeTable>, branch: &str, file: &str) -> 
 }
 
 async fn edit(lake: &Lake, table: &Arc<LakeTable>, edit: RefEdit) -> Arc<LakeTable> {
-    apply(lake, table, &[Step::Edit(Edit::Refs(edit))]).await.unwrap()
+    apply(lake, table, &[Step::Edit(Edit::Refs { edit, seen: None })]).await.unwrap()
 }
 
 async fn branch(lake: &Lake, table: &Arc<LakeTable>, name: &str) -> Arc<LakeTable> {
@@ -150,7 +150,8 @@ async fn a_clone_was_loaded_from_what_its_source_had_been() {
     let version = Version::Snapshot(first.snapshot_id().unwrap());
     let former = lake.warehouse.load_at(second.metadata_location(), &version).await.unwrap();
     for (source, expected) in [(former, vec!["aa"]), (second, vec!["aa", "bb"])] {
-        let clone = NewClone { id: Uuid::new_v4(), namespace: "wharf", name: "c" };
+        let constraints = std::collections::BTreeMap::new();
+        let clone = NewClone { id: Uuid::new_v4(), namespace: "wharf", name: "c", constraints: &constraints };
         let location = lake.warehouse.clone_table(&source, clone).await.unwrap();
         let clone = lake.warehouse.load(&location).await.unwrap();
         assert_eq!(loaded(&lake, &clone, "main").await, expected);

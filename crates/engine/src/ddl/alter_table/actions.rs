@@ -5,6 +5,7 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{Expr as LogicalExpr, Volatility};
 use sqlparser::ast::{self, AlterColumnOperation, AlterTableOperation, DropBehavior, Expr};
 use wharf_catalog::{Column, Constraint, Gone, Rule, SqlType};
+use wharf_lake::LakeTable;
 use wharf_values::{SqlError, SqlState};
 
 use super::super::{constraints, table as create};
@@ -80,24 +81,27 @@ impl Draft {
             return Ok(());
         }
         column.field_id = self.new_id();
-        let mut added = DraftColumn { column, source: Source::New(None), initial: None };
+        let mut added = DraftColumn { column, source: Source::New(None), initial: None, computed: false };
         if let Some(text) = &added.column.default {
             let written = constants::parse(text)?;
             let bound = defaults::bind(session, written.clone(), &added.column, &self.context).await?;
-            if self.has_rows() {
+            // Rows of a snapshot that is no branch's may become current again.
+            if self.base.has_snapshots() {
                 let value = match is_volatile(&bound)? {
                     true => None,
                     false => Some(constant(&bound, &self.context)?),
                 };
                 match value {
                     Some(value) if value.is_null() => {}
-                    Some(value) if self.base.can_be_initial(&added.column, &value) => {
+                    Some(value) if LakeTable::can_be_initial(&added.column, &value) => {
                         added.source = Source::New(Some(written));
                         added.initial = Some(value);
+                        self.rewrite |= !self.base.has_initial_values() && self.has_rows();
                     }
                     _ => {
                         added.source = Source::New(Some(written));
-                        self.rewrite = true;
+                        added.computed = true;
+                        self.rewrite |= self.has_rows();
                     }
                 }
             }
@@ -167,7 +171,7 @@ impl Draft {
             if let Rule::Check { expression, columns } = &mut constraint.rule
                 && columns.contains(&id)
             {
-                *expression = constraints::renamed(expression, &old, &new)?;
+                *expression = constraints::renamed(expression, &[(old.as_str(), new.as_str())])?;
             }
         }
         self.columns[index].column.name = new;
@@ -275,7 +279,8 @@ impl Draft {
             column.field_id = self.new_id();
             self.renumber(old_id, column.field_id);
             self.rewrite |= self.has_rows();
-            self.columns[index] = DraftColumn { column, source: Source::Computed(expr), initial: None };
+            let computed = self.base.has_snapshots();
+            self.columns[index] = DraftColumn { column, source: Source::Computed(expr), initial: None, computed };
         }
         self.checks.extend(checks);
         self.changed = true;

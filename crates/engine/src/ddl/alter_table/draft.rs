@@ -6,13 +6,13 @@ use std::sync::Arc;
 use datafusion::common::ScalarValue;
 use sqlparser::ast::Expr;
 use wharf_catalog::{Column, Command, Constraint, Gone, Rule, Table, TableChange};
-use wharf_lake::LakeTable;
 use wharf_lake::commit::{Edit, SchemaChange, Step, Uncommitted};
+use wharf_lake::{Head, LakeTable};
 use wharf_values::{SqlError, SqlState};
 
 use super::super::constraints::{Place, Wanted};
 use super::super::{announce, rename, table as create};
-use super::views;
+use super::{rows, views};
 use crate::bind::BindContext;
 use crate::constraint_text;
 use crate::error::from_lake;
@@ -31,8 +31,10 @@ pub(super) enum Source {
 pub(super) struct DraftColumn {
     pub(super) column: Column,
     pub(super) source: Source,
-    /// The value that Iceberg's metadata say for the rows there are.
+    /// The value that the metadata say for rows of before.
     pub(super) initial: Option<ScalarValue>,
+    /// The metadata cannot say what it is in rows of before.
+    pub(super) computed: bool,
 }
 
 /// A table as it is to be, and what has to be done for that.
@@ -41,6 +43,8 @@ pub(super) struct Draft {
     /// The table as it is.
     pub(super) table: Arc<Table>,
     pub(super) base: Arc<LakeTable>,
+    /// The rows that it has, by branch.
+    pub(super) heads: Vec<Head>,
     pub(super) schema: String,
     pub(super) columns: Vec<DraftColumn>,
     pub(super) constraints: Vec<Constraint>,
@@ -66,11 +70,13 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) async fn new(session: &Session, table: Arc<Table>, context: BindContext) -> Result<Draft, SqlError> {
         let base = session.reader().open(&table).await.map_err(|error| from_lake(&error))?;
+        let heads = session.engine.warehouse.heads(&base).await.map_err(|error| from_lake(&error))?;
         let namespace = context.catalog.namespace(table.namespace);
         let old = |column: &Column| DraftColumn {
             column: column.clone(),
             source: Source::Old(column.name.clone()),
             initial: None,
+            computed: false,
         };
         Ok(Draft {
             schema: namespace.map(|namespace| namespace.name.clone()).unwrap_or_default(),
@@ -79,6 +85,7 @@ impl Draft {
             next_id: base.last_column_id() + 1,
             context,
             base,
+            heads,
             table,
             rewrite: false,
             required: Vec::new(),
@@ -92,9 +99,14 @@ impl Draft {
         })
     }
 
-    /// Might there be rows?
+    /// Might there be rows, in whichever branch?
     pub(super) fn has_rows(&self) -> bool {
-        self.base.row_count() != Some(0)
+        self.heads_with_rows().next().is_some()
+    }
+
+    /// The heads that may have rows.
+    pub(super) fn heads_with_rows(&self) -> impl Iterator<Item = &Head> {
+        self.heads.iter().filter(|head| head.state.row_count() != Some(0))
     }
 
     /// A field id that the table never had.
@@ -185,12 +197,14 @@ impl Draft {
         let mut written = Uncommitted::new(&session.engine.warehouse);
         let mut change = self.schema_change(&new);
         if self.rewrite {
-            let files = self.rewrite(session, &new, &change, &mut written).await?;
-            written.let_go(&files);
-            change.rewritten = Some(files);
+            let rewritten = self.rewrite(session, &new, &change, &mut written).await?;
+            written.let_go(&rewritten.files);
+            change.rewritten = Some(rewritten);
             change.checked = true;
         } else if self.has_rows() && !(self.required.is_empty() && self.checks.is_empty()) {
-            self.verify(session, &new).await?;
+            for head in self.heads_with_rows() {
+                self.verify(session, &new, &head.state).await.map_err(|error| rows::of_head(head, error))?;
+            }
             change.checked = true;
         }
         let texts = match &self.renamed {
@@ -235,10 +249,8 @@ impl Draft {
             // Without a primary key it stays what another engine may have said.
             identifier: primary(new).or_else(|| primary(&self.table).map(|_| Vec::new())),
             constraints: new.constraints.iter().map(text).collect::<BTreeMap<_, _>>(),
-            initial: match self.rewrite {
-                true => HashMap::new(),
-                false => self.columns.iter().filter_map(initial).collect(),
-            },
+            initial: self.columns.iter().filter_map(initial).collect::<HashMap<_, _>>(),
+            computed: self.columns.iter().filter(|new| new.computed).map(|new| new.column.field_id).collect(),
             checked: self.rewrite || !self.has_rows(),
             rewritten: None,
             made_of: Some(Arc::clone(&self.base)),

@@ -2,8 +2,8 @@
 //!
 //! What always holds: the changes are made in PostgreSQL's order (what is dropped first, constraints last) on a draft of the
 //! table; when all of them are possible, the rows are looked at or written again where that is needed, and one commit changes
-//! schema, rows and the catalog's row. Data files are written again only where Iceberg cannot say the change: see
-//! docs/decisions/0009-schema-evolution.md.
+//! schema, rows and the catalog's row. Rows are those of every branch, since a branch has the table's columns. Data files are written
+//! again only where Iceberg cannot say the change: see docs/decisions/0009-schema-evolution.md and 0019-rows-of-branches.md.
 
 mod actions;
 mod draft;
@@ -13,7 +13,8 @@ mod views;
 use std::sync::Arc;
 
 use sqlparser::ast::{self, AlterColumnOperation, AlterTableOperation};
-use wharf_catalog::{Relation, RelationKind};
+use wharf_catalog::{Relation, RelationKind, Table};
+use wharf_lake::{LakeTable, Unproven};
 use wharf_values::{SqlError, SqlState};
 
 use crate::names::find_relation;
@@ -69,6 +70,24 @@ pub(super) async fn run(session: &mut Session, alter: &ast::AlterTable) -> Resul
             result => return result,
         }
     }
+}
+
+/// Holds the rows of a snapshot of a table, as a branch would have them, against what is not known of them.
+///
+/// # Errors
+/// `23502`, `23514`, and what reading them raises.
+pub(super) async fn hold(
+    session: &mut Session,
+    table: &Arc<Table>,
+    state: &Arc<LakeTable>,
+    unproven: &Unproven,
+) -> Result<(), SqlError> {
+    let catalog = session.catalog().await?;
+    let context = session.bind_context(catalog);
+    let mut draft = Draft::new(session, Arc::clone(table), context).await?;
+    draft.required.clone_from(&unproven.required);
+    draft.checks.extend(unproven.checks.keys().cloned());
+    draft.verify(session, &draft.new_table(), state).await
 }
 
 async fn once(

@@ -1,4 +1,4 @@
-//! The rows of a table under its new schema: looked at, or written again.
+//! The rows of a table under its new schema: looked at, or written again. They are those of every branch.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use futures::StreamExt;
 use sqlparser::ast::{Expr, Value};
 use wharf_catalog::{Column, Constraint, Rule, Table};
-use wharf_lake::WrittenFile;
-use wharf_lake::commit::{self, SchemaChange, Uncommitted};
+use wharf_lake::commit::{self, Rewritten, SchemaChange, Uncommitted};
+use wharf_lake::{Head, LakeTable, WrittenFile};
 use wharf_values::{SqlError, SqlState};
 
 use super::draft::{Draft, Source};
@@ -57,12 +57,31 @@ pub(super) async fn check_conversion(
     })
 }
 
+/// An error about the rows of branches other than `main` names them.
+pub(super) fn of_head(head: &Head, mut error: SqlError) -> SqlError {
+    if head.is_main() || !["22", "23"].contains(&error.code.class()) {
+        return error;
+    }
+    let names = head.branches.iter().map(|branch| format!("\"{branch}\"")).collect::<Vec<_>>().join(", ");
+    let noun = if head.branches.len() == 1 { "branch" } else { "branches" };
+    error.detail.get_or_insert_with(|| format!("The rows are those of {noun} {names}."));
+    error.hint.get_or_insert_with(|| {
+        "Change them there (see the setting wharf.write_branch), or drop the branch with ALTER TABLE .. DROP BRANCH.".to_owned()
+    });
+    error
+}
+
 impl Draft {
-    /// Holds the rows there are against what is new of the table.
+    /// Holds the rows of a state of the table against what is new of it.
     ///
     /// # Errors
     /// `23502`, `23514`.
-    pub(super) async fn verify(&self, session: &mut Session, new: &Table) -> Result<(), SqlError> {
+    pub(super) async fn verify(
+        &self,
+        session: &mut Session,
+        new: &Table,
+        state: &Arc<LakeTable>,
+    ) -> Result<(), SqlError> {
         let is_new = |constraint: &&Constraint| self.checks.contains(&constraint.name);
         let conditions: Vec<Constraint> = new.constraints.iter().filter(is_new).cloned().collect();
         let places: Vec<usize> =
@@ -73,14 +92,14 @@ impl Draft {
         };
         let checks = Checks::new(session, &Arc::new(new.clone()), &conditions, Wording::Table).await?;
         let checks = checks.only_required(&places);
-        let mut rows = self.rows(session, new, &needed).await?;
+        let mut rows = self.rows(session, new, state, &needed).await?;
         while let Some(batch) = rows.next().await {
             checks.check(batch.map_err(from_datafusion)?.columns())?;
         }
         Ok(())
     }
 
-    /// Writes all rows again under the new schema; gives the files.
+    /// Writes the rows of all branches again under the new schema; gives the files.
     ///
     /// # Errors
     /// `23502`, `23514`, and what a conversion raises.
@@ -90,7 +109,7 @@ impl Draft {
         new: &Table,
         change: &SchemaChange,
         written: &mut Uncommitted,
-    ) -> Result<Vec<WrittenFile>, SqlError> {
+    ) -> Result<Rewritten, SqlError> {
         let warehouse = Arc::clone(&session.engine.warehouse);
         let state = commit::set_columns(&warehouse, &self.base, change).await.map_err(|error| from_lake(&error))?;
         // A state to write for; the commit makes its own.
@@ -98,11 +117,29 @@ impl Draft {
         scratch.add_metadata(&state);
         let lake_table = warehouse.load(&state).await.map_err(|error| from_lake(&error))?;
         let table = Arc::new(new.clone());
+        let mut rewritten = Rewritten::default();
+        for head in self.heads_with_rows() {
+            let result = self.rewrite_head(session, &table, &lake_table, &head.state).await;
+            let files = result.map_err(|error| of_head(head, error))?;
+            written.add_files(&files);
+            rewritten.add(head.branches.clone(), files);
+        }
+        Ok(rewritten)
+    }
+
+    /// The same for one of them.
+    async fn rewrite_head(
+        &self,
+        session: &mut Session,
+        table: &Arc<Table>,
+        lake_table: &Arc<LakeTable>,
+        state: &Arc<LakeTable>,
+    ) -> Result<Vec<WrittenFile>, SqlError> {
         let valid = |constraint: &&Constraint| constraint.validated && matches!(constraint.rule, Rule::Check { .. });
-        let conditions: Vec<Constraint> = new.constraints.iter().filter(valid).cloned().collect();
-        let checks = Checks::new(session, &table, &conditions, Wording::Table).await?;
-        let mut target = Target::over(session, &table, lake_table, checks);
-        let mut rows = self.rows(session, new, &|_| true).await?;
+        let conditions: Vec<Constraint> = table.constraints.iter().filter(valid).cloned().collect();
+        let checks = Checks::new(session, table, &conditions, Wording::Table).await?;
+        let mut target = Target::over(session, table, Arc::clone(lake_table), checks);
+        let mut rows = self.rows(session, table, state, &|_| true).await?;
         let result = async {
             while let Some(batch) = rows.next().await {
                 target.write(batch.map_err(from_datafusion)?.columns().to_vec()).await?;
@@ -114,16 +151,15 @@ impl Draft {
             target.abort().await;
             return Err(error);
         }
-        let (_, files) = target.into_files().await?;
-        written.add_files(&files);
-        Ok(files)
+        target.into_files().await.map(|(_, files)| files)
     }
 
-    /// The rows under the new schema; columns that are not needed are NULL.
+    /// The rows of a state of the table under the new schema; columns that are not needed are NULL.
     async fn rows(
         &self,
         session: &mut Session,
         new: &Table,
+        state: &Arc<LakeTable>,
         needed: &(dyn Fn(usize) -> bool + Sync),
     ) -> Result<SendableRecordBatchStream, SqlError> {
         let null = || Expr::Value(Value::Null.with_empty_span());
@@ -135,7 +171,7 @@ impl Draft {
         });
         let query = over_target(&self.table.name, list.collect())?;
         let mut context = session.bind_context(Arc::clone(&self.context.catalog));
-        let provider = self.base.provider().await.map_err(|error| from_lake(&error))?;
+        let provider = state.provider().await.map_err(|error| from_lake(&error))?;
         let local = Local { source: provider_as_source(provider), oid: None };
         context.locals.insert(TARGET.to_owned(), local);
         let planned = planner::plan_query(&query, &[], &context, &session.reader()).await?;

@@ -99,7 +99,7 @@ impl Transaction {
         // TRUNCATE by itself empties whatever there is, and a rollback goes back from wherever.
         let truncates = |step: &Step| match step.on_any_branch() {
             Step::Replace(files) => files.is_empty(),
-            Step::Edit(Edit::Refs(edit)) => edit.moves_main(),
+            Step::Edit(Edit::Refs { edit, .. }) => edit.moves_main(),
             _ => false,
         };
         let blind = !self.explicit
@@ -216,7 +216,7 @@ impl Replay<'_> {
         let edits = steps.iter().any(|step| matches!(step, Step::Edit(_)));
         let replaces = steps.iter().any(|step| match step.on_any_branch() {
             Step::Replace(_) => true,
-            Step::Edit(Edit::Refs(edit)) => edit.moves_main(),
+            Step::Edit(Edit::Refs { edit, .. }) => edit.moves_main(),
             _ => false,
         });
         let stale = (replaces && !self.blind) || (edits && before.columns() != now.columns());

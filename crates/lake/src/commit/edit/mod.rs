@@ -1,4 +1,4 @@
-//! Edits: changes of a table's metadata that leave its rows alone.
+//! Edits: changes of a table's metadata. Most leave its rows alone; a schema may come with the rows under it.
 //!
 //! One file for each kind. An edit is kept by the transaction it belongs to and made again on another head when somebody else
 //! was faster, as every [`Step`](super::Step) is.
@@ -13,15 +13,16 @@ use std::sync::Arc;
 
 use wharf_catalog::Column;
 
+use super::uncommitted::Uncommitted;
 use crate::error::LakeError;
 use crate::partition::{PartitionChange, SortTerm};
 use crate::table::LakeTable;
 use crate::warehouse::Warehouse;
 use crate::write::WrittenFile;
 
-pub use columns::{SchemaChange, set_columns};
+pub use columns::{Rewritten, RewrittenHead, SchemaChange, set_columns};
 pub use loaded::LoadedFiles;
-pub use refs::{IfTaken, RefEdit, RefError, RefKind, RefRetention};
+pub use refs::{IfTaken, RefEdit, RefError, RefKind, RefRetention, SeenRows};
 
 /// A change of a table's metadata alone.
 #[derive(Clone)]
@@ -44,7 +45,12 @@ pub enum Edit {
         removed: Vec<String>,
     },
     /// Branches and tags, and where they are.
-    Refs(RefEdit),
+    Refs {
+        /// The change.
+        edit: RefEdit,
+        /// What was seen of the rows that it needs to fit.
+        seen: Option<SeenRows>,
+    },
 }
 
 impl Edit {
@@ -54,7 +60,7 @@ impl Edit {
             Edit::Columns(columns) => Some(columns),
             Edit::Partition(_) | Edit::Sort(_) | Edit::Properties { .. } => None,
             Edit::Schema(change) => Some(&change.columns),
-            Edit::Refs(_) | Edit::Loaded(_) => None,
+            Edit::Refs { .. } | Edit::Loaded(_) => None,
         }
     }
 
@@ -65,7 +71,7 @@ impl Edit {
             | Edit::Partition(_)
             | Edit::Sort(_)
             | Edit::Properties { .. }
-            | Edit::Refs(_)
+            | Edit::Refs { .. }
             | Edit::Loaded(_) => false,
             Edit::Schema(change) => change.checked,
         }
@@ -78,26 +84,38 @@ impl Edit {
             | Edit::Partition(_)
             | Edit::Sort(_)
             | Edit::Properties { .. }
-            | Edit::Refs(_)
+            | Edit::Refs { .. }
             | Edit::Loaded(_) => &[],
-            Edit::Schema(change) => change.rewritten.as_deref().unwrap_or_default(),
+            Edit::Schema(change) => {
+                change.rewritten.as_ref().map(|rewritten| rewritten.files.as_slice()).unwrap_or_default()
+            }
         }
     }
 
-    /// Makes the edit; returns the location of the new metadata file, none when somebody else was faster.
+    /// Does it leave every branch at its snapshot, or at another that is there already?
+    pub(super) fn is_metadata_alone(&self) -> bool {
+        match self {
+            Edit::Schema(change) => change.rewritten.is_none(),
+            _ => true,
+        }
+    }
+
+    /// Makes the edit; returns the location of the new metadata file, none when somebody else was faster. States on the way to it are put
+    /// into `written`.
     pub(super) async fn apply(
         &self,
         warehouse: &Arc<Warehouse>,
         base: &Arc<LakeTable>,
+        written: &mut Uncommitted,
     ) -> Result<Option<String>, LakeError> {
         match self {
             Edit::Columns(columns) => set_columns(warehouse, base, &SchemaChange::of(base, columns)).await.map(Some),
-            Edit::Schema(change) => change.apply(warehouse, base).await,
+            Edit::Schema(change) => change.apply(warehouse, base, written).await,
             Edit::Loaded(files) => files.apply(warehouse, base).await,
             Edit::Partition(change) => layout::change_partition(warehouse, base, change).await.map(Some),
             Edit::Sort(terms) => layout::set_order(warehouse, base, terms).await.map(Some),
             Edit::Properties { set, removed } => properties::change(warehouse, base, set, removed).await.map(Some),
-            Edit::Refs(edit) => edit.apply(warehouse, base).await.map(Some),
+            Edit::Refs { edit, seen } => edit.apply(warehouse, base, seen.as_ref()).await,
         }
     }
 }

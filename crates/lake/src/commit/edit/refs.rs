@@ -1,14 +1,19 @@
 //! Branches and tags: names for snapshots. Making, dropping and moving them changes the metadata file alone.
 //!
-//! Which snapshot is meant was decided when the statement ran: made again on another head, an edit names the same one.
+//! Which snapshot is meant was decided when the statement ran: made again on another head, an edit names the same one. What always holds: a
+//! branch goes to no snapshot whose rows are not known to fit the table as it is then (`crate::fit`).
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
-use iceberg::spec::{MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadataBuilder};
+use iceberg::spec::{
+    MAIN_BRANCH, SnapshotReference, SnapshotRetention, TableMetadataBuildResult, TableMetadataBuilder,
+};
 
 use super::super::snapshot::{new_state_with, write_metadata};
 use crate::error::LakeError;
+use crate::fit::Unproven;
 use crate::metadata::{self, Refs};
 use crate::table::LakeTable;
 use crate::travel::{NoVersion, Version};
@@ -55,6 +60,15 @@ pub enum IfTaken {
     Replace,
     /// REPLACE: the same, and a name that is not there is an error.
     Require,
+}
+
+/// What somebody has seen of the rows of a snapshot that a branch is to go to.
+#[derive(Clone, Debug)]
+pub struct SeenRows {
+    /// The snapshot.
+    pub snapshot_id: i64,
+    /// What its rows were held against, and satisfy.
+    pub fit: Unproven,
 }
 
 /// A change of branches and tags.
@@ -169,8 +183,36 @@ impl RefEdit {
         }
     }
 
-    /// Makes the edit; returns the location of the new metadata file, that of the base when nothing changes.
-    pub(super) async fn apply(&self, warehouse: &Arc<Warehouse>, base: &LakeTable) -> Result<String, LakeError> {
+    /// The snapshot that a branch goes to, whose rows have to fit the table; none where no branch is made or moved.
+    ///
+    /// # Errors
+    /// As the edit itself.
+    pub fn goal(&self, base: &LakeTable) -> Result<Option<(String, i64)>, LakeError> {
+        let Some((name, Some(new))) = self.change(base)? else { return Ok(None) };
+        let moves = base.refs().get(&name).is_none_or(|before| before.snapshot_id != new.snapshot_id);
+        Ok((new.is_branch() && moves).then_some((name, new.snapshot_id)))
+    }
+
+    /// Makes the edit; returns the location of the new metadata file, that of the base when nothing changes. None when it is not known
+    /// that the rows of the snapshot that a branch goes to fit the table: it has other constraints than those that they were held against.
+    pub(super) async fn apply(
+        &self,
+        warehouse: &Arc<Warehouse>,
+        base: &LakeTable,
+        seen: Option<&SeenRows>,
+    ) -> Result<Option<String>, LakeError> {
+        if let Some((_, snapshot_id)) = self.goal(base)? {
+            let unproven = base.unproven(snapshot_id);
+            let covered = |seen: &SeenRows| seen.snapshot_id == snapshot_id && seen.fit.covers(&unproven);
+            if !unproven.is_nothing() && !seen.is_some_and(covered) {
+                return Ok(None);
+            }
+        }
+        self.make(warehouse, base).await.map(Some)
+    }
+
+    /// Makes the edit, whatever is known of rows.
+    async fn make(&self, warehouse: &Arc<Warehouse>, base: &LakeTable) -> Result<String, LakeError> {
         let location = base.metadata_location();
         let mut refs = base.refs().clone();
         let Some((name, new)) = self.change(base)? else { return Ok(location.to_owned()) };
@@ -178,11 +220,8 @@ impl RefEdit {
             return Ok(location.to_owned());
         }
         let builder = base.metadata().clone().into_builder(Some(location.to_owned()));
-        let table = put(builder, &mut refs, name, new).map_err(|error| LakeError::metadata(location, error))?;
-        let table = new_state_with(warehouse, base, table, refs)?;
-        let content = metadata::encode(table.metadata_location(), table.metadata())?;
-        write_metadata(base.store(), (table.metadata_location().to_owned(), content)).await?;
-        Ok(warehouse.remember(table).metadata_location().to_owned())
+        let built = put(builder, &mut refs, name, new).and_then(TableMetadataBuilder::build);
+        write(warehouse, base, built, refs).await
     }
 
     /// The name that changes and what it is then; none when there is nothing to do.
@@ -218,7 +257,9 @@ impl RefEdit {
                 let from = refs.get(branch).ok_or_else(|| missing(Some(RefKind::Branch), branch))?;
                 check_kind(from, RefKind::Branch, branch)?;
                 let target = refs.get(to).ok_or_else(|| missing(None, to))?;
-                if !base.ancestors(Some(target.snapshot_id)).any(|id| id == from.snapshot_id) {
+                // Whose rows were written again when columns were changed has not moved from where it was.
+                let was: HashSet<i64> = base.same_rows(from.snapshot_id).collect();
+                if !base.ancestors(Some(target.snapshot_id)).any(|id| was.contains(&id)) {
                     return Err(RefError::NotAhead { branch: branch.clone(), to: to.clone() }.into());
                 }
                 let moved = SnapshotReference::new(target.snapshot_id, from.retention.clone());
@@ -236,6 +277,38 @@ impl RefEdit {
             }
         }
     }
+}
+
+/// Brings branches to a snapshot, wherever they are; returns the location of the new metadata file.
+pub(super) async fn set_branches(
+    warehouse: &Arc<Warehouse>,
+    base: &LakeTable,
+    branches: &[String],
+    snapshot_id: i64,
+) -> Result<String, LakeError> {
+    let mut refs = base.refs().clone();
+    let mut builder = Ok(base.metadata().clone().into_builder(Some(base.metadata_location().to_owned())));
+    for branch in branches {
+        let retention = refs.get(branch).map(|before| before.retention.clone());
+        let retention = retention.unwrap_or_else(|| RefRetention::default().of(RefKind::Branch));
+        let moved = SnapshotReference::new(snapshot_id, retention);
+        builder = builder.and_then(|builder| put(builder, &mut refs, branch.clone(), Some(moved)));
+    }
+    write(warehouse, base, builder.and_then(TableMetadataBuilder::build), refs).await
+}
+
+/// Writes metadata with other branches and tags.
+async fn write(
+    warehouse: &Arc<Warehouse>,
+    base: &LakeTable,
+    built: Result<TableMetadataBuildResult, iceberg::Error>,
+    refs: Refs,
+) -> Result<String, LakeError> {
+    let built = built.map_err(|error| LakeError::metadata(base.metadata_location(), error))?;
+    let table = new_state_with(warehouse, base, built.metadata, refs)?;
+    let content = metadata::encode(table.metadata_location(), table.metadata())?;
+    write_metadata(base.store(), (table.metadata_location().to_owned(), content)).await?;
+    Ok(warehouse.remember(table).metadata_location().to_owned())
 }
 
 impl RefRetention {
@@ -268,7 +341,7 @@ fn put(
     refs: &mut Refs,
     name: String,
     new: Option<SnapshotReference>,
-) -> Result<iceberg::spec::TableMetadata, iceberg::Error> {
+) -> Result<TableMetadataBuilder, iceberg::Error> {
     let builder = match &new {
         Some(reference) => builder.set_ref(&name, reference.clone())?,
         None => builder.remove_ref(&name),
@@ -277,5 +350,5 @@ fn put(
         Some(reference) => drop(refs.insert(name, reference)),
         None => drop(refs.remove(&name)),
     }
-    builder.build().map(|built| built.metadata)
+    Ok(builder)
 }
