@@ -13,6 +13,7 @@ mod losses;
 mod model;
 mod peers;
 mod planning;
+mod random;
 mod report;
 mod scaling;
 mod slt;
@@ -55,6 +56,8 @@ enum Command {
     Model(model::Arguments),
     /// Plan queries over a table of very many data files.
     Planning(planning::Arguments),
+    /// Ask PostgreSQL and Wharf the same random queries, and compare the answers.
+    Random(random::Arguments),
     /// Measure one node beside three.
     Scaling(scaling::Arguments),
     /// Run a cluster for a long time, do harm to it, and check what its clients saw.
@@ -76,6 +79,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Losses(arguments) => losses::run(arguments).await,
         Command::Model(arguments) => model::run(arguments).await,
         Command::Planning(arguments) => planning::run(arguments).await,
+        Command::Random(arguments) => random::run(arguments).await,
         Command::Scaling(arguments) => scaling::run(arguments).await,
         Command::Soak(arguments) => soak::run(arguments).await,
         Command::BadInput(arguments) => bad_input::run(arguments).await,
