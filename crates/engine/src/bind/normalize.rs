@@ -104,6 +104,7 @@ impl VisitorMut for Normalizer {
                 }
             }
         }
+        clauses::having_alone(select);
         clauses::group_by_nothing(select);
         using::write_out(select);
         using::complete_wildcards(select);
