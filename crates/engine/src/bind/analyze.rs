@@ -23,6 +23,7 @@ use datafusion::logical_expr::{
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
+use super::array_order::{array_key, sorts_by_key};
 use super::context::BindContext;
 use super::decimals::decimal_of_all;
 use super::resolve::{Known, Resolver, common_type};
@@ -161,6 +162,7 @@ fn compared(expr: Expr, subquery: Subquery, symbol: &str, resolver: &Resolver<'_
 pub(super) fn sort_key(sort: SortExpr, resolver: &Resolver<'_>) -> DfResult<SortExpr> {
     let expr = resolver.settle(resolver.resolve(compared_subqueries(sort.expr, resolver)?)?)?;
     let expr = match resolver.known(&expr)? {
+        Known::Type(ty) if sorts_by_key(&ty, sort.asc, sort.nulls_first) => array_key(expr),
         Known::Type(ty) if equality::has_length(&ty) => interval_key(expr),
         Known::Type(SqlType::Json) => {
             return Err(to_datafusion(

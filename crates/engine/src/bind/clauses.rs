@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, Function, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query,
-    Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut, WindowSpec, WindowType,
+    Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut, WindowSpec, WindowType, visit_expressions,
 };
 use wharf_values::{SqlError, SqlState};
 
@@ -28,6 +28,22 @@ pub(super) fn fetch_first(query: &mut Query) -> Result<(), SqlError> {
         Some(_) => return Err(SqlError::new(SqlState::SYNTAX_ERROR, "multiple LIMIT clauses not allowed")),
     }
     Ok(())
+}
+
+/// `HAVING` makes one group of all rows, as `GROUP BY ()` does, also where no aggregate asks for it. Any call may be one.
+pub(super) fn having_alone(select: &mut Select) {
+    let calls = |expr: &Expr| match expr {
+        Expr::Function(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
+    if keys.is_empty()
+        && select.having.is_some()
+        && visit_expressions(&select.having, calls).is_continue()
+        && visit_expressions(&select.projection, calls).is_continue()
+    {
+        keys.push(Expr::Tuple(Vec::new()));
+    }
 }
 
 /// `GROUP BY ()` makes one group of all rows, and of none; beside other keys it says nothing.

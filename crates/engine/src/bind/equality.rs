@@ -14,6 +14,7 @@ use datafusion::logical_expr::{Aggregate, Distinct, DistinctOn, Expr, LogicalPla
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState};
 
+use super::array_order::{array_key, sorts_by_key};
 use super::context::BindContext;
 use super::resolve::{Known, Resolver};
 use crate::error::to_datafusion;
@@ -193,6 +194,7 @@ fn distinct_on(on: DistinctOn, context: &BindContext) -> DfResult<DistinctOn> {
             all.into_iter()
                 .map(|SortExpr { expr, asc, nulls_first }| {
                     let expr = match resolver.known(&expr)? {
+                        Known::Type(ty) if sorts_by_key(&ty, asc, nulls_first) => array_key(expr),
                         Known::Type(ty) if has_length(&ty) => interval_key(expr),
                         _ if on_expr.contains(&expr) => key(expr)?,
                         _ => expr,

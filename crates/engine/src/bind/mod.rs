@@ -7,6 +7,7 @@
 
 mod aggregates;
 mod analyze;
+mod array_order;
 mod assignment;
 mod clauses;
 mod context;

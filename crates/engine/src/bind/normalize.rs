@@ -19,7 +19,7 @@ use super::subqueries::ARRAY_OF_ROWS;
 use super::temporal::{cast_by_name, interval_literal, round_seconds};
 use super::{clauses, grouping, json_records, names, ordered_set, rows, set_functions, using};
 use crate::functions::{COMPOSITE_FIELD, parameter_names};
-use crate::operators::UNTYPED;
+use crate::operators::{ARRAY_BESIDE, UNTYPED};
 
 /// Normalizes a statement in place.
 ///
@@ -104,6 +104,7 @@ impl VisitorMut for Normalizer {
                 }
             }
         }
+        clauses::having_alone(select);
         clauses::group_by_nothing(select);
         using::write_out(select);
         using::complete_wildcards(select);
@@ -133,6 +134,11 @@ impl VisitorMut for Normalizer {
             && is_float(data_type)
         {
             **inner = string(text.clone());
+        }
+        if let Expr::Cast { expr: inner, data_type, .. } = expr
+            && is_typed_empty_array(inner, data_type)
+        {
+            **inner = string("{}");
         }
         // `INTERVAL '1' DAY` must be seen before its inner literal is.
         if let Expr::Interval(interval) = expr {
@@ -342,10 +348,44 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
             round_seconds(cast(text, typed.data_type))
         }
         Expr::CompoundFieldAccess { root, access_chain } => subscripts(*root, access_chain)?,
+        Expr::Array(array) if array.elem.is_empty() => {
+            let error = SqlError::new(SqlState::INDETERMINATE_DATATYPE, "cannot determine type of empty array");
+            return Err(error.with_hint("Explicitly cast to the desired type, for example ARRAY[]::integer[]."));
+        }
         // DataFusion plans the elements of ARRAY[..] without the outer query's columns and without WITH.
         Expr::Array(array) => call(ARRAY, array.elem),
+        Expr::AnyOp { left, compare_op, right, is_some } => {
+            let right = Box::new(array_beside(&left, *right));
+            Expr::AnyOp { left, compare_op, right, is_some }
+        }
+        Expr::AllOp { left, compare_op, right } => {
+            let right = Box::new(array_beside(&left, *right));
+            Expr::AllOp { left, compare_op, right }
+        }
         other => other,
     })
+}
+
+/// The array of `x = ANY ('{1,2}')`: a literal is one of the type of `x`, which the binder knows.
+fn array_beside(item: &Expr, array: Expr) -> Expr {
+    let mut plain = &array;
+    while let Expr::Nested(inner) = plain {
+        plain = inner;
+    }
+    let is_literal = matches!(
+        plain,
+        Expr::Value(ValueWithSpan {
+            value: Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_) | Value::DollarQuotedString(_),
+            ..
+        })
+    );
+    if is_literal { call(ARRAY_BESIDE, vec![item.clone(), plain.clone()]) } else { array }
+}
+
+/// `ARRAY[]::integer[]`, the only place where an array without elements has a type.
+fn is_typed_empty_array(expr: &Expr, data_type: &DataType) -> bool {
+    matches!(expr, Expr::Array(array) if array.elem.is_empty())
+        && matches!(super::types::sql_type_of_ast(data_type), Ok(wharf_catalog::SqlType::Array(_)))
 }
 
 fn is_float(data_type: &DataType) -> bool {

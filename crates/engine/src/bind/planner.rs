@@ -37,7 +37,7 @@ use super::subqueries::ARRAY_OF_ROWS;
 use super::versions;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
 use crate::names::{refused_of_foreign, split_name};
-use crate::operators::{UNTYPED, UndefinedFunction, UnresolvedOperator};
+use crate::operators::{ARRAY_BESIDE, UNTYPED, UndefinedFunction, UnresolvedOperator};
 use crate::pg_catalog::SystemContext;
 use crate::table_reader::TableReader;
 
@@ -415,7 +415,8 @@ impl ContextProvider for Provider<'_> {
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         match name {
             "bitwise_not" => return Some(UnresolvedOperator::function("~")),
-            UNTYPED | ARRAY_OF_ROWS | "coalesce" | "greatest" | "least" | "nullif" | "array_subscript" => {
+            UNTYPED | ARRAY_OF_ROWS | ARRAY_BESIDE | "coalesce" | "greatest" | "least" | "nullif"
+            | "array_subscript" => {
                 return Some(UnresolvedOperator::function(name));
             }
             _ => {}

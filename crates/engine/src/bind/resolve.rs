@@ -16,6 +16,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use wharf_catalog::SqlType;
 use wharf_values::{ColumnBuilder, SqlError, SqlState, mapping};
 
+use super::array_order::{array_key, compares_by_key};
 use super::context::BindContext;
 use super::equality::{by_equality, has_length};
 use super::guards;
@@ -23,8 +24,8 @@ use super::types::cast_field;
 use crate::cast::{CastFunction, CastMode, arrow_agrees, result_field};
 use crate::error::to_datafusion;
 use crate::operators::{
-    Arithmetic, IntervalCode, UNTYPED, UnresolvedOperator, any_of_array, divide_numeric, float_operator,
-    integer_operator, interval_key, numeric_operator,
+    ARRAY_BESIDE, Arithmetic, ArrayOrder, IntervalCode, UNTYPED, UnresolvedOperator, any_of_array, divide_numeric,
+    float_operator, integer_operator, interval_key, numeric_operator,
 };
 
 /// Resolves the expressions of one plan node, whose inputs have `schema`.
@@ -266,6 +267,9 @@ impl Resolver<'_> {
         }
         let (left, right) = (self.beside_char(left, &r)?, self.beside_char(right, &l)?);
         let (left, right) = (self.to_common(left, &common)?, self.to_common(right, &common)?);
+        if compares_by_key(&common, symbol) {
+            return self.array_keys(left, right);
+        }
         if has_length(&common) {
             return Ok((interval_key(left), interval_key(right)));
         }
@@ -314,6 +318,16 @@ impl Resolver<'_> {
         };
         if symbol == "||" {
             return self.concatenate(left, right);
+        }
+        if symbol == ARRAY_BESIDE {
+            let element = match self.known(&left)? {
+                Known::Type(ty) => widest(&ty),
+                Known::Unknown => SqlType::Text,
+            };
+            return self.coerce(right, &SqlType::Array(Box::new(element)));
+        }
+        if let Some(op) = comparison(symbol) {
+            return self.binary(BinaryExpr::new(Box::new(left), op, Box::new(right)));
         }
         if matches!(symbol, "->" | "->>" | "#>" | "#>>" | "@>" | "<@" | "?" | "?|" | "?&" | "#-" | "&&" | "^@") {
             return self.container(symbol, left, right);
@@ -607,7 +621,7 @@ impl Resolver<'_> {
             .into_iter()
             .map(|item| {
                 let item = self.to_common(self.beside_char(item, &first)?, &common)?;
-                by_equality(item, self)
+                if compares_by_key(&common, "=") { Ok(array_key(item)) } else { by_equality(item, self) }
             })
             .collect::<DfResult<Vec<_>>>()?;
         let expr = all.remove(0);
@@ -693,11 +707,11 @@ impl Resolver<'_> {
             "overlaps" if args.len() == 4 => self.periods(args)?,
             "octet_length" | "bit_length" => args.into_iter().map(|arg| self.padded(arg)).collect::<DfResult<_>>()?,
             "coalesce" => self.unify(args, "COALESCE")?,
-            "greatest" => match self.extreme(args, "GREATEST", IntervalCode::Greatest)? {
+            "greatest" => match self.extreme(args, "GREATEST", IntervalCode::Greatest, ArrayOrder::Greatest)? {
                 Extreme::Found(expr) => return Ok(expr),
                 Extreme::Of(args) => args,
             },
-            "least" => match self.extreme(args, "LEAST", IntervalCode::Least)? {
+            "least" => match self.extreme(args, "LEAST", IntervalCode::Least, ArrayOrder::Least)? {
                 Extreme::Found(expr) => return Ok(expr),
                 Extreme::Of(args) => args,
             },
@@ -739,13 +753,20 @@ impl Resolver<'_> {
     }
 
     /// `GREATEST`, `LEAST`: the arguments at one type, or the call where DataFusion's would compare otherwise.
-    fn extreme(&self, args: Vec<Expr>, clause: &str, of_intervals: IntervalCode) -> DfResult<Extreme> {
+    fn extreme(
+        &self,
+        args: Vec<Expr>,
+        clause: &str,
+        of_intervals: IntervalCode,
+        of_arrays: ArrayOrder,
+    ) -> DfResult<Extreme> {
         let args = self.unify(args, clause)?;
         let Some(first) = args.first() else { return Ok(Extreme::Of(args)) };
         match self.known(first)? {
             Known::Type(SqlType::Interval) => Ok(Extreme::Found(of_intervals.call(args))),
-            Known::Type(ty) if ty == SqlType::Jsonb || has_length(&ty) => Err(to_datafusion(
-                SqlError::unsupported(format!("{clause} of {ty} is not supported"))
+            Known::Type(SqlType::Array(_)) => Ok(Extreme::Found(self.extreme_array(args, of_arrays)?)),
+            Known::Type(SqlType::Jsonb) => Err(to_datafusion(
+                SqlError::unsupported(format!("{clause} of jsonb is not supported"))
                     .with_hint("Compare parts of the values, as in CASE WHEN .. THEN .. END."),
             )),
             Known::Type(SqlType::Json) => Err(to_datafusion(SqlError::new(
@@ -800,7 +821,7 @@ impl Resolver<'_> {
         let result = match (l.sql_type(), r.sql_type()) {
             (Some(l), Some(r)) if compares_two_types(l, r) => left,
             // These are compared by a key.
-            (Some(l), _) if has_length(l) || *l == SqlType::Jsonb => left,
+            (Some(l), _) if has_length(l) || *l == SqlType::Jsonb || compares_by_key(l, "=") => left,
             _ => a.clone(),
         };
         if result == a && self.field(&a)?.data_type() == self.field(&b)?.data_type() {
@@ -1150,6 +1171,19 @@ fn castable(from: &SqlType, to: &SqlType) -> bool {
         (T::Array(a), T::Array(b)) => castable(a, b),
         _ => false,
     }
+}
+
+/// A comparison that SQL planning left open.
+fn comparison(symbol: &str) -> Option<Operator> {
+    Some(match symbol {
+        "=" => Operator::Eq,
+        "<>" => Operator::NotEq,
+        "<" => Operator::Lt,
+        "<=" => Operator::LtEq,
+        ">" => Operator::Gt,
+        ">=" => Operator::GtEq,
+        _ => return None,
+    })
 }
 
 /// An operator that several types have, between operands that have none.

@@ -176,6 +176,8 @@ mod tests {
             "any_of_array",
             "interval_key",
             "interval_rank",
+            "array_key",
+            "array_least",
         ];
         for name in operators {
             let operator = operators::by_name(name).unwrap();

@@ -42,7 +42,8 @@ fn key_type(of: &DataType) -> DataType {
     }
 }
 
-fn keys(array: &ArrayRef) -> DfResult<ArrayRef> {
+/// The keys of intervals, or of arrays of intervals.
+pub(super) fn keys(array: &ArrayRef) -> DfResult<ArrayRef> {
     if let Some(lists) = array.as_list_opt::<i32>() {
         let items = keys(lists.values())?;
         let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));

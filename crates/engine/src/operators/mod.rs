@@ -6,6 +6,7 @@
 //! it by DataFusion's own operator where that is right (comparisons, decimals of 256 bits) and by a function of this module elsewhere.
 
 mod any_of_array;
+mod array_order;
 mod division;
 mod float;
 mod integer;
@@ -20,6 +21,7 @@ mod unresolved;
 use datafusion::logical_expr::ScalarUDF;
 
 pub(crate) use any_of_array::any_of_array;
+pub(crate) use array_order::ArrayOrder;
 pub(crate) use division::divide_numeric;
 pub(crate) use float::float_operator;
 pub(crate) use integer::integer_operator;
@@ -29,7 +31,7 @@ pub(crate) use null_safe::null_safe_equal;
 pub(crate) use numeric::numeric_operator;
 pub(crate) use single_value::{single_value, single_value_function};
 pub(crate) use undefined::UndefinedFunction;
-pub(crate) use unresolved::{OperatorPlanner, UNTYPED, UnresolvedOperator};
+pub(crate) use unresolved::{ARRAY_BESIDE, OperatorPlanner, UNTYPED, UnresolvedOperator};
 
 /// The arithmetic operators, by what they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,5 +71,6 @@ pub(crate) fn by_name(name: &str) -> Option<ScalarUDF> {
         operators.into_iter().flat_map(|operator| [integer::function(operator), float::function(operator)]);
     let arithmetic = arithmetic.chain(operators.into_iter().filter_map(numeric::function));
     let others = [division::function(), any_of_array::function(), interval_key::function()];
-    arithmetic.chain(others).chain(interval_code::functions()).find(|function| function.name() == name)
+    let coded = interval_code::functions().chain(array_order::functions());
+    arithmetic.chain(others).chain(coded).find(|function| function.name() == name)
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
-use datafusion::common::{Column, DFSchema, TableReference};
+use datafusion::common::{Column, DFSchema, ScalarValue, TableReference};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, GetFieldAccess, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, ExprSchemable, GetFieldAccess, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl,
+    Signature, Volatility,
 };
 use sqlparser::ast::BinaryOperator;
 use wharf_values::SqlError;
@@ -69,6 +69,9 @@ impl ScalarUDFImpl for UnresolvedOperator {
 /// The name of the call that a string literal in a VALUES list hides in, see [`crate::bind::normalize`].
 pub(crate) const UNTYPED: &str = "wharf_untyped";
 
+/// The name of the call that the array of `x = ANY ('{1,2}')` is, with `x` as its first argument: one of the type of `x`.
+pub(crate) const ARRAY_BESIDE: &str = "wharf_array_beside";
+
 /// A type good enough until the binder knows better: only its family matters to SQL planning.
 fn rough_type(symbol: &str, types: &[DataType]) -> DataType {
     use DataType as T;
@@ -86,11 +89,13 @@ fn rough_type(symbol: &str, types: &[DataType]) -> DataType {
             T::List(element) => element.data_type().clone(),
             _ => T::Utf8View,
         },
-        ARRAY_OF_ROWS => T::List(Arc::new(Field::new_list_field(left.clone(), true))),
+        ARRAY_BESIDE if left.is_null() => T::new_list(T::Utf8View, true),
+        ARRAY_OF_ROWS | ARRAY_BESIDE => T::List(Arc::new(Field::new_list_field(left.clone(), true))),
         "||" if matches!(left, T::List(_)) => left.clone(),
         "||" if matches!(right, T::List(_)) => right.clone(),
         "||" | "->" | "->>" | "#>" | "#>>" => T::Utf8View,
         "@>" | "<@" | "?" | "?|" | "?&" | "&&" | "^@" => T::Boolean,
+        "=" | "<>" | "<" | "<=" | ">" | ">=" => T::Boolean,
         _ if left.is_null() || text(left) => right.clone(),
         _ if right.is_null() || text(right) => left.clone(),
         _ => match (left, right) {
@@ -110,7 +115,8 @@ fn rough_type(symbol: &str, types: &[DataType]) -> DataType {
     }
 }
 
-/// Makes an [`UnresolvedOperator`] of every operator that is not a comparison or a logical one.
+/// Makes an [`UnresolvedOperator`] of every operator that is not a comparison or a logical one, and of comparisons for which
+/// DataFusion knows no type.
 #[derive(Debug)]
 pub(crate) struct OperatorPlanner;
 
@@ -130,7 +136,7 @@ impl ExprPlanner for OperatorPlanner {
         }
     }
 
-    fn plan_binary_op(&self, expr: RawBinaryExpr, _schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, schema: &DFSchema) -> DfResult<PlannerResult<RawBinaryExpr>> {
         let symbol = match &expr.op {
             BinaryOperator::Custom(symbol) => symbol.as_str(),
             BinaryOperator::Plus => "+",
@@ -157,6 +163,12 @@ impl ExprPlanner for OperatorPlanner {
             BinaryOperator::PGBitwiseXor => "#",
             BinaryOperator::PGBitwiseShiftLeft => "<<",
             BinaryOperator::PGBitwiseShiftRight => ">>",
+            BinaryOperator::Eq if array_beside_literal(&expr, schema) => "=",
+            BinaryOperator::NotEq if array_beside_literal(&expr, schema) => "<>",
+            BinaryOperator::Lt if array_beside_literal(&expr, schema) => "<",
+            BinaryOperator::LtEq if array_beside_literal(&expr, schema) => "<=",
+            BinaryOperator::Gt if array_beside_literal(&expr, schema) => ">",
+            BinaryOperator::GtEq if array_beside_literal(&expr, schema) => ">=",
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(UnresolvedOperator::call(symbol, vec![expr.left, expr.right])))
@@ -173,4 +185,11 @@ impl ExprPlanner for OperatorPlanner {
         let column = nested_names.first().cloned().unwrap_or_default();
         Ok(PlannerResult::Planned(Expr::Column(Column::new(Some(table), column))))
     }
+}
+
+/// Is one operand an array and the other a literal, whose type that is?
+fn array_beside_literal(expr: &RawBinaryExpr, schema: &DFSchema) -> bool {
+    let literal = |side: &Expr| matches!(side, Expr::Literal(ScalarValue::Utf8(_), _));
+    let array = |side: &Expr| matches!(side.get_type(schema), Ok(DataType::List(_)));
+    (literal(&expr.right) && array(&expr.left)) || (literal(&expr.left) && array(&expr.right))
 }
