@@ -19,6 +19,7 @@ use crate::partition::{self, Layout};
 /// How many former metadata files a metadata file remembers, and how many snapshots: enough to look back, and a bound on
 /// what every small commit has to write.
 const PREVIOUS_VERSIONS: usize = 50;
+const PREVIOUS_VERSIONS_PROPERTY: &str = "write.metadata.previous-versions-max";
 /// How many snapshots a table keeps when its property [`SNAPSHOTS_PROPERTY`] does not say.
 const SNAPSHOTS_KEPT: usize = 50;
 /// The last id of a partition field in a table that has none: the first gets the one after it.
@@ -41,6 +42,11 @@ pub(crate) struct Metadata {
     pub(crate) size_bytes: usize,
 }
 
+/// Is it a property as every new table gets it?
+pub(crate) fn is_given(name: &str, value: &str) -> bool {
+    name == PREVIOUS_VERSIONS_PROPERTY && value.parse() == Ok(PREVIOUS_VERSIONS)
+}
+
 /// The metadata of a new, empty table. Iceberg's own builder would number the columns afresh, and the catalog has numbered
 /// them already.
 pub(crate) fn new_table(
@@ -57,9 +63,7 @@ pub(crate) fn new_table(
         Some(version) => format_version(&version)?,
         None => FormatVersion::V2,
     };
-    properties
-        .entry("write.metadata.previous-versions-max".to_owned())
-        .or_insert_with(|| PREVIOUS_VERSIONS.to_string());
+    properties.entry(PREVIOUS_VERSIONS_PROPERTY.to_owned()).or_insert_with(|| PREVIOUS_VERSIONS.to_string());
     let spec = partition::new_spec(schema, &layout.partition)?;
     let order = partition::sort_order(schema, &layout.sort)?;
     let mut orders = vec![SortOrder::unsorted_order()];

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::LakeError;
-use crate::metadata::{FORMAT_VERSION_PROPERTY, SNAPSHOTS_PROPERTY};
+use crate::metadata::{self, FORMAT_VERSION_PROPERTY, SNAPSHOTS_PROPERTY};
 use crate::store::Store;
 use crate::table::LakeTable;
 
@@ -198,11 +198,12 @@ pub(crate) fn check_name(name: &str) -> Result<(), LakeError> {
 
 impl LakeTable {
     /// The properties that somebody has set, here or in another engine, and the format version, which is set like one. Not those by
-    /// which Wharf keeps what Iceberg cannot say.
+    /// which Wharf keeps what Iceberg cannot say, nor what every new table gets.
     pub fn own_properties(&self) -> BTreeMap<String, String> {
-        let is_own = |name: &str| !name.starts_with("wharf.") || KNOWN.iter().any(|(known, _)| *known == name);
-        let mut own: BTreeMap<_, _> =
-            self.properties().iter().filter(|(name, _)| is_own(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let is_known = |name: &str| !name.starts_with("wharf.") || KNOWN.iter().any(|(known, _)| *known == name);
+        let is_own = |(name, value): &(&String, &String)| is_known(name) && !metadata::is_given(name, value);
+        let own = self.properties().iter().filter(is_own);
+        let mut own: BTreeMap<_, _> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
         let version = self.metadata().format_version() as u8;
         own.insert(FORMAT_VERSION_PROPERTY.to_owned(), version.to_string());
         own

@@ -21,6 +21,7 @@ use super::context::BindContext;
 use super::equality::{by_equality, equality_key, has_length};
 use super::lists::ListPlan;
 use super::resolve::{Known, Resolver};
+use super::window_keys::order_frame;
 use crate::error::to_datafusion;
 use crate::operators::{IntervalCode, divide_numeric};
 
@@ -230,7 +231,7 @@ fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
                 return Ok(Plan::List(Expr::AggregateFunction(AggregateFunction { func, params }), list));
             }
             let call = |name: &str, args: Vec<Expr>| -> DfResult<Expr> {
-                let func = if name == func.name() { Arc::clone(&func) } else { aggregate_function(resolver, name)? };
+                let func = computing(resolver, name, &func)?;
                 let params = AggregateFunctionParams {
                     args,
                     distinct,
@@ -253,17 +254,14 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
             let WindowFunction { fun, params } = *window;
             let mut params = params;
             params.order_by = params.order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<_>>()?;
+            order_frame(&mut params, resolver)?;
             let key = |expr: Expr| by_equality(expr, resolver);
             params.partition_by = params.partition_by.into_iter().map(key).collect::<DfResult<_>>()?;
             match &fun {
                 WindowFunctionDefinition::AggregateUDF(func) => {
                     let (args, plan) = aggregate_arguments(func.name(), std::mem::take(&mut params.args), resolver)?;
                     let call = |name: &str, args: Vec<Expr>| -> DfResult<Expr> {
-                        let fun = if name == func.name() {
-                            fun.clone()
-                        } else {
-                            WindowFunctionDefinition::AggregateUDF(aggregate_function(resolver, name)?)
-                        };
+                        let fun = WindowFunctionDefinition::AggregateUDF(computing(resolver, name, func)?);
                         let mut params = params.clone();
                         params.args = args;
                         Ok(Expr::WindowFunction(Box::new(WindowFunction { fun, params })))
@@ -336,6 +334,18 @@ fn aggregate_function(resolver: &Resolver<'_>, name: &str) -> DfResult<Arc<dataf
         .get(name)
         .cloned()
         .ok_or_else(|| to_datafusion(SqlError::internal(format!("aggregate {name} is not registered"))))
+}
+
+/// The aggregate of a name that computes; `planned` is the one that the plan has, which may only stand for that.
+fn computing(
+    resolver: &Resolver<'_>,
+    name: &str,
+    planned: &Arc<datafusion::logical_expr::AggregateUDF>,
+) -> DfResult<Arc<datafusion::logical_expr::AggregateUDF>> {
+    match resolver.context.session.aggregate_functions().get(name) {
+        None if name == planned.name() => Ok(Arc::clone(planned)),
+        _ => aggregate_function(resolver, name),
+    }
 }
 
 /// How the result of an aggregate over arguments of these types is made.

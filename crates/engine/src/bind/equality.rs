@@ -189,12 +189,16 @@ fn distinct_on(on: DistinctOn, context: &BindContext) -> DfResult<DistinctOn> {
     let DistinctOn { select_expr, on_expr, sort_expr, input, schema } = on;
     let resolver = Resolver { context, schema: input.schema() };
     let key = |expr: Expr| by_equality(expr, &resolver);
+    let mut arrays = Vec::new();
     let sort_expr = sort_expr
         .map(|all| {
             all.into_iter()
                 .map(|SortExpr { expr, asc, nulls_first }| {
                     let expr = match resolver.known(&expr)? {
-                        Known::Type(ty) if sorts_by_key(&ty, asc, nulls_first) => array_key(expr),
+                        Known::Type(ty) if sorts_by_key(&ty, asc, nulls_first) => {
+                            arrays.push(expr.clone());
+                            array_key(expr)
+                        }
                         Known::Type(ty) if has_length(&ty) => interval_key(expr),
                         _ if on_expr.contains(&expr) => key(expr)?,
                         _ => expr,
@@ -204,6 +208,7 @@ fn distinct_on(on: DistinctOn, context: &BindContext) -> DfResult<DistinctOn> {
                 .collect::<DfResult<Vec<_>>>()
         })
         .transpose()?;
-    let on_expr = on_expr.into_iter().map(key).collect::<DfResult<_>>()?;
+    let on_key = |expr: Expr| if arrays.contains(&expr) { Ok(array_key(expr)) } else { key(expr) };
+    let on_expr = on_expr.into_iter().map(on_key).collect::<DfResult<_>>()?;
     Ok(DistinctOn { select_expr, on_expr, sort_expr, input, schema })
 }

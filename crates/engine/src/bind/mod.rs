@@ -37,6 +37,7 @@ mod text_operators;
 pub(crate) mod types;
 mod using;
 pub(crate) mod versions;
+mod window_keys;
 
 pub(crate) use analyze::{analyze, settle_outputs};
 pub(crate) use assignment::assign_columns;

@@ -356,13 +356,32 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         Expr::Array(array) => call(ARRAY, array.elem),
         Expr::AnyOp { left, compare_op, right, is_some } => {
             let right = Box::new(array_beside(&left, *right));
-            Expr::AnyOp { left, compare_op, right, is_some }
+            match opposite(&compare_op).filter(|_| !matches!(*right, Expr::Subquery(_))) {
+                // DataFusion's ANY over an array is false where PostgreSQL's is NULL for a NULL in the array. Its ALL is right.
+                Some(opposite) => {
+                    let all = Expr::AllOp { left, compare_op: opposite, right };
+                    Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(all) }
+                }
+                None => Expr::AnyOp { left, compare_op, right, is_some },
+            }
         }
         Expr::AllOp { left, compare_op, right } => {
             let right = Box::new(array_beside(&left, *right));
             Expr::AllOp { left, compare_op, right }
         }
         other => other,
+    })
+}
+
+/// The comparison that holds where an order or inequality does not.
+fn opposite(operator: &BinaryOperator) -> Option<BinaryOperator> {
+    Some(match operator {
+        BinaryOperator::NotEq => BinaryOperator::Eq,
+        BinaryOperator::Lt => BinaryOperator::GtEq,
+        BinaryOperator::LtEq => BinaryOperator::Gt,
+        BinaryOperator::Gt => BinaryOperator::LtEq,
+        BinaryOperator::GtEq => BinaryOperator::Lt,
+        _ => return None,
     })
 }
 

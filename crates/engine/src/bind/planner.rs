@@ -31,10 +31,11 @@ use wharf_values::{SqlError, SqlState, mapping};
 use super::context::{BindContext, Local};
 use super::normalize::normalize;
 use super::origin::{Named, Origin, origins};
-use super::relations::WithoutKeys;
+use super::relations::Relations;
 use super::resolve::Resolver;
 use super::subqueries::ARRAY_OF_ROWS;
 use super::versions;
+use crate::aggregates::planned;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
 use crate::names::{refused_of_foreign, split_name};
 use crate::operators::{ARRAY_BESIDE, UNTYPED, UndefinedFunction, UnresolvedOperator};
@@ -123,7 +124,7 @@ pub(super) fn plan_statement<'a>(
             }
             tables.insert(reference, source);
         }
-        let relation_planners: [Arc<dyn RelationPlanner>; 1] = [Arc::new(WithoutKeys::default())];
+        let relation_planners: [Arc<dyn RelationPlanner>; 1] = [Arc::new(Relations::default())];
         let provider = Provider { session: &context.session, context, tables, relation_planners };
         let options = ParserOptions::from(&context.session.config_options().sql_parser);
         // Places are those of the client's text; within a view they would be of the view's.
@@ -438,7 +439,7 @@ impl ContextProvider for Provider<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.session.aggregate_functions().get(name).cloned()
+        planned(name).or_else(|| self.session.aggregate_functions().get(name).cloned())
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

@@ -1,8 +1,10 @@
-//! Items of FROM without keys.
+//! Items of FROM: without keys, and lateral where they are.
 //!
 //! DataFusion adds to the keys of GROUP BY what follows from them, by keys that a subquery's groups gave it and that an UNNEST in
 //! that subquery has doubled (`crate::optimize::keys` tells more): `GROUP BY k` over `SELECT k, unnest(..) AS v FROM (.. GROUP BY k)`
 //! had a row for every `k` and `v`. PostgreSQL adds nothing for a subquery, a view or WITH.
+//!
+//! DataFusion takes a LATERAL item for an ordinary one when only subqueries inside of it refer to the items before it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,14 +14,16 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, Projection, SubqueryAlias};
 use sqlparser::ast::TableFactor;
 
-/// Plans an item of FROM as DataFusion does, and takes its keys. For the planning of one statement.
+use super::subqueries::as_lateral;
+
+/// Plans an item of FROM as DataFusion does, takes its keys, and marks it where it is lateral. For the planning of one statement.
 #[derive(Debug, Default)]
-pub(super) struct WithoutKeys {
+pub(super) struct Relations {
     /// DataFusion is asked to plan the item at hand, and asks here first.
     asked: AtomicBool,
 }
 
-impl RelationPlanner for WithoutKeys {
+impl RelationPlanner for Relations {
     fn plan_relation(
         &self,
         relation: TableFactor,
@@ -30,8 +34,10 @@ impl RelationPlanner for WithoutKeys {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         }
         self.asked.store(true, Ordering::Relaxed);
-        let plan = context.plan(relation)?;
-        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(without_keys(plan)?, None))))
+        let lateral = matches!(relation, TableFactor::Derived { lateral: true, .. });
+        let plan = without_keys(context.plan(relation)?)?;
+        let plan = if lateral { as_lateral(plan)? } else { plan };
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, None))))
     }
 }
 

@@ -31,8 +31,8 @@ use datafusion::logical_expr::{
 use dependent::{Carrier, Domain, join_on_domain, refused, within};
 pub(super) use no_row::null_without_rows;
 pub(super) use recursion::is_work_table;
+pub(super) use references::{as_lateral, map_subquery, refresh};
 use references::{free, free_in_expr, has_subquery, lateral, subquery_of};
-pub(super) use references::{map_subquery, refresh};
 use values::Rows;
 
 /// The call that `ARRAY(subquery)` becomes until its subquery is planned.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, Spans};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -102,6 +102,25 @@ pub(super) fn lateral(plan: &LogicalPlan) -> Option<(&Subquery, Option<&Subquery
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// The plan of a LATERAL item in FROM, marked as what it is where DataFusion does not: it looks for outer columns everywhere but inside
+/// of the subqueries of expressions.
+pub(crate) fn as_lateral(plan: LogicalPlan) -> DfResult<LogicalPlan> {
+    if lateral(&plan).is_some() || !plan.all_out_ref_exprs().is_empty() || free(&plan)?.is_empty() {
+        return Ok(plan);
+    }
+    let mark = |plan: Arc<LogicalPlan>| -> DfResult<Arc<LogicalPlan>> {
+        let outer_ref_columns =
+            free(&plan)?.into_iter().map(|(column, field)| Expr::OuterReferenceColumn(field, column)).collect();
+        Ok(Arc::new(LogicalPlan::Subquery(Subquery { subquery: plan, outer_ref_columns, spans: Spans::new() })))
+    };
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => {
+            SubqueryAlias::try_new(mark(alias.input)?, alias.alias).map(LogicalPlan::SubqueryAlias)
+        }
+        plan => mark(Arc::new(plan)).map(Arc::unwrap_or_clone),
     }
 }
 

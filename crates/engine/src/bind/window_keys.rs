@@ -1,0 +1,56 @@
+//! ORDER BY of windows whose frame is a RANGE, which is every one without a frame: DataFusion has these over numbers, texts, dates
+//! and lists, and refuses other types even where no offset is counted in them.
+
+use arrow::datatypes::DataType;
+use datafusion::error::Result as DfResult;
+use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunctionParams};
+use datafusion::logical_expr::{WindowFrameBound, WindowFrameUnits, cast, lit};
+use wharf_values::{SqlError, mapping};
+
+use super::resolve::Resolver;
+use crate::error::to_datafusion;
+
+/// Gives a window keys that are in the same order, of types that DataFusion has frames of.
+///
+/// # Errors
+/// `0A000` for an offset in a type that there is none in.
+pub(super) fn order_frame(params: &mut WindowFunctionParams, resolver: &Resolver<'_>) -> DfResult<()> {
+    let frame = &params.window_frame;
+    if frame.units != WindowFrameUnits::Range {
+        return Ok(());
+    }
+    let has_offset = is_offset(&frame.start_bound) || is_offset(&frame.end_bound);
+    let keys = std::mem::take(&mut params.order_by);
+    params.order_by = keys.into_iter().map(|key| ordered(key, has_offset, resolver)).collect::<DfResult<_>>()?;
+    Ok(())
+}
+
+fn is_offset(bound: &WindowFrameBound) -> bool {
+    match bound {
+        WindowFrameBound::Preceding(count) | WindowFrameBound::Following(count) => !count.is_null(),
+        WindowFrameBound::CurrentRow => false,
+    }
+}
+
+fn ordered(key: SortExpr, has_offset: bool, resolver: &Resolver<'_>) -> DfResult<SortExpr> {
+    let field = resolver.field(&key.expr)?;
+    let is_time = matches!(field.data_type(), DataType::Time32(_) | DataType::Time64(_));
+    let is_bytes = matches!(
+        field.data_type(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_)
+    );
+    if !is_time && !is_bytes {
+        return Ok(key);
+    }
+    if has_offset {
+        let ty = mapping::sql_type(&field);
+        let message = format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {ty}");
+        return Err(to_datafusion(SqlError::unsupported(message)));
+    }
+    let expr = match is_time {
+        true => cast(key.expr, DataType::Int64),
+        // Hexadecimal digits are in the order of the bytes.
+        false => resolver.context.call("encode", vec![key.expr, lit("hex")])?,
+    };
+    Ok(SortExpr { expr, ..key })
+}
