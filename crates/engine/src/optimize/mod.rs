@@ -7,7 +7,9 @@ mod counted_scans;
 mod date_comparisons;
 mod filter_estimates;
 mod filters_over_aggregates;
+mod join_promises;
 mod keys;
+mod missing_sorts;
 mod order;
 mod truth_tests;
 
@@ -32,7 +34,9 @@ use counted_scans::CountScansByMetadata;
 use date_comparisons::CompareDatesAsDates;
 use filter_estimates::EstimateFilters;
 use filters_over_aggregates::PushDownFiltersToKeys;
+use join_promises::WithoutFalsePromises;
 use keys::{ASK_FOR_KEYS, WithoutFalseKeys};
+use missing_sorts::SortWhereOrderIsUnknown;
 use order::in_order_of_making;
 use truth_tests::TruthTestsAreNeverNull;
 
@@ -40,6 +44,10 @@ use truth_tests::TruthTestsAreNeverNull;
 const JOIN_SELECTION: &str = "join_selection";
 /// The rule of DataFusion that answers aggregates from statistics.
 const AGGREGATE_STATISTICS: &str = "aggregate_statistics";
+/// The rule of DataFusion that places sorts and repartitioning where they are needed.
+const ENSURE_REQUIREMENTS: &str = "EnsureRequirements";
+/// The rule of DataFusion that refuses plans in which an operator does not get what it asks for.
+const SANITY_CHECK: &str = "SanityCheckPlan";
 
 /// The rule of DataFusion that brings conditions to where their columns come from.
 const PUSH_DOWN_FILTER: &str = "push_down_filter";
@@ -61,8 +69,15 @@ pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
     for rule in physical.iter_mut().filter(|rule| rule.name() == AGGREGATE_STATISTICS) {
         *rule = Arc::new(CountScansByMetadata);
     }
-    let chosen = physical.iter().position(|rule| rule.name() == JOIN_SELECTION).unwrap_or_default();
-    physical.insert(chosen, Arc::new(EstimateFilters));
+    let before: [(&str, Arc<dyn PhysicalOptimizerRule + Send + Sync>); 3] = [
+        (JOIN_SELECTION, Arc::new(EstimateFilters)),
+        (ENSURE_REQUIREMENTS, Arc::new(WithoutFalsePromises)),
+        (SANITY_CHECK, Arc::new(SortWhereOrderIsUnknown)),
+    ];
+    for (next, rule) in before {
+        let place = physical.iter().position(|rule| rule.name() == next).unwrap_or_default();
+        physical.insert(place, rule);
+    }
     let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
         [Arc::new(PlaceRuntimeFilters), Arc::new(NarrowFilters), Arc::new(LetGoWhileMultiplying)];
     physical.extend(last);
@@ -98,7 +113,7 @@ mod tests {
 
     #[test]
     fn rules_of_datafusion_are_called_so() {
-        for name in [JOIN_SELECTION, AGGREGATE_STATISTICS] {
+        for name in [JOIN_SELECTION, AGGREGATE_STATISTICS, ENSURE_REQUIREMENTS, SANITY_CHECK] {
             assert!(PhysicalOptimizer::new().rules.iter().any(|rule| rule.name() == name), "{name}");
         }
         for name in ASK_FOR_KEYS.into_iter().chain([PUSH_DOWN_FILTER]) {
