@@ -158,18 +158,33 @@ pub(crate) fn rescale<N: Unscaled>(value: N, from: i32, to: i32) -> Option<N> {
 /// PostgreSQL compares the leading groups of dividend and divisor to guess the quotient's weight before it divides; for
 /// a quotient that is exactly a power of 10,000 the groups are equal and it takes the lower weight, as here.
 pub(crate) fn division_scale<N: Unscaled>(value: N, scale: i32) -> i32 {
+    scale_by_weight(value, scale, 4)
+}
+
+/// The scale of the root of a quotient, from the root: that of the quotient, whose groups have twice as many digits.
+fn root_scale<N: Unscaled>(value: N, scale: i32) -> i32 {
+    scale_by_weight(value, scale, 2)
+}
+
+fn scale_by_weight<N: Unscaled>(value: N, scale: i32, group: i32) -> i32 {
     const SIGNIFICANT_DIGITS: i32 = 16;
     let digits = value.digit_count() as i32;
     // The power of ten of the first digit.
     let exponent = digits - 1 - scale;
-    let mut weight = if digits == 0 { -1 } else { exponent.div_euclid(4) };
-    if digits > 0 && exponent.rem_euclid(4) == 0 {
+    let mut weight = if digits == 0 { -1 } else { exponent.div_euclid(group) };
+    if digits > 0 && exponent.rem_euclid(group) == 0 {
         let leading = N::power_of_ten((digits - 1).unsigned_abs());
         if leading.is_some_and(|power| value == power || value == power.negated()) {
             weight -= 1;
         }
     }
     (SIGNIFICANT_DIGITS - 4 * weight).clamp(0, 1000)
+}
+
+/// The digits after the point without zeros at the end.
+fn significant_scale<N: Unscaled>(value: N, scale: i32) -> i32 {
+    let zeros = value.with_digits(|digits| digits.iter().rev().take_while(|digit| **digit == b'0').count());
+    (scale - zeros as i32).max(0)
 }
 
 /// How the decimals of a column are displayed: what text and binary output agree on.
@@ -184,19 +199,34 @@ impl DecimalDisplay {
         DecimalDisplay { scale: i32::from(scale), display }
     }
 
+    /// The scale of a value that is rounded already: more digits than it should have are those of a quotient whose weight
+    /// PostgreSQL took to be less than it is.
+    fn unless_zero<N: Unscaled>(&self, value: N, scale: i32, least: u8) -> i32 {
+        if value == N::ZERO {
+            return 0;
+        }
+        scale.max(significant_scale(value, self.scale)).max(i32::from(least).min(self.scale))
+    }
+
     /// Whether zeros at the end of the fraction are left out.
     #[inline]
     pub(crate) fn trims(&self) -> bool {
         self.display == NumericDisplay::Trim
     }
 
-    /// The value and scale to display: only division changes them.
+    /// The value and scale to display: only quotients and what is made of them change.
     #[inline]
     pub(crate) fn apply<N: Unscaled>(&self, value: N) -> (N, i32) {
-        if self.display != NumericDisplay::Division {
-            return (value, self.scale);
-        }
-        let wanted = division_scale(value, self.scale);
+        let wanted = match self.display {
+            NumericDisplay::Scale | NumericDisplay::Trim => return (value, self.scale),
+            NumericDisplay::Division => division_scale(value, self.scale),
+            NumericDisplay::Variance { least_scale } => {
+                self.unless_zero(value, division_scale(value, self.scale), least_scale)
+            }
+            NumericDisplay::Deviation { least_scale } => {
+                self.unless_zero(value, root_scale(value, self.scale), least_scale)
+            }
+        };
         match rescale(value, self.scale, wanted) {
             Some(rescaled) => (rescaled, wanted),
             // More zeros than the integer has room for: displayed as far as it goes.

@@ -30,24 +30,41 @@ pub enum NumericDisplay {
     Trim,
     /// The scale PostgreSQL's numeric division would have chosen for the value.
     Division,
+    /// The same for a variance, of which no digit is left out that is not zero; zero itself has none after the point.
+    Variance {
+        /// The digits after the point that are printed at least, as far as the type has them.
+        least_scale: u8,
+    },
+    /// A standard deviation, which has the scale of the variance that is its square.
+    Deviation {
+        /// The same as of a variance.
+        least_scale: u8,
+    },
 }
 
 impl NumericDisplay {
     /// What the metadata of a field says.
     pub fn of(field: &Field) -> NumericDisplay {
-        match field.metadata().get(NUMERIC_KEY).map(String::as_str) {
-            Some("trim") => NumericDisplay::Trim,
-            Some("division") => NumericDisplay::Division,
+        let Some(text) = field.metadata().get(NUMERIC_KEY) else { return NumericDisplay::Scale };
+        let (kind, least_scale) = text.split_once(' ').unwrap_or((text.as_str(), "0"));
+        let least_scale = least_scale.parse().unwrap_or(0);
+        match kind {
+            "trim" => NumericDisplay::Trim,
+            "division" => NumericDisplay::Division,
+            "variance" => NumericDisplay::Variance { least_scale },
+            "deviation" => NumericDisplay::Deviation { least_scale },
             _ => NumericDisplay::Scale,
         }
     }
 
     /// The value of [`NUMERIC_KEY`]; `None` for the default, which needs no metadata.
-    pub fn metadata_value(self) -> Option<&'static str> {
+    pub fn metadata_value(self) -> Option<String> {
         match self {
             NumericDisplay::Scale => None,
-            NumericDisplay::Trim => Some("trim"),
-            NumericDisplay::Division => Some("division"),
+            NumericDisplay::Trim => Some("trim".to_owned()),
+            NumericDisplay::Division => Some("division".to_owned()),
+            NumericDisplay::Variance { least_scale } => Some(format!("variance {least_scale}")),
+            NumericDisplay::Deviation { least_scale } => Some(format!("deviation {least_scale}")),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Aggregates as DataFusion's planner is to see them, which chooses among functions by the types of what it has planned so far.
 //!
-//! DataFusion's `avg` of integers is a double, and `round(double precision, integer)` does not exist. What always holds: these only
-//! stand in a plan until the binder has seen it, which puts what computes in their place.
+//! DataFusion's `avg` and `stddev` of integers are doubles, and `round(double precision, integer)` does not exist. What always
+//! holds: these only stand in a plan until the binder has seen it, which puts what computes in their place.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use wharf_values::{SqlError, mapping};
 use crate::error::to_datafusion;
 
 /// Those whose result is numeric for integers and numerics, and double precision for the rest.
-const NUMERIC: &[&str] = &["avg"];
+const NUMERIC: &[&str] = &["avg", "stddev_samp", "stddev_pop", "var_samp", "var_pop"];
 
 /// The aggregate that stands for another of this name while a statement is planned; none: that itself.
 pub(crate) fn planned(name: &str) -> Option<Arc<AggregateUDF>> {

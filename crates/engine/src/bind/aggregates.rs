@@ -1,7 +1,8 @@
 //! Aggregates and window functions at the types in which DataFusion computes what PostgreSQL does.
 //!
 //! What always holds: a node keeps the names of its columns. `avg` of integers and numerics becomes a sum divided by a
-//! count, `sum(bigint)` a sum of numerics, and ranks become `bigint`, by a projection above.
+//! count, `stddev` and its kin of them are made of a count, a sum and a sum of squares, `sum(bigint)` is a sum of numerics, and ranks
+//! become `bigint`, by a projection above.
 
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Window, WindowFunctionDefinition};
 use wharf_catalog::SqlType;
-use wharf_values::{SqlError, SqlState, mapping};
+use wharf_values::{NumericDisplay, SqlError, SqlState, mapping};
 
 use super::analyze::{compared_subqueries, sort_key};
 use super::context::BindContext;
@@ -23,7 +24,7 @@ use super::lists::ListPlan;
 use super::resolve::{Known, Resolver};
 use super::window_keys::order_frame;
 use crate::error::to_datafusion;
-use crate::operators::{IntervalCode, divide_numeric};
+use crate::operators::{IntervalCode, MAX_COMPUTED_SCALE, Spread, Square, divide_numeric};
 
 /// What an aggregate becomes: the calls that DataFusion computes, and what is made of them.
 enum Plan {
@@ -33,6 +34,8 @@ enum Plan {
     Convert(Expr, SqlType),
     /// A sum and a count, divided afterwards.
     Divide { sum: Expr, count: Expr },
+    /// A count, a sum and sums of squares, of which a measure is made afterwards.
+    Spread(Spread, Vec<Expr>),
     /// A list of values, put in order and together afterwards.
     List(Expr, ListPlan),
     /// A number that intervals were written as, read afterwards.
@@ -78,6 +81,9 @@ pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResu
                 }
                 Plan::Convert(expr, ty) => Finish::Convert(add_call(&mut calls, expr), ty),
                 Plan::Divide { sum, count } => Finish::Divide(add_call(&mut calls, sum), add_call(&mut calls, count)),
+                Plan::Spread(spread, sums) => {
+                    Finish::Spread(spread, sums.into_iter().map(|sum| add_call(&mut calls, sum)).collect())
+                }
                 Plan::List(expr, list) => Finish::List(add_call(&mut calls, expr), list),
                 Plan::Interval(expr, code) => Finish::Interval(add_call(&mut calls, expr), code),
             };
@@ -146,6 +152,7 @@ pub(super) fn window(window: Window, resolver: &Resolver<'_>) -> DfResult<Logica
             Plan::Keep(expr) => Finish::Same(add(expr)),
             Plan::Convert(expr, ty) => Finish::Convert(add(expr), ty),
             Plan::Divide { sum, count } => Finish::Divide(add(sum), add(count)),
+            Plan::Spread(spread, sums) => Finish::Spread(spread, sums.into_iter().map(add).collect()),
             Plan::List(expr, list) => Finish::List(add(expr), list),
             Plan::Interval(expr, code) => Finish::Interval(add(expr), code),
         };
@@ -161,6 +168,7 @@ enum Finish {
     Same(String),
     Convert(String, SqlType),
     Divide(String, String),
+    Spread(Spread, Vec<String>),
     List(String, ListPlan),
     Interval(String, IntervalCode),
 }
@@ -192,6 +200,7 @@ fn finish(
             }
             Finish::List(computed, list) => list.finish(column(&computed), resolver.context)?.alias(name),
             Finish::Interval(computed, code) => code.call(vec![column(&computed)]).alias(name),
+            Finish::Spread(spread, sums) => spread.call(sums.iter().map(|sum| column(sum)).collect()).alias(name),
             Finish::Divide(sum, count) => {
                 let numeric = |name: &str| resolver.coerce(column(name), &SqlType::Numeric(None));
                 divide_numeric(numeric(&sum)?, numeric(&count)?).alias(name)
@@ -241,7 +250,7 @@ fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
                 };
                 Ok(Expr::AggregateFunction(AggregateFunction { func, params }))
             };
-            arrange(plan, func.name(), args, call)
+            arrange(plan, func.name(), args, distinct, call)
         }
         other => Ok(Plan::Keep(other)),
     }
@@ -266,7 +275,7 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
                         params.args = args;
                         Ok(Expr::WindowFunction(Box::new(WindowFunction { fun, params })))
                     };
-                    arrange(plan, func.name(), args, call)
+                    arrange(plan, func.name(), args, params.distinct, call)
                 }
                 WindowFunctionDefinition::WindowUDF(func) => {
                     let name = func.name().to_owned();
@@ -353,6 +362,8 @@ enum Shape {
     Same,
     Convert(SqlType),
     Average,
+    /// Of this value, which the arguments have at the type of its sum.
+    Spread(Spread, Expr),
     Interval(IntervalCode),
 }
 
@@ -360,6 +371,7 @@ fn arrange(
     shape: Shape,
     name: &str,
     args: Vec<Expr>,
+    distinct: bool,
     call: impl Fn(&str, Vec<Expr>) -> DfResult<Expr>,
 ) -> DfResult<Plan> {
     Ok(match shape {
@@ -367,6 +379,15 @@ fn arrange(
         Shape::Convert(ty) => Plan::Convert(call(name, args)?, ty),
         Shape::Interval(code) => Plan::Interval(call(name, args)?, code),
         Shape::Average => Plan::Divide { sum: call("sum", args.clone())?, count: call("count", args)? },
+        Shape::Spread(spread, value) => {
+            let squares: &[Square] =
+                if distinct { &[Square::OfPositive, Square::OfNegative] } else { &[Square::OfAll] };
+            let mut sums = vec![call("count", args.clone())?, call("sum", args)?];
+            for square in squares {
+                sums.push(call("sum", vec![square.call(value.clone())])?);
+            }
+            Plan::Spread(spread, sums)
+        }
     })
 }
 
@@ -434,8 +455,23 @@ fn aggregate_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> 
             )),
             _ => Err(undefined()),
         },
-        "stddev_samp" | "stddev_pop" | "var_samp" | "var_pop" | "corr" | "covar_samp" | "covar_pop" | "regr_slope"
-        | "regr_intercept" | "regr_r2" | "regr_avgx" | "regr_avgy" | "regr_sxx" | "regr_syy" | "regr_sxy" => {
+        "stddev" | "stddev_samp" | "stddev_pop" | "var" | "variance" | "var_samp" | "var_pop" => match &known {
+            _ if args.len() != 1 => Err(undefined()),
+            Known::Type(SqlType::SmallInt | SqlType::Integer) => {
+                spread_arguments(name, cast_first(args, DataType::Int64), resolver)
+            }
+            Known::Type(SqlType::BigInt) => {
+                spread_arguments(name, cast_first(args, DataType::Decimal128(19, 0)), resolver)
+            }
+            Known::Type(SqlType::Numeric(_)) => spread_arguments(name, args, resolver),
+            Known::Type(SqlType::Real | SqlType::Double) | Known::Unknown => {
+                let args = args.into_iter().map(|a| resolver.coerce(a, &SqlType::Double)).collect::<DfResult<_>>()?;
+                Ok((args, Shape::Same))
+            }
+            _ => Err(undefined()),
+        },
+        "corr" | "covar_samp" | "covar_pop" | "regr_slope" | "regr_intercept" | "regr_r2" | "regr_avgx"
+        | "regr_avgy" | "regr_sxx" | "regr_syy" | "regr_sxy" => {
             if !known.is_number() {
                 return Err(undefined());
             }
@@ -474,6 +510,24 @@ fn aggregate_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> 
         },
         _ => Ok((args, Shape::Same)),
     }
+}
+
+/// The arguments of a measure of how integers or numerics are spread.
+fn spread_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> DfResult<(Vec<Expr>, Shape)> {
+    let Ok([value]) = <[Expr; 1]>::try_from(args) else {
+        return Err(to_datafusion(SqlError::internal(format!("{name} takes one argument"))));
+    };
+    let field = resolver.field(&value)?;
+    let spread = Spread::of(name, NumericDisplay::of(&field))
+        .ok_or_else(|| to_datafusion(SqlError::internal(format!("{name} is no measure of a spread"))))?;
+    // What was computed has more digits after the point than it has a use for, and the squares would have twice as many.
+    let value = match field.data_type() {
+        DataType::Decimal256(_, scale) if *scale > MAX_COMPUTED_SCALE => {
+            Expr::Cast(Cast::new(Box::new(value), DataType::Decimal256(76, MAX_COMPUTED_SCALE)))
+        }
+        _ => value,
+    };
+    Ok((wide_decimal(vec![value.clone()], resolver)?, Shape::Spread(spread, value)))
 }
 
 impl Known {

@@ -178,6 +178,9 @@ mod tests {
             "interval_rank",
             "array_key",
             "array_least",
+            "numeric_square",
+            "numeric_stddev_samp",
+            "numeric_var_pop_trimmed",
         ];
         for name in operators {
             let operator = operators::by_name(name).unwrap();

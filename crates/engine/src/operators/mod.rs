@@ -15,6 +15,7 @@ mod interval_key;
 mod null_safe;
 mod numeric;
 mod single_value;
+mod spread;
 mod undefined;
 mod unresolved;
 
@@ -30,6 +31,7 @@ pub(crate) use interval_key::interval_key;
 pub(crate) use null_safe::null_safe_equal;
 pub(crate) use numeric::numeric_operator;
 pub(crate) use single_value::{single_value, single_value_function};
+pub(crate) use spread::{MAX_COMPUTED_SCALE, Spread, Square};
 pub(crate) use undefined::UndefinedFunction;
 pub(crate) use unresolved::{ARRAY_BESIDE, OperatorPlanner, UNTYPED, UnresolvedOperator};
 
@@ -71,6 +73,6 @@ pub(crate) fn by_name(name: &str) -> Option<ScalarUDF> {
         operators.into_iter().flat_map(|operator| [integer::function(operator), float::function(operator)]);
     let arithmetic = arithmetic.chain(operators.into_iter().filter_map(numeric::function));
     let others = [division::function(), any_of_array::function(), interval_key::function()];
-    let coded = interval_code::functions().chain(array_order::functions());
+    let coded = interval_code::functions().chain(array_order::functions()).chain(spread::functions());
     arithmetic.chain(others).chain(coded).find(|function| function.name() == name)
 }

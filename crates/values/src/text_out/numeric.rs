@@ -97,6 +97,22 @@ mod tests {
     }
 
     #[test]
+    fn deviations_have_the_scale_of_their_variance() {
+        let ten20 = 10_i128.pow(20);
+        let variance = |value, least_scale| print(value, 20, NumericDisplay::Variance { least_scale });
+        let deviation = |value, least_scale| print(value, 24, NumericDisplay::Deviation { least_scale });
+        assert_eq!(variance(20_000 * ten20, 0), "20000.000000000000");
+        assert_eq!(deviation(141_421_356_237_310 * 10_i128.pow(12), 4), "141.421356237310");
+        assert_eq!(variance(5 * 10_i128.pow(13), 0), "0.000000500000000000000000");
+        assert_eq!(deviation(5 * ten20, 0), "0.000500000000000000000000");
+        assert_eq!(deviation(10_000 * ten20, 0), "1.00000000000000000000");
+        assert_eq!(deviation(1_000_000 * ten20, 0), "100.0000000000000000");
+        assert_eq!(deviation(1_004_091_629_284_897_485 * 10_i128.pow(8), 0), "100.4091629284897485");
+        assert_eq!(deviation(4_972_446_900_122_115 * 10_i128.pow(13), 12), "49724.469001221150");
+        assert_eq!((variance(0, 12), deviation(0, 0)), ("0".to_owned(), "0".to_owned()));
+    }
+
+    #[test]
     fn wide_decimals() {
         let mut out = Vec::new();
         let value = i256::from_string(&"123456789".repeat(8)).unwrap();
