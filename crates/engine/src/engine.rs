@@ -31,7 +31,7 @@ use crate::maintenance::Instants;
 use crate::metrics::Statistics;
 use crate::operators::OperatorPlanner;
 use crate::queries::{Peers, Queries};
-use crate::session::{Queues, Session, Startup};
+use crate::session::{KeptPlans, Queues, Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
 
 /// The limits of the engine.
@@ -87,6 +87,8 @@ pub struct Engine {
     pub(crate) base: SessionState,
     /// What open statements and transactions look at.
     pub(crate) instants: Instants,
+    /// What sessions keep of statements they have run.
+    pub(crate) kept_plans: KeptPlans,
     /// What is appended to tables at the same time.
     pub(crate) appends: Queues,
     /// When writers elsewhere have their turn.
@@ -127,6 +129,7 @@ impl Engine {
             options,
             base,
             instants: Instants::default(),
+            kept_plans: KeptPlans::default(),
             appends: Queues::default(),
             external_turns: ExternalTurns::default(),
             fanout,

@@ -74,8 +74,9 @@ async fn relatives(engine: &Engine, id: Uuid) -> Result<Vec<Arc<LakeTable>>, Sql
 }
 
 /// The states of a table, besides its head, whose files are needed: those that statements read now, and those that open
-/// transactions may still read.
+/// transactions may still read. Plans that are only kept read nothing.
 async fn readers(engine: &Engine, id: Uuid) -> Result<Vec<Arc<LakeTable>>, SqlError> {
+    engine.kept_plans.let_go();
     let mut states = engine.warehouse.states_being_read(id);
     for location in engine.instants.locations(id) {
         if states.iter().all(|state| state.metadata_location() != location) {

@@ -6,6 +6,7 @@
 mod canceller;
 mod cursor;
 mod dispatch;
+mod kept_plans;
 mod observe;
 mod plan_cache;
 mod prepare;
@@ -48,6 +49,7 @@ pub use result::{CopyOut, Notice, Outcome, ResultColumn, TransactionStatus};
 pub use stream::RowStream;
 
 pub(crate) use dispatch::{text_columns, text_rows};
+pub(crate) use kept_plans::KeptPlans;
 pub(crate) use observe::Observed;
 pub(crate) use prepare::{has_placeholders, task_context, with_object_names, with_values};
 pub(crate) use result::columns_of;

@@ -14,12 +14,12 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
-use parking_lot::Mutex;
+use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use sqlparser::ast;
 use wharf_catalog::{SqlType, State};
 use wharf_values::{SqlError, SqlState, mapping};
 
+use super::kept_plans::{KeptPlan, Physical};
 use super::result::{ResultColumn, columns_of};
 use super::stream::{Limits, RowStream};
 use super::{Session, cursor, observe};
@@ -71,21 +71,18 @@ pub(crate) enum Kind {
     Utility,
 }
 
-/// A physical plan with the context it runs in.
-type Physical = (Arc<dyn ExecutionPlan>, Arc<TaskContext>);
-
 /// A typed plan, and its physical one where that can be used again.
 pub(crate) struct QueryPlan {
     pub(crate) plan: LogicalPlan,
     /// The plan depends on nothing but the tables: not on the clock, not on chance.
     reusable: bool,
-    physical: Mutex<Option<Physical>>,
+    physical: KeptPlan,
 }
 
 impl QueryPlan {
     pub(crate) fn new(plan: LogicalPlan) -> Self {
         let reusable = is_reusable(&plan);
-        QueryPlan { plan, reusable, physical: Mutex::new(None) }
+        QueryPlan { plan, reusable, physical: KeptPlan::default() }
     }
 }
 
@@ -326,7 +323,7 @@ impl Session {
         types: &[SqlType],
         limits: &Limits,
     ) -> Result<SendableRecordBatchStream, SqlError> {
-        let cached = query.physical.lock().clone();
+        let cached = query.physical.get();
         let (plan, task) = match cached {
             Some((plan, task)) => (reset_plan_states(plan).map_err(from_datafusion)?, task),
             // Boxed, like what follows: a plan that is kept needs none of it.
@@ -353,7 +350,7 @@ impl Session {
         let plan = limits.within(physical_plan(&logical, &state)).await?;
         let physical = (plan, task_context(&state));
         if query.reusable {
-            *query.physical.lock() = Some(physical.clone());
+            self.engine.kept_plans.keep(&query.physical, physical.clone());
         }
         Ok(physical)
     }
