@@ -10,17 +10,20 @@ use datafusion::logical_expr::{Expr, cast};
 use wharf_catalog::SqlType;
 
 use super::resolve::Resolver;
+use super::two_zeros::has_two_zeros;
 use crate::operators::ArrayOrder;
 
 /// Whether an operator takes arrays of this type by their keys.
 pub(super) fn compares_by_key(ty: &SqlType, symbol: &str) -> bool {
-    matches!(ty, SqlType::Array(_)) && (matches!(symbol, "<" | "<=" | ">" | ">=") || has_two_zeros(ty))
+    matches!(ty, SqlType::Array(_)) && (matches!(symbol, "<" | "<=" | ">" | ">=") || has_two_zeros(ty.innermost()))
 }
 
 /// Whether ORDER BY takes arrays of this type by their keys: Arrow puts NULLs in a list where it puts those beside it.
 pub(super) fn sorts_by_key(ty: &SqlType, ascending: bool, nulls_first: bool) -> bool {
     match ty {
-        SqlType::Array(item) => ascending == nulls_first || matches!(**item, SqlType::Array(_)) || has_two_zeros(ty),
+        SqlType::Array(item) => {
+            ascending == nulls_first || matches!(**item, SqlType::Array(_)) || has_two_zeros(ty.innermost())
+        }
         _ => false,
     }
 }
@@ -28,10 +31,6 @@ pub(super) fn sorts_by_key(ty: &SqlType, ascending: bool, nulls_first: bool) -> 
 /// The key of an array.
 pub(super) fn array_key(array: Expr) -> Expr {
     ArrayOrder::Key.call(vec![array])
-}
-
-fn has_two_zeros(ty: &SqlType) -> bool {
-    matches!(ty.innermost(), SqlType::Real | SqlType::Double)
 }
 
 impl Resolver<'_> {

@@ -34,6 +34,7 @@ mod set_operations;
 pub(crate) mod subqueries;
 mod temporal;
 mod text_operators;
+mod two_zeros;
 pub(crate) mod types;
 mod using;
 pub(crate) mod versions;

@@ -20,6 +20,7 @@ use super::array_order::{array_key, compares_by_key};
 use super::context::BindContext;
 use super::equality::{by_equality, has_length};
 use super::guards;
+use super::two_zeros::{has_two_zeros, with_one_zero};
 use super::types::cast_field;
 use crate::cast::{CastFunction, CastMode, arrow_agrees, result_field};
 use crate::error::to_datafusion;
@@ -624,6 +625,10 @@ impl Resolver<'_> {
                 if compares_by_key(&common, "=") { Ok(array_key(item)) } else { by_equality(item, self) }
             })
             .collect::<DfResult<Vec<_>>>()?;
+        if has_two_zeros(&common) {
+            let ty = self.field(&all[0])?.data_type().clone();
+            all = with_one_zero(all, &ty);
+        }
         let expr = all.remove(0);
         Ok(Expr::InList(InList::new(Box::new(expr), all, negated)))
     }
@@ -650,10 +655,16 @@ impl Resolver<'_> {
             });
             results.push(*then);
         }
-        let first = operand.is_some().then(|| whens.first().map(|(operand, _)| operand.clone())).flatten();
+        let has_operand = operand.is_some();
+        let first = has_operand.then(|| whens.first().map(|(operand, _)| operand.clone())).flatten();
         // The operand is at the type that it shares with a value: not always the same one.
         let same = whens.iter().all(|(operand, _)| first.as_ref().is_none_or(|first| first == operand));
-        let operand_out = first.filter(|_| same);
+        let looked_up_by_bits = match &first {
+            Some(first) if same => has_two_zeros(&mapping::sql_type(&*self.field(first)?)) && !first.is_volatile(),
+            _ => false,
+        };
+        let one_by_one = !same || looked_up_by_bits;
+        let operand_out = first.filter(|_| !one_by_one);
         if !same && operand.as_ref().is_some_and(|operand| operand.is_volatile()) {
             return Err(to_datafusion(
                 SqlError::unsupported(
@@ -662,7 +673,10 @@ impl Resolver<'_> {
                 .with_hint("Cast the WHEN values to the type of the CASE expression."),
             ));
         }
-        let whens = whens.into_iter().map(|(operand, when)| if same { when } else { operand.eq(when) });
+        let whens = whens.into_iter().map(|(operand, when)| match operand_out {
+            None if has_operand => operand.eq(when),
+            _ => when,
+        });
         let has_else = else_expr.is_some();
         results.extend(else_expr.map(|expr| *expr));
         let mut results = self.unify(results, "CASE")?;
@@ -824,7 +838,8 @@ impl Resolver<'_> {
             (Some(l), _) if has_length(l) || *l == SqlType::Jsonb || compares_by_key(l, "=") => left,
             _ => a.clone(),
         };
-        if result == a && self.field(&a)?.data_type() == self.field(&b)?.data_type() {
+        let has_two_zeros = has_two_zeros(&mapping::sql_type(&*self.field(&a)?)) && !a.is_volatile();
+        if result == a && !has_two_zeros && self.field(&a)?.data_type() == self.field(&b)?.data_type() {
             let shown = self.shown_as(std::slice::from_ref(&a))?;
             return Ok(shown.apply(self.context.finish_call(self, func, vec![a, b])?));
         }
