@@ -140,14 +140,14 @@ mod tests {
         let entries = written(decimal(6), Literal::decimal(123), bound(6));
         assert_eq!(read_as(&entries, decimal(20)), (Some(Literal::decimal(123)), Some(bound(20))));
         // What is no promotion changes nothing.
-        let entries = written(PrimitiveType::Long, Literal::long(1 << 40), Datum::long(1 << 40));
-        assert_eq!(read_as(&entries, PrimitiveType::Int), (Some(Literal::long(1 << 40)), Some(Datum::long(1 << 40))));
+        let entries = written(PrimitiveType::Long, Literal::long(1i64 << 40), Datum::long(1i64 << 40));
+        assert_eq!(read_as(&entries, PrimitiveType::Int), (Some(Literal::long(1i64 << 40)), Some(Datum::long(1i64 << 40))));
     }
 
     #[test]
     fn the_length_of_a_bound_tells_its_type() {
-        let entries = written(PrimitiveType::Int, Literal::int(1), Datum::long(1 << 40));
-        assert_eq!(read_as(&entries, PrimitiveType::Int).1, Some(Datum::long(1 << 40)));
+        let entries = written(PrimitiveType::Int, Literal::int(1), Datum::long(1i64 << 40));
+        assert_eq!(read_as(&entries, PrimitiveType::Int).1, Some(Datum::long(1i64 << 40)));
         let entries = written(PrimitiveType::Long, Literal::long(1), Datum::int(1));
         assert_eq!(read_as(&entries, PrimitiveType::Long).1, Some(Datum::long(1)));
     }
