@@ -8,6 +8,7 @@ mod deferrable;
 mod escapes;
 mod fetch;
 mod files;
+mod grouping;
 mod layout;
 mod lexer;
 mod like;
@@ -77,6 +78,7 @@ pub(crate) fn parse(sql: &str) -> Result<Vec<Parsed>, SqlError> {
             check_schema_elements(&tokens)?;
             let clauses = patch::apply(&mut tokens);
             changes::rewrite(&mut tokens);
+            grouping::enclose(&mut tokens);
             let versions = versions::take(&mut tokens, &source)?;
             check_strings(&tokens, &source)?;
             check_insert(&tokens, &source)?;

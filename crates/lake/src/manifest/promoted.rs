@@ -141,7 +141,10 @@ mod tests {
         assert_eq!(read_as(&entries, decimal(20)), (Some(Literal::decimal(123)), Some(bound(20))));
         // What is no promotion changes nothing.
         let entries = written(PrimitiveType::Long, Literal::long(1i64 << 40), Datum::long(1i64 << 40));
-        assert_eq!(read_as(&entries, PrimitiveType::Int), (Some(Literal::long(1i64 << 40)), Some(Datum::long(1i64 << 40))));
+        assert_eq!(
+            read_as(&entries, PrimitiveType::Int),
+            (Some(Literal::long(1i64 << 40)), Some(Datum::long(1i64 << 40)))
+        );
     }
 
     #[test]
