@@ -380,8 +380,7 @@ fn arrange(
         Shape::Interval(code) => Plan::Interval(call(name, args)?, code),
         Shape::Average => Plan::Divide { sum: call("sum", args.clone())?, count: call("count", args)? },
         Shape::Spread(spread, value) => {
-            let squares: &[Square] =
-                if distinct { &[Square::OfPositive, Square::OfNegative] } else { &[Square::OfAll] };
+            let squares: &[Square] = if distinct { &[Square::Positive, Square::Negative] } else { &[Square::All] };
             let mut sums = vec![call("count", args.clone())?, call("sum", args)?];
             for square in squares {
                 sums.push(call("sum", vec![square.call(value.clone())])?);

@@ -83,9 +83,9 @@ impl Spread {
 /// Distinct squares are not those of distinct numbers, but on one side of zero they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Square {
-    OfAll,
-    OfPositive,
-    OfNegative,
+    All,
+    Positive,
+    Negative,
 }
 
 impl Square {
@@ -100,9 +100,9 @@ impl Square {
 
     fn has(self, negative: bool) -> bool {
         match self {
-            Square::OfAll => true,
-            Square::OfPositive => !negative,
-            Square::OfNegative => negative,
+            Square::All => true,
+            Square::Positive => !negative,
+            Square::Negative => negative,
         }
     }
 }
@@ -113,7 +113,7 @@ pub(super) fn functions() -> impl Iterator<Item = ScalarUDF> {
     let all = both.into_iter().flat_map(move |deviation| {
         both.into_iter().flat_map(move |sample| both.into_iter().map(move |trims| Spread { deviation, sample, trims }))
     });
-    let squares = [Square::OfAll, Square::OfPositive, Square::OfNegative];
+    let squares = [Square::All, Square::Positive, Square::Negative];
     all.map(Spread::function).chain(squares.map(Square::function))
 }
 
@@ -352,9 +352,9 @@ fn square_type(data_type: &DataType) -> DataType {
 impl ScalarUDFImpl for SquareFunction {
     fn name(&self) -> &str {
         match self.square {
-            Square::OfAll => "numeric_square",
-            Square::OfPositive => "numeric_square_of_positive",
-            Square::OfNegative => "numeric_square_of_negative",
+            Square::All => "numeric_square",
+            Square::Positive => "numeric_square_of_positive",
+            Square::Negative => "numeric_square_of_negative",
         }
     }
 
@@ -436,7 +436,7 @@ mod tests {
         let sum = Decimal128Array::from(vec![values.iter().sum::<i128>()]).with_precision_and_scale(38, scale).unwrap();
         let values_array = Decimal128Array::from(values.to_vec()).with_precision_and_scale(38, scale).unwrap();
         let values_array: ArrayRef = Arc::new(values_array);
-        let squares = Square::OfAll.compute(&values_array).unwrap();
+        let squares = Square::All.compute(&values_array).unwrap();
         let squares = squares.as_primitive::<Decimal256Type>();
         let total = squares.iter().flatten().fold(i256::ZERO, i256::wrapping_add);
         let total = Decimal256Array::from(vec![total]).with_precision_and_scale(76, squares.scale()).unwrap();
@@ -488,9 +488,9 @@ mod tests {
             let squares = square.compute(&values).unwrap();
             squares.as_primitive::<Decimal128Type>().iter().collect::<Vec<Option<i128>>>()
         };
-        assert_eq!(of(Square::OfAll), [Some(9), None, Some(0), Some(4)]);
-        assert_eq!(of(Square::OfPositive), [Some(0), None, Some(0), Some(4)]);
-        assert_eq!(of(Square::OfNegative), [Some(9), None, Some(0), Some(0)]);
+        assert_eq!(of(Square::All), [Some(9), None, Some(0), Some(4)]);
+        assert_eq!(of(Square::Positive), [Some(0), None, Some(0), Some(4)]);
+        assert_eq!(of(Square::Negative), [Some(9), None, Some(0), Some(0)]);
     }
 
     #[test]
@@ -498,7 +498,7 @@ mod tests {
         let squares_of = |value: i128, precision| {
             let values = Decimal128Array::from(vec![value]).with_precision_and_scale(precision, 0).unwrap();
             let values: ArrayRef = Arc::new(values);
-            Square::OfAll.compute(&values)
+            Square::All.compute(&values)
         };
         let largest = squares_of(10_i128.pow(33) - 1, 38).unwrap();
         assert_eq!(largest.as_primitive::<Decimal256Type>().value_as_string(0).len(), 66);
