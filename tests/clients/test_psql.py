@@ -98,7 +98,7 @@ def test_listing_tables_and_views(tables, schema, server):
     assert (missing.returncode, missing.stderr) == (1, 'Did not find any relation named "nothing_of_this_name".\n')
 
 
-def test_describing_how_a_table_is_laid_out(psql):
+def test_describing_how_a_table_is_laid_out(psql, wharf_only):
     psql(
         "-c", "CREATE TABLE berths (id bigint, since date) PARTITION BY (years(since)) SORT BY (id DESC) WITH (fillfactor = 70)",
         "-c", "ALTER TABLE berths SET ('write.delete.mode' = 'merge-on-read')",

@@ -226,7 +226,7 @@ def test_notices_arrive(server, schema):
         ]
 
 
-def test_an_index_says_what_it_is_not(connection, schema):
+def test_an_index_says_what_it_is_not(connection, schema, wharf_only):
     connection.execute("CREATE TABLE t (id integer)")
     notices = []
     connection.add_notice_handler(lambda diag: notices.append(diag.message_primary))
