@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use futures::SinkExt;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
@@ -340,6 +341,41 @@ async fn branches_and_what_changes_meanwhile_fit() {
     assert_eq!(code(&one, "COMMIT").await, "ok");
     let rows = one.query("SELECT v, n FROM t FOR VERSION AS OF 'b' ORDER BY v", &[]).await.unwrap();
     assert_eq!(rows.iter().map(|row| (row.get(0), row.get(1))).collect::<Vec<(i32, i32)>>(), [(-1, 7), (6, 7)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_comes_during_a_copy_is_held_to() {
+    let folder = folder();
+    let server = Server::serve(folder.path());
+    let (one, other) = (server.connect("").await.unwrap(), server.connect("").await.unwrap());
+    let check = "ALTER TABLE t ADD CONSTRAINT positive CHECK (v > 0)";
+    other.batch_execute("CREATE TABLE t (v integer)").await.unwrap();
+    let mut copy = Box::pin(one.copy_in("COPY t FROM STDIN").await.unwrap());
+    copy.send(bytes::Bytes::from_static(b"-5\n")).await.unwrap();
+    other.batch_execute(check).await.unwrap();
+    let refused = copy.as_mut().finish().await.unwrap_err();
+    assert_eq!(refused.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE));
+
+    // Files, which are long enough to be met on the way. Whoever is too late is refused.
+    other.batch_execute("COPY (SELECT -v FROM generate_series(1, 2000000) v) TO 'raw/v.csv'").await.unwrap();
+    let mut met = false;
+    for _ in 0..10 {
+        other.batch_execute("DROP TABLE t; CREATE TABLE t (v integer)").await.unwrap();
+        let load = one.batch_execute("COPY t FROM 'raw/v.csv' (FORMAT csv, FORCE true)");
+        let change = async {
+            while count(&other, "wharf.progress").await == 0 && count(&other, "t").await == 0 {}
+            other.batch_execute(check).await
+        };
+        let (loaded, changed) = tokio::join!(load, change);
+        let refused = loaded.as_ref().err().or(changed.as_ref().err()).expect("one of them is too late");
+        met = refused.code() == Some(&SqlState::T_R_SERIALIZATION_FAILURE);
+        if met {
+            assert_eq!(count(&other, "t").await, 0);
+            break;
+        }
+        assert_eq!(refused.code(), Some(&SqlState::CHECK_VIOLATION));
+    }
+    assert!(met, "no load was on its way when the check came");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use wharf_values::SqlError;
 
 use super::checks::{Checks, Wording};
 use crate::error::from_lake;
-use crate::session::{Branch, Session, Transaction, append, conflict};
+use crate::session::{Branch, Session, Transaction, append, same_shape};
 
 /// A table that rows are being written to.
 pub(crate) struct Target {
@@ -187,7 +187,7 @@ pub(crate) struct Write {
 /// Makes what was written to several tables count together: at once outside of a transaction, else with it.
 ///
 /// # Errors
-/// `40001` when a table's columns have changed since, or somebody else has loaded the same files into the same branch.
+/// `40001` when a table has changed so that the rows do not fit any more, or somebody else has loaded the same files into the same branch.
 pub(crate) async fn finish_all(session: &mut Session, writes: Vec<Write>) -> Result<(), SqlError> {
     let engine = Arc::clone(&session.engine);
     let mut files = Uncommitted::new(&engine.warehouse);
@@ -198,11 +198,10 @@ pub(crate) async fn finish_all(session: &mut Session, writes: Vec<Write>) -> Res
     let result = async {
         for write in writes {
             let Write { table, branch, files: data_files, loaded } = write;
-            // The head may have moved while the rows were being written; that costs less than losing the race.
+            // The head may have moved while the rows were being written: to begin with the new one costs less than losing the
+            // race. Not where the table's definition has changed: whether the rows still fit is what a lost race finds out.
             let head = heads.as_ref().and_then(|catalog| catalog.table_by_id(table.id));
-            if head.is_some_and(|head| head.columns != table.columns) {
-                return Err(conflict().with_detail("The table's definition was changed while rows were written to it."));
-            }
+            let head = head.filter(|head| same_shape(head, &table));
             let location = head.map_or(&table.metadata_location, |head| &head.metadata_location);
             if !data_files.is_empty() {
                 files.let_go(&data_files);

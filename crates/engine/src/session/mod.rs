@@ -4,6 +4,7 @@
 //! statement reads the same instant of the catalog plus the block's own writes.
 
 mod canceller;
+mod constant_row;
 mod cursor;
 mod dispatch;
 mod kept_plans;
@@ -54,7 +55,7 @@ pub(crate) use observe::Observed;
 pub(crate) use prepare::{has_placeholders, task_context, with_object_names, with_values};
 pub(crate) use result::columns_of;
 pub(crate) use stream::Limits;
-pub(crate) use transaction::{Queues, Reads, Transaction, append, conflict};
+pub(crate) use transaction::{Queues, Reads, Transaction, append, conflict, same_shape};
 pub(crate) use write_branch::Branch;
 
 use plan_cache::PlanCache;

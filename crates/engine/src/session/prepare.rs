@@ -1,10 +1,10 @@
 //! From a statement to something that can be run many times.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -19,6 +19,7 @@ use sqlparser::ast;
 use wharf_catalog::{SqlType, State};
 use wharf_values::{SqlError, SqlState, mapping};
 
+use super::constant_row::constant_row;
 use super::kept_plans::{KeptPlan, Physical};
 use super::result::{ResultColumn, columns_of};
 use super::stream::{Limits, RowStream};
@@ -77,12 +78,14 @@ pub(crate) struct QueryPlan {
     /// The plan depends on nothing but the tables: not on the clock, not on chance.
     reusable: bool,
     physical: KeptPlan,
+    /// All that it gives, when it turned out to be made of literals.
+    constant: OnceLock<RecordBatch>,
 }
 
 impl QueryPlan {
     pub(crate) fn new(plan: LogicalPlan) -> Self {
         let reusable = is_reusable(&plan);
-        QueryPlan { plan, reusable, physical: KeptPlan::default() }
+        QueryPlan { plan, reusable, physical: KeptPlan::default(), constant: OnceLock::new() }
     }
 }
 
@@ -310,8 +313,12 @@ impl Session {
         values: Vec<Option<ArrayRef>>,
         types: &[SqlType],
     ) -> Result<RowStream, SqlError> {
+        if let Some(row) = query.constant.get() {
+            return Ok(RowStream { counts: true, ..RowStream::ready(columns, vec![row.clone()], "SELECT") });
+        }
         let limits = self.limits();
-        let stream = self.start_query(query, values, types, &limits).await?;
+        // Boxed: what is answered from literals needs none of it.
+        let stream = Box::pin(self.start_query(query, values, types, &limits)).await?;
         Ok(RowStream { columns, batches: limits.guard(stream), tag: "SELECT".to_owned(), counts: true })
     }
 
@@ -350,6 +357,10 @@ impl Session {
         let plan = limits.within(physical_plan(&logical, &state)).await?;
         let physical = (plan, task_context(&state));
         if query.reusable {
+            if let Some(row) = constant_row(&physical.0) {
+                // Another execution may have been faster.
+                let _ = query.constant.set(row);
+            }
             self.engine.kept_plans.keep(&query.physical, physical.clone());
         }
         Ok(physical)

@@ -165,7 +165,7 @@ fn answer(waiting: Vec<Waiting>, result: &Result<(), SqlError>) {
 }
 
 /// Are rows of the one rows of the other?
-fn same_shape(one: &Table, other: &Table) -> bool {
+pub(crate) fn same_shape(one: &Table, other: &Table) -> bool {
     let alike = |(a, b): (&Column, &Column)| a.field_id == b.field_id && a.ty == b.ty && a.nullable == b.nullable;
     one.constraints == other.constraints
         && one.columns.len() == other.columns.len()

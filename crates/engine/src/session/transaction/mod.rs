@@ -25,7 +25,7 @@ use wharf_values::{SqlError, SqlState};
 use crate::engine::{Engine, now_us};
 use crate::error::{from_catalog, from_lake};
 
-pub(crate) use group::{Queues, append};
+pub(crate) use group::{Queues, append, same_shape};
 pub(crate) use isolation::Isolation;
 pub(crate) use reads::Reads;
 pub(crate) use savepoint::Savepoint;
