@@ -1,8 +1,11 @@
 //! Clauses of SELECT that DataFusion's planner does not read as PostgreSQL does: named windows, FETCH FIRST, ORDER BY over
 //! names that are both a column and an output.
 
+use std::collections::HashSet;
 use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
+use datafusion::functions_aggregate::all_default_aggregate_functions;
 use sqlparser::ast::{
     Expr, Function, GroupByExpr, Ident, LimitClause, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query,
     Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut, WindowSpec, WindowType, visit_expressions,
@@ -30,20 +33,32 @@ pub(super) fn fetch_first(query: &mut Query) -> Result<(), SqlError> {
     Ok(())
 }
 
-/// `HAVING` makes one group of all rows, as `GROUP BY ()` does, also where no aggregate asks for it. Any call may be one.
+/// `HAVING` makes one group of all rows, as `GROUP BY ()` does, also where no aggregate asks for it.
 pub(super) fn having_alone(select: &mut Select) {
-    let calls = |expr: &Expr| match expr {
-        Expr::Function(_) => ControlFlow::Break(()),
+    let aggregates = |expr: &Expr| match expr {
+        Expr::Function(function) if is_aggregate(function) => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     };
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else { return };
     if keys.is_empty()
         && select.having.is_some()
-        && visit_expressions(&select.having, calls).is_continue()
-        && visit_expressions(&select.projection, calls).is_continue()
+        && visit_expressions(&select.having, aggregates).is_continue()
+        && visit_expressions(&select.projection, aggregates).is_continue()
     {
         keys.push(Expr::Tuple(Vec::new()));
     }
+}
+
+/// Is it a call of an aggregate by its name? One that is not known makes a group by itself, which is the same group.
+fn is_aggregate(function: &Function) -> bool {
+    static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
+        let known = all_default_aggregate_functions().into_iter().flat_map(|function| {
+            let names = std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
+            names.map(str::to_owned).collect::<Vec<_>>()
+        });
+        known.collect()
+    });
+    function.over.is_none() && NAMES.contains(&names::last_part(&function.name))
 }
 
 /// `GROUP BY ()` makes one group of all rows, and of none; beside other keys it says nothing.
