@@ -12,7 +12,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
-use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, StatisticsArgs};
 use tokio::time::Instant;
 
 use crate::parts::QueryTag;
@@ -85,6 +85,15 @@ fn obstacle_at(node: &Arc<dyn ExecutionPlan>) -> Option<&'static str> {
     // DataFusion's format has no place for it, and leaves it out.
     if windows(node).iter().any(|window| format!("{window:?}").contains("filter: Some(")) {
         return Some("it has a window function with FILTER");
+    }
+    // What one node knows of a column, that it is the same in all rows, another does not: it would not find the order that the
+    // window was promised.
+    if let Some(bounded) = node.downcast_ref::<BoundedWindowAggExec>() {
+        let known = bounded.input().equivalence_properties();
+        let mut keys = windows(node).iter().flat_map(|window| window.partition_by());
+        if keys.any(|key| known.is_expr_constant(key).is_some()) {
+            return Some("it has a window over a constant");
+        }
     }
     let memory =
         node.downcast_ref::<DataSourceExec>().is_some_and(|scan| scan.data_source().is::<MemorySourceConfig>());

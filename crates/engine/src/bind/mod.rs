@@ -13,6 +13,7 @@ mod clauses;
 mod context;
 mod decimals;
 mod equality;
+mod group_keys;
 mod grouping;
 mod guards;
 mod in_lists;

@@ -17,7 +17,7 @@ use wharf_values::{SqlError, SqlState};
 use super::like_lists::{each_pattern, like_with_escape, several_patterns};
 use super::subqueries::ARRAY_OF_ROWS;
 use super::temporal::{cast_by_name, interval_literal, round_seconds};
-use super::{clauses, grouping, json_records, names, ordered_set, rows, set_functions, using};
+use super::{clauses, group_keys, grouping, json_records, names, ordered_set, rows, set_functions, using};
 use crate::functions::{COMPOSITE_FIELD, parameter_names};
 use crate::operators::{ARRAY_BESIDE, UNTYPED};
 
@@ -63,7 +63,9 @@ impl VisitorMut for Normalizer {
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Self::Break> {
-        flow(clauses::named_windows(query))
+        flow(clauses::named_windows(query))?;
+        group_keys::tell_apart(query);
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {

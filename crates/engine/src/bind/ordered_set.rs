@@ -97,13 +97,14 @@ pub(super) fn tell_casts_apart(function: &mut Function) {
     );
     if aggregate {
         // The visitor never breaks off.
-        let _ = function.args.visit(&mut Casts);
+        let _ = function.args.visit(&mut NamedCasts);
     }
 }
 
-struct Casts;
+/// Has each cast say its type in its name, which to DataFusion is that of what is cast.
+pub(super) struct NamedCasts;
 
-impl VisitorMut for Casts {
+impl VisitorMut for NamedCasts {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {

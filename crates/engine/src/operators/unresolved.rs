@@ -93,6 +93,8 @@ fn rough_type(symbol: &str, types: &[DataType]) -> DataType {
         ARRAY_OF_ROWS | ARRAY_BESIDE => T::List(Arc::new(Field::new_list_field(left.clone(), true))),
         "||" if matches!(left, T::List(_)) => left.clone(),
         "||" if matches!(right, T::List(_)) => right.clone(),
+        "||" if left.is_binary() => left.clone(),
+        "||" if right.is_binary() => right.clone(),
         "||" | "->" | "->>" | "#>" | "#>>" => T::Utf8View,
         "@>" | "<@" | "?" | "?|" | "?&" | "&&" | "^@" => T::Boolean,
         "=" | "<>" | "<" | "<=" | ">" | ">=" => T::Boolean,

@@ -21,7 +21,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr::utils::split_conjunction;
 use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
-use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
+use datafusion::physical_plan::filter_pushdown::{FilterPushdownPropagation, PushedDown};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
@@ -35,7 +35,7 @@ use super::ahead::ReadAhead;
 use super::column_sizes::ColumnSizes;
 use super::field_ids::FieldIds;
 use super::late_statistics::{ReadOrder, with_statistics};
-use super::runtime_filters::{RowFilters, RuntimeFilters};
+use super::runtime_filters::{RowFilters, RuntimeFilters, is_over_arrays};
 use crate::deletes::FileDeletes;
 use crate::error::LakeError;
 use crate::store::Store;
@@ -226,11 +226,18 @@ impl FileSource for LakeSource {
         filters: Vec<Arc<dyn PhysicalExpr>>,
         config: &ConfigOptions,
     ) -> Result<FilterPushdownPropagation<Arc<dyn FileSource>>> {
+        let schema = self.table_schema().table_schema();
+        let taken: Vec<bool> = filters.iter().map(|filter| !is_over_arrays(filter, schema)).collect();
+        let filters: Vec<_> =
+            filters.into_iter().zip(&taken).filter_map(|(filter, taken)| taken.then_some(filter)).collect();
         let runtime_filters = self.runtime_filters.with(&filters);
         let pushed = self.inner.try_pushdown_filters(filters, config)?;
         let updated =
             |inner| -> Arc<dyn FileSource> { Arc::new(LakeSource { inner, runtime_filters, ..self.clone() }) };
-        Ok(FilterPushdownPropagation { filters: pushed.filters, updated_node: pushed.updated_node.map(updated) })
+        let mut answers = pushed.filters.into_iter();
+        let answer = |taken: bool| if taken { answers.next() } else { None }.unwrap_or(PushedDown::No);
+        let filters = taken.into_iter().map(answer).collect();
+        Ok(FilterPushdownPropagation { filters, updated_node: pushed.updated_node.map(updated) })
     }
 
     fn try_pushdown_sort(

@@ -5,7 +5,7 @@
 //! correlated `NOT IN` sees the NULLs of other rows) and refuses the rest.
 
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::utils::{merge_schema, split_conjunction};
@@ -71,7 +71,9 @@ pub(super) fn plannable_values(expr: &Expr, scope: &DFSchema) -> DfResult<bool> 
             Expr::ScalarSubquery(subquery) => {
                 let references = free(&subquery.subquery)?;
                 references.is_empty()
-                    || (references.iter().all(|(column, _)| scope.has_column(column)) && one_sum(&subquery.subquery)?)
+                    || (references.iter().all(|(column, _)| scope.has_column(column))
+                        && one_sum(&subquery.subquery)?
+                        && names_apart(&subquery.subquery)?)
             }
             Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => false,
             Expr::ScalarFunction(call) => call.func.name() != super::ARRAY_OF_ROWS,
@@ -125,7 +127,39 @@ fn plain_filters(plan: &LogicalPlan) -> DfResult<bool> {
     if free(plan)?.is_empty() {
         return Ok(true);
     }
-    filters(plan, false)
+    Ok(filters(plan, false)? && names_apart(plan)?)
+}
+
+/// Can the columns that are compared with outer ones be told apart by their names alone, from each other and from what the nodes above
+/// them give? DataFusion takes the conditions out of the subquery and gives all columns in them its one alias: of `a.id = t.x AND b.id =
+/// t.y` it makes two conditions on one column.
+fn names_apart(plan: &LogicalPlan) -> DfResult<bool> {
+    let mut compared = Vec::new();
+    let mut given = plan.schema().columns();
+    compared_columns(plan, &mut compared, &mut given)?;
+    given.extend(compared.iter().cloned());
+    let alike = |column: &Column| given.iter().any(|other| other.name == column.name && other != column);
+    Ok(!compared.iter().any(alike))
+}
+
+fn compared_columns(plan: &LogicalPlan, compared: &mut Vec<Column>, given: &mut Vec<Column>) -> DfResult<()> {
+    if free(plan)?.is_empty() {
+        return Ok(());
+    }
+    match plan {
+        LogicalPlan::Filter(filter) => {
+            for condition in split_conjunction(&filter.predicate) {
+                if outer(condition)? {
+                    compared.extend(condition.column_refs().into_iter().cloned());
+                }
+            }
+        }
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Aggregate(_) => {
+            given.extend(plan.schema().columns());
+        }
+        _ => {}
+    }
+    plan.inputs().into_iter().try_for_each(|input| compared_columns(input, compared, given))
 }
 
 fn filters(plan: &LogicalPlan, by_equality: bool) -> DfResult<bool> {

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{BatchCoalescer, filter_record_batch, prep_null_mask_filter};
+use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
@@ -35,6 +36,13 @@ const TRIAL_ROWS: u64 = 16 * 1024;
 const WORTHWHILE_PERCENT: u64 = 60;
 /// A filter that rests is tried on every so many batches.
 const RETRY_BATCHES: u64 = 64;
+
+/// Is it the filter of a join on arrays? For the greatest of those DataFusion takes the empty one as soon as there is one, so that rows
+/// would be lost: such a filter is not taken.
+pub(super) fn is_over_arrays(filter: &Arc<dyn PhysicalExpr>, schema: &Schema) -> bool {
+    let nested = |key: &Arc<dyn PhysicalExpr>| key.data_type(schema).is_ok_and(|data_type| data_type.is_nested());
+    filter.downcast_ref::<DynamicFilterPhysicalExpr>().is_some() && filter.children().into_iter().any(nested)
+}
 
 /// The filters of a scan, over the columns of its table.
 #[derive(Clone, Debug, Default)]
