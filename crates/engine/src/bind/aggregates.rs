@@ -17,7 +17,7 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Window,
 use wharf_catalog::SqlType;
 use wharf_values::{NumericDisplay, SqlError, SqlState, mapping};
 
-use super::analyze::{compared_subqueries, sort_key};
+use super::analyze::{compared_subqueries, sort_keys};
 use super::context::BindContext;
 use super::equality::{by_equality, equality_key, has_length};
 use super::lists::ListPlan;
@@ -56,11 +56,19 @@ pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResu
             Ok(name.restore(resolver.settle(resolver.resolve(compared_subqueries(expr, resolver)?)?)?))
         })
         .collect::<DfResult<Vec<_>>>()?;
+    let named: Vec<String> = keys.iter().map(|key| key.schema_name().to_string()).collect();
     let input = with_keys(aggregate.input, keys)?;
     let mut calls: Vec<Expr> = Vec::new();
     let mut outputs = Vec::new();
     for expr in aggregate.aggr_expr {
         let name = expr.schema_name().to_string();
+        let expr = match grouping_of(expr, &named) {
+            Ok(grouping) => {
+                outputs.push((name, Plan::Keep(grouping)));
+                continue;
+            }
+            Err(expr) => expr,
+        };
         let resolved = resolver.resolve(compared_subqueries(expr, resolver)?)?;
         outputs.push((name, plan_aggregate(resolved, resolver)?));
     }
@@ -110,6 +118,23 @@ fn grouping_key(key: Expr, keys: &mut Vec<Expr>, resolver: &Resolver<'_>) -> DfR
         keys.push(settled.alias(&name));
     }
     Ok(Expr::Column(Column::new_unqualified(name)))
+}
+
+/// `grouping(key, ..)` where one of the keys is a column by now, over that column. Any other expression is given back.
+fn grouping_of(expr: Expr, named: &[String]) -> Result<Expr, Expr> {
+    let is_named = |expr: &Expr| named.contains(&expr.schema_name().to_string());
+    match expr {
+        Expr::AggregateFunction(mut call)
+            if call.func.name() == "grouping" && call.params.args.iter().any(is_named) =>
+        {
+            for arg in call.params.args.iter_mut().filter(|arg| is_named(arg)) {
+                let name = arg.schema_name().to_string();
+                *arg = Expr::Column(Column::new_unqualified(name));
+            }
+            Ok(Expr::AggregateFunction(call))
+        }
+        expr => Err(expr),
+    }
 }
 
 /// Rows with more columns.
@@ -218,7 +243,7 @@ fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
             let args = if distinct { distinct_arguments(func.name(), args, resolver)? } else { args };
             let (args, plan) = aggregate_arguments(func.name(), args, resolver)?;
             let filter = filter.map(|f| resolver.condition(*f, "FILTER").map(Box::new)).transpose()?;
-            let order_by = order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<Vec<_>>>()?;
+            let order_by = sort_keys(order_by, resolver)?;
             if distinct && order_by.iter().any(|key| !args.contains(&key.expr)) {
                 return Err(to_datafusion(SqlError::new(
                     SqlState::INVALID_COLUMN_REFERENCE,
@@ -262,7 +287,7 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
         Expr::WindowFunction(window) => {
             let WindowFunction { fun, params } = *window;
             let mut params = params;
-            params.order_by = params.order_by.into_iter().map(|s| sort_key(s, resolver)).collect::<DfResult<_>>()?;
+            params.order_by = sort_keys(params.order_by, resolver)?;
             order_frame(&mut params, resolver)?;
             let key = |expr: Expr| by_equality(expr, resolver);
             params.partition_by = params.partition_by.into_iter().map(key).collect::<DfResult<_>>()?;

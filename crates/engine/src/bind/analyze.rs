@@ -28,6 +28,7 @@ use super::context::BindContext;
 use super::decimals::decimal_of_all;
 use super::resolve::{Known, Resolver, common_type};
 use super::set_operations::coerce_columns;
+use super::two_zeros::one_zero;
 use super::{aggregates, equality, set_operations, subqueries};
 use crate::error::to_datafusion;
 use crate::operators::{UNTYPED, interval_key, null_safe_equal};
@@ -102,7 +103,7 @@ fn node(plan: LogicalPlan, context: &BindContext) -> DfResult<LogicalPlan> {
         LogicalPlan::Window(window) => aggregates::window(window, &resolver),
         LogicalPlan::Union(union) => set_operations::union(union, context),
         LogicalPlan::Sort(sort) => {
-            let expr = sort.expr.into_iter().map(|expr| sort_key(expr, &resolver)).collect::<DfResult<_>>()?;
+            let expr = sort_keys(sort.expr, &resolver)?;
             Ok(LogicalPlan::Sort(Sort { expr, input: sort.input, fetch: sort.fetch }))
         }
         LogicalPlan::Limit(limit) => self::limit(limit, &resolver),
@@ -159,7 +160,25 @@ fn compared(expr: Expr, subquery: Subquery, symbol: &str, resolver: &Resolver<'_
     Ok((expr, Subquery { subquery: Arc::new(plan), ..subquery }))
 }
 
-pub(super) fn sort_key(sort: SortExpr, resolver: &Resolver<'_>) -> DfResult<SortExpr> {
+/// The keys of an order.
+///
+/// # Errors
+/// What they cannot be resolved for, `42883` for a type without an order.
+pub(super) fn sort_keys(keys: Vec<SortExpr>, resolver: &Resolver<'_>) -> DfResult<Vec<SortExpr>> {
+    let last = keys.len().saturating_sub(1);
+    let keys = keys.into_iter().enumerate().map(|(place, key)| {
+        let key = sort_key(key, resolver)?;
+        if place == last {
+            return Ok(key);
+        }
+        // Rows with zeros of either sign are in the order of the next key.
+        let data_type = resolver.field(&key.expr)?.data_type().clone();
+        Ok(SortExpr { expr: one_zero(key.expr, &data_type), ..key })
+    });
+    keys.collect()
+}
+
+fn sort_key(sort: SortExpr, resolver: &Resolver<'_>) -> DfResult<SortExpr> {
     let expr = resolver.settle(resolver.resolve(compared_subqueries(sort.expr, resolver)?)?)?;
     let expr = match resolver.known(&expr)? {
         Known::Type(ty) if sorts_by_key(&ty, sort.asc, sort.nulls_first) => array_key(expr),

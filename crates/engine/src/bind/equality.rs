@@ -17,6 +17,7 @@ use wharf_values::{SqlError, SqlState};
 use super::array_order::{array_key, sorts_by_key};
 use super::context::BindContext;
 use super::resolve::{Known, Resolver};
+use super::two_zeros::one_zero;
 use crate::error::to_datafusion;
 use crate::operators::interval_key;
 
@@ -42,7 +43,13 @@ pub(super) fn equality_key(expr: &Expr, resolver: &Resolver<'_>) -> DfResult<Opt
 /// # Errors
 /// `42883` for a type without equality.
 pub(super) fn by_equality(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Expr> {
-    Ok(equality_key(&expr, resolver)?.unwrap_or(expr))
+    match equality_key(&expr, resolver)? {
+        Some(key) => Ok(key),
+        None => {
+            let field = resolver.field(&expr)?;
+            Ok(one_zero(expr, field.data_type()))
+        }
+    }
 }
 
 /// Intervals and arrays of them.
@@ -144,7 +151,12 @@ fn merged(
     let mut places = Vec::with_capacity(width);
     for (index, expr) in group.into_iter().enumerate() {
         let plain = expr.clone().unalias();
-        match equality_key(&plain, &resolver)? {
+        // One key alone is not taken by its bits.
+        let key = match width {
+            1 => equality_key(&plain, &resolver)?,
+            _ => Some(by_equality(plain.clone(), &resolver)?).filter(|key| *key != plain),
+        };
+        match key {
             Some(key) => {
                 keys.push(key.alias(format!("__key_{index}")));
                 places.push(width + calls.len());

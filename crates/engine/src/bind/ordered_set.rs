@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     AccessExpr, BinaryOperator, DataType, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, Subscript, Value, ValueWithSpan, VisitMut, VisitorMut,
+    FunctionArguments, Query, SelectItem, SetExpr, Subscript, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 use wharf_values::{SqlError, SqlState};
 
@@ -101,18 +101,44 @@ pub(super) fn tell_casts_apart(function: &mut Function) {
     }
 }
 
-/// Has each cast say its type in its name, which to DataFusion is that of what is cast.
+/// Has a subquery one column?
+fn is_value(query: &Query) -> bool {
+    matches!(query.body.as_ref(), SetExpr::Select(select)
+        if matches!(select.projection[..], [SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAlias { .. }]))
+}
+
+/// Gives a subquery that got a name back as it was.
+fn take_name_off(expr: &mut Expr) {
+    let Expr::Function(function) = expr else { return };
+    if names::last_part(&function.name) != UNTYPED {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(inner @ Expr::Subquery(_)))) = list.args.first() {
+        *expr = inner.clone();
+    }
+}
+
+/// Has each cast say its type in its name, which to DataFusion is that of what is cast, and each subquery its text: that is named after
+/// its column.
 pub(super) struct NamedCasts;
 
 impl VisitorMut for NamedCasts {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Cast { data_type, .. } = expr {
-            let ty = data_type.to_string();
-            let inner = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
-            *expr = call(UNTYPED, vec![inner, string(ty)]);
-        }
+        let name = match expr {
+            Expr::Cast { data_type, .. } => data_type.to_string(),
+            Expr::Subquery(query) if is_value(query) => query.to_string(),
+            // Those of ANY and ALL are no values.
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
+                take_name_off(right);
+                return ControlFlow::Continue(());
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        let inner = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
+        *expr = call(UNTYPED, vec![inner, string(name)]);
         ControlFlow::Continue(())
     }
 }

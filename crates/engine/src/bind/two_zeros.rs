@@ -1,5 +1,5 @@
-//! `-0` and `0` of the float types, which are equal: where DataFusion looks values up by their bits, in a list of `IN` of more than a
-//! few, in CASE with an operand and in NULLIF.
+//! `-0` and `0` of the float types, which are equal: where DataFusion takes values by their bits, in a list of `IN` of more than a
+//! few, in CASE with an operand, in NULLIF, in windows, in orders and in groups of several keys.
 
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -19,9 +19,20 @@ pub(super) fn with_one_zero(values: Vec<Expr>, ty: &DataType) -> Vec<Expr> {
     if !values.iter().skip(1).any(may_be_zero) {
         return values;
     }
-    // Minus zero and zero is zero.
-    let positive = |value| float_operator(Arithmetic::Add, value, Expr::Literal(zero.clone(), None));
-    values.into_iter().map(|value| if may_be_zero(&value) { positive(value) } else { value }).collect()
+    values.into_iter().map(|value| if may_be_zero(&value) { plus(value, &zero) } else { value }).collect()
+}
+
+/// A value with one zero; the value itself where its type is no float.
+pub(super) fn one_zero(value: Expr, ty: &DataType) -> Expr {
+    match ScalarValue::new_zero(ty) {
+        Ok(zero) if ty.is_floating() && may_be_zero(&value) => plus(value, &zero),
+        _ => value,
+    }
+}
+
+/// Minus zero and zero is zero.
+fn plus(value: Expr, zero: &ScalarValue) -> Expr {
+    float_operator(Arithmetic::Add, value, Expr::Literal(zero.clone(), None))
 }
 
 fn may_be_zero(value: &Expr) -> bool {

@@ -1,5 +1,5 @@
 //! ORDER BY of windows whose frame is a RANGE, which is every one without a frame: DataFusion has these over numbers, texts, dates
-//! and lists, and refuses other types even where no offset is counted in them.
+//! and lists, and refuses other types even where no offset is counted in them. And `-0` and `0`, which are peers, are not to it.
 
 use arrow::datatypes::DataType;
 use datafusion::error::Result as DfResult;
@@ -8,6 +8,7 @@ use datafusion::logical_expr::{WindowFrameBound, WindowFrameUnits, cast, lit};
 use wharf_values::{SqlError, mapping};
 
 use super::resolve::Resolver;
+use super::two_zeros::one_zero;
 use crate::error::to_datafusion;
 
 /// Gives a window keys that are in the same order, of types that DataFusion has frames of.
@@ -34,6 +35,9 @@ fn is_offset(bound: &WindowFrameBound) -> bool {
 
 fn ordered(key: SortExpr, has_offset: bool, resolver: &Resolver<'_>) -> DfResult<SortExpr> {
     let field = resolver.field(&key.expr)?;
+    if field.data_type().is_floating() {
+        return Ok(SortExpr { expr: one_zero(key.expr, field.data_type()), ..key });
+    }
     let is_time = matches!(field.data_type(), DataType::Time32(_) | DataType::Time64(_));
     let is_bytes = matches!(
         field.data_type(),

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
@@ -18,6 +17,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use wharf_values::SqlError;
 
+use crate::cast::as_stored;
 use crate::error::{from_datafusion, to_datafusion};
 
 /// How much of them stays in memory.
@@ -115,11 +115,8 @@ impl PartitionStream for KeptTable {
 /// A batch at the types of a table's columns, such as texts in one form of Arrow's where they came in another.
 fn typed(batch: &RecordBatch, schema: &SchemaRef) -> datafusion::error::Result<RecordBatch> {
     let columns = batch.columns().iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| match column.data_type() == field.data_type() {
-        true => Ok(Arc::clone(column)),
-        false => cast(column, field.data_type()),
-    });
+    let columns = columns.map(|(column, field)| as_stored(column, field.data_type()).map_err(to_datafusion));
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let columns = columns.collect::<datafusion::error::Result<Vec<_>>>()?;
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }

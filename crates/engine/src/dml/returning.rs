@@ -25,6 +25,7 @@ use super::inputs::Inputs;
 use super::kept::KeptRows;
 use super::scope::{self, Bound, Scope};
 use crate::bind::BindContext;
+use crate::cast::as_stored;
 use crate::error::from_datafusion;
 use crate::session::{ResultColumn, Session, columns_of, with_object_names};
 
@@ -190,7 +191,7 @@ impl Running {
         match self {
             Running::Direct(direct) => direct.take(columns, rows),
             Running::Waiting(waiting) => {
-                let batch = batch(&waiting.schema, columns, rows)?;
+                let batch = batch(&waiting.schema, as_written(columns, &waiting.schema)?, rows)?;
                 waiting.memory.try_grow(batch.get_array_memory_size()).map_err(from_datafusion)?;
                 waiting.batches.push(batch);
                 Ok(())
@@ -223,7 +224,7 @@ impl Running {
 
 impl Direct {
     fn take(&mut self, columns: Vec<ArrayRef>, rows: usize) -> Result<(), SqlError> {
-        let input = batch(&self.input, columns, rows)?;
+        let input = batch(&self.input, as_written(columns, &self.input)?, rows)?;
         let values = self.exprs.iter().map(|expr| {
             let value = expr.evaluate(&input).and_then(|value| value.into_array(rows));
             value.map_err(from_datafusion)
@@ -231,6 +232,11 @@ impl Direct {
         let values = values.collect::<Result<Vec<_>, _>>()?;
         self.rows.push(batch(&self.output, values, rows)?)
     }
+}
+
+/// Values at the types of the table's columns, as they are written: those of a numeric without precision may have fewer digits.
+fn as_written(columns: Vec<ArrayRef>, schema: &SchemaRef) -> Result<Vec<ArrayRef>, SqlError> {
+    columns.iter().zip(schema.fields()).map(|(column, field)| as_stored(column, field.data_type())).collect()
 }
 
 fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, SqlError> {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use wharf_catalog::Table;
 use wharf_lake::commit::{Edit, LoadedFiles, Step, Uncommitted};
@@ -11,6 +10,7 @@ use wharf_lake::{LakeTable, RemovedFiles, RowDeletes, TableWriter, WriteOptions,
 use wharf_values::SqlError;
 
 use super::checks::{Checks, Wording};
+use crate::cast::as_stored;
 use crate::error::from_lake;
 use crate::session::{Branch, Session, Transaction, append, same_shape};
 
@@ -70,11 +70,7 @@ impl Target {
     fn typed(&self, columns: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, SqlError> {
         let mut arrays = Vec::with_capacity(columns.len());
         for (column, field) in columns.into_iter().zip(self.schema.fields()) {
-            arrays.push(if column.data_type() == field.data_type() {
-                column
-            } else {
-                cast(&column, field.data_type()).map_err(|error| SqlError::internal(error.to_string()))?
-            });
+            arrays.push(as_stored(&column, field.data_type())?);
         }
         Ok(arrays)
     }

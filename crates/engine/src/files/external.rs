@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use arrow::compute::cast;
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use datafusion::catalog::TableProvider;
@@ -30,6 +29,7 @@ use super::progress::Progress;
 use super::{FileOptions, SourceFile, contents};
 use crate::bind::BindContext;
 use crate::bind::planner::with_column_names;
+use crate::cast::as_stored;
 use crate::copy::{CopyDecoder, CopyFormat, CopyOptions, OptionItem, OptionValue};
 use crate::engine::Engine;
 use crate::error::{from_datafusion, to_datafusion};
@@ -125,10 +125,7 @@ impl Reading {
                 Some(places) => places.iter().position(|place| *place == index).and_then(|at| columns.get(at)),
             };
             arrays.push(match found {
-                Some(column) if column.data_type() == field.data_type() => Arc::clone(column),
-                Some(column) => {
-                    cast(column, field.data_type()).map_err(|error| SqlError::internal(error.to_string()))?
-                }
+                Some(column) => as_stored(column, field.data_type())?,
                 None => new_null_array(field.data_type(), rows),
             });
         }

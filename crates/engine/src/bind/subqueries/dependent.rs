@@ -248,7 +248,8 @@ impl Carrier<'_> {
         let mut window = WindowFunction::new(row_number_udwf(), Vec::new());
         window.params.partition_by = domain.exprs();
         if !keys.is_empty() {
-            window.params.window_frame = datafusion::logical_expr::WindowFrame::new(Some(false));
+            // In rows, for which the types of the keys do not matter; a number has no frame.
+            window.params.window_frame = datafusion::logical_expr::WindowFrame::new(Some(true));
         }
         window.params.order_by = keys;
         let name = self.name();

@@ -2,7 +2,8 @@
 //!
 //! DataFusion takes the column's word for it: `(SELECT a FROM t WHERE false) IS NULL` was false of a column `a` that is NOT
 //! NULL, and a result that had the NULL was refused. So such a subquery becomes an aggregate of its one value, which may
-//! be NULL. Types are resolved from the leaves up, and all nodes above learn of it.
+//! be NULL. Types are resolved from the leaves up, and all nodes above learn of it. What is computed may turn out to be never NULL
+//! only when the plan is optimized, as `1::smallint` does; columns of tables stay as they are.
 
 use datafusion::common::Column;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -33,10 +34,27 @@ pub(in crate::bind) fn null_without_rows(expr: Expr) -> DfResult<Expr> {
     Ok(told.data)
 }
 
-/// Can a plan of one column have no row, and does it say that its value is never NULL?
+/// Can a plan of one column have no row, and does it say that its value is never NULL, or may it come to say so?
 fn hides_null(plan: &LogicalPlan) -> DfResult<bool> {
     let [field] = &plan.schema().fields()[..] else { return Ok(false) };
-    Ok(!field.is_nullable() && !has_a_row(plan) && free(plan)?.is_empty())
+    Ok((!field.is_nullable() || !is_of_table(plan)) && !has_a_row(plan) && free(plan)?.is_empty())
+}
+
+/// Is the one column of a plan that of a table?
+fn is_of_table(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => {
+            projection.expr.iter().all(|expr| matches!(expr, Expr::Column(_))) && is_of_table(&projection.input)
+        }
+        LogicalPlan::TableScan(_) => true,
+        LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Sort(_)
+        | LogicalPlan::Limit(_)
+        | LogicalPlan::Join(_)
+        | LogicalPlan::Distinct(_) => plan.inputs().into_iter().all(is_of_table),
+        _ => false,
+    }
 }
 
 /// Does a plan have a row, whatever the data?

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, ExprSchema, ScalarValue, TableReference};
 use datafusion::error::Result as DfResult;
-use datafusion::functions_aggregate::expr_fn::{count, max, min};
+use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{AggregateFunction, Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Subquery, binary_expr,
@@ -16,6 +16,7 @@ use wharf_values::SqlError;
 use super::Rewriter;
 use super::dependent::{Domain, join_on_domain, refused};
 use super::references::{free, subquery};
+use crate::aggregates::{max, min};
 use crate::error::to_datafusion;
 use crate::operators::single_value;
 
