@@ -166,10 +166,7 @@ impl<'a, B: Backend> Connection<'a, B> {
 
     /// Makes the statements since the last call count, or not.
     pub(crate) async fn end_implicit(&mut self, commit: bool) -> Result<(), Failure> {
-        // Asked after every statement, and most are alone.
-        if !std::mem::take(&mut self.implicit_block) {
-            return Ok(());
-        }
+        self.implicit_block = false;
         watched(self.wire, &self.cancel, Box::pin(self.session.end_implicit(commit))).await
     }
 
