@@ -118,6 +118,14 @@ def test_partitioned_tables(catalog, connection, schema, transform):
         update.remove_field("part")
     connection.execute("INSERT INTO t (id, name) VALUES (5, 'c')")
     assert [row[:2] for row in scanned(table.refresh())] == [*expected, (5, "c")]
+    with table.update_spec() as update:
+        update.add_field("id", BucketTransform(2), "bucketed")
+    connection.execute("INSERT INTO t (id, name) VALUES (6, 'd'), (7, 'e'), (8, 'f')")
+    table.append(pa.table({"id": pa.array([9], pa.int64()), "name": ["g"], "at": pa.array([None], pa.timestamp("us"))}))
+    expected = [*expected, (5, "c"), (6, "d"), (7, "e"), (8, "f"), (9, "g")]
+    assert rows(connection, "SELECT id, name FROM t ORDER BY id") == expected
+    assert [row[:2] for row in scanned(table.refresh())] == expected
+    assert rows(connection, "SELECT name FROM t WHERE id = 7") == [("e",)]
 
 
 def test_time_travel_on_both_sides(catalog, connection, schema):
