@@ -158,6 +158,32 @@ def test_files_of_a_bucket_are_loaded_once(wharf):
         assert connection.execute("COPY u FROM 's3://lake/parts/*.parquet'").statusmessage == "COPY 1000"
 
 
+def test_tables_over_files_of_a_bucket(wharf):
+    with wharf.connect() as connection:
+        connection.execute("CREATE TABLE t AS SELECT g AS id, 'n' || g % 3 AS name FROM generate_series(1, 90) AS s(g)")
+        assert connection.execute("COPY t TO 's3://lake/by-name/' (FORMAT parquet, PARTITION_BY (name))").statusmessage == "COPY 90"
+        connection.execute("COPY (SELECT * FROM t WHERE id <= 5) TO 's3://lake/few/a.json.gz' (FORMAT json)")
+        connection.execute("CREATE TABLE inferred FROM 's3://lake/few/*.json.gz'")
+        assert connection.execute("SELECT count(*), sum(id), min(name) FROM inferred").fetchone() == (5, 15, "n0")
+        connection.execute("CREATE EXTERNAL TABLE outside LOCATION 's3://lake/by-name/name=n1/*.parquet'")
+        assert connection.execute("SELECT count(*), min(id), max(id) FROM outside").fetchone() == (30, 1, 88)
+
+
+def test_a_bucket_that_asks_nobody_who_he_is(s3, tmp_path, monkeypatch):
+    for name in KEYS:
+        monkeypatch.delenv(name, raising=False)
+    # No request is signed, so no key is looked for.
+    nobody = {name: "" for name in KEYS} | {"AWS_REGION": "us-east-1"}
+    server = Wharf(tmp_path / "data", s3, WHARF_STORE__ANONYMOUS="true", WHARF_WAREHOUSE__URL="s3://lake/open", **nobody)
+    try:
+        with server.connect() as connection:
+            connection.execute("CREATE TABLE t (id integer)")
+            connection.execute("INSERT INTO t VALUES (1), (2)")
+            assert connection.execute("SELECT count(*) FROM t").fetchone() == (2,)
+    finally:
+        server.stop()
+
+
 def test_credentials_of_a_statement_are_used_and_never_shown(wharf, s3):
     with wharf.connect() as connection:
         connection.execute("CREATE TABLE t (id integer)")

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from pyiceberg.table import StaticTable
 
+from test_object_store import Wharf
 from test_pyiceberg import location
 
 pytestmark = pytest.mark.usefixtures("wharf_only")
@@ -77,3 +78,37 @@ def test_what_expires_stays_while_it_is_read(connection, schema, server):
     assert not former.exists()
     connection.execute("INSERT INTO t VALUES (1, 'a')")
     assert connection.execute("SELECT count(*) FROM t").fetchone() == (1,)
+
+
+@pytest.mark.timeout(60)
+def test_snapshots_expire_by_themselves(tmp_path):
+    """By the table's properties, and none of those that a tag or a young age protects."""
+    settings = {"WHARF_WAREHOUSE__URL": "", "WHARF_MAINTENANCE__INTERVAL_MS": "200"}
+    server = Wharf(tmp_path / "data", "", **settings)
+    try:
+        with server.connect() as connection:
+            connection.execute("CREATE TABLE kept (id int)")
+            connection.execute("CREATE TABLE t (id int) WITH ('history.expire.max-snapshot-age-ms' = 1)")
+            for table in ("kept", "t"):
+                connection.execute(f"INSERT INTO {table} VALUES (1)")
+                connection.execute(f"ALTER TABLE {table} CREATE TAG one")
+                for number in range(2, 6):
+                    connection.execute(f"TRUNCATE {table}")
+                    connection.execute(f"INSERT INTO {table} VALUES ({number})")
+
+            def snapshots(table):
+                return connection.execute(f'SELECT count(*) FROM "{table}$snapshots"').fetchone()[0]
+
+            def data_files_left():
+                return len(list((tmp_path / "data" / "warehouse").glob("**/*.parquet")))
+
+            # Of `kept` all five files, of `t` those of the tag and of the head.
+            deadline = time.monotonic() + 30
+            while (snapshots("t"), data_files_left()) != (2, 7) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert (snapshots("t"), snapshots("kept")) == (2, 9)
+            assert connection.execute("SELECT id FROM t").fetchall() == [(5,)]
+            assert connection.execute("SELECT id FROM t FOR VERSION AS OF 'one'").fetchall() == [(1,)]
+            assert data_files_left() == 7
+    finally:
+        server.stop()
