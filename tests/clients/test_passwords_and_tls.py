@@ -6,7 +6,6 @@ import asyncio
 import os
 import pathlib
 import shutil
-import socket
 import ssl
 import subprocess
 import time
@@ -15,15 +14,11 @@ import asyncpg
 import psycopg
 import pytest
 
+from test_object_store import free_port
+
 pytestmark = [pytest.mark.usefixtures("wharf_only"), pytest.mark.timeout(120)]
 
 PASSWORD = "correct horse battery"
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
