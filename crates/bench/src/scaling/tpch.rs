@@ -1,6 +1,6 @@
 //! TPC-H on one node, and on three on the same cores: as the server decides, and with everything divided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
@@ -23,6 +23,10 @@ const DIVIDED_AIM: f64 = 1.3;
 /// Who answers, and how.
 const WAYS: [&str; 3] = ["one node", "three, auto", "three, divided"];
 
+/// The ways that take turns. Not all three do: what is divided takes memory of the node that decides, which the system takes back, and
+/// to get it again is then counted as the time of the next query there. Who uses three nodes as they are does not divide all in between.
+const TURNS: [&[usize]; 2] = [&[0, 1], &[2]];
+
 /// Measures each query in all ways before the next query.
 pub(super) fn measure(binary: &Path, arguments: &Arguments, results: &mut Results) -> anyhow::Result<()> {
     let files = Files::prepare(&cache_folder().join("data"), arguments.scale, false)?;
@@ -38,22 +42,24 @@ pub(super) fn measure(binary: &Path, arguments: &Arguments, results: &mut Result
     let mut times: BTreeMap<&str, [Vec<f64>; 3]> = BTreeMap::new();
     for query in &QUERIES {
         let times = times.entry(query.name).or_default();
-        for round in 0..=usize::from(arguments.rounds) {
-            let mut rows = Vec::with_capacity(WAYS.len());
-            for turn in 0..WAYS.len() {
-                let way = (turn + round) % WAYS.len();
-                let begun = Instant::now();
-                let answer =
-                    wires[way].simple(query.sql).with_context(|| format!("{} on {}", query.name, WAYS[way]))?;
-                rows.push(answer.rows);
-                // The first round warms up.
-                if round > 0 {
-                    times[way].push(begun.elapsed().as_secs_f64() * 1000.0);
+        let mut rows = BTreeSet::new();
+        for ways in TURNS {
+            for round in 0..=usize::from(arguments.rounds) {
+                for turn in 0..ways.len() {
+                    let way = ways[(turn + round) % ways.len()];
+                    let begun = Instant::now();
+                    let answer =
+                        wires[way].simple(query.sql).with_context(|| format!("{} on {}", query.name, WAYS[way]))?;
+                    rows.insert(answer.rows);
+                    // The first round warms up.
+                    if round > 0 {
+                        times[way].push(begun.elapsed().as_secs_f64() * 1000.0);
+                    }
                 }
             }
-            if rows.iter().any(|count| *count != rows[0]) {
-                results.fail(format!("{}: {rows:?} rows", query.name));
-            }
+        }
+        if rows.len() > 1 {
+            results.fail(format!("{}: {rows:?} rows", query.name));
         }
         eprintln!("{}: {:?} ms", query.name, times.each_ref().map(|times| median(times).round()));
     }

@@ -82,7 +82,7 @@ impl Campaign<'_> {
 
         let healed = Instant::now();
         fault.end(self.cluster)?;
-        let (_, whole) = self.until_written(healed, &all, true).await;
+        let whole = self.until_whole(&fault, healed, &all).await?;
         let milliseconds = |time: Option<Duration>| time.map(|time| (time.as_secs_f64() * 1e6).round() / 1e3);
         let told = Told {
             kind,
@@ -129,36 +129,59 @@ impl Campaign<'_> {
         }
     }
 
-    /// How long after `since` one of the nodes, and each of them, has acknowledged a write that began after this call. Without `each`
-    /// the first is enough.
-    async fn until_written(&self, since: Instant, nodes: &[usize], each: bool) -> (Option<Duration>, Option<Duration>) {
-        let mut writes = JoinSet::new();
-        for node in nodes {
-            let (shared, node) = (Arc::clone(self.shared), *node);
-            let limit = Duration::from_millis(self.arguments.recovery_limit);
-            writes.spawn(async move {
-                let (written, attempts) = shared.write_on(node, PATIENCE).await;
-                let elapsed = since.elapsed();
-                if elapsed > limit {
-                    let last = attempts.last().map_or("the first attempt", String::as_str);
-                    println!(
-                        "  node {}: {} attempts in {elapsed:.1?}; the last that failed: {last}",
-                        node + 1,
-                        attempts.len() + 1
-                    );
-                }
-                written.then_some(elapsed)
-            });
-        }
-        let (mut first, mut last) = (None::<Duration>, Some(Duration::ZERO));
-        while let Some(written) = writes.join_next().await {
-            let written = written.ok().flatten();
-            first = [first, written].into_iter().flatten().min();
-            last = last.zip(written).map(|(last, written)| last.max(written));
-            if !each && first.is_some() {
-                break;
+    /// How long after `since` each node has acknowledged a write. What ends by itself, as it must without room on its disk, is started
+    /// again, as whoever looks after the process would do it.
+    async fn until_whole(&mut self, fault: &Fault, since: Instant, all: &[usize]) -> anyhow::Result<Option<Duration>> {
+        let limit = Duration::from_millis(self.arguments.recovery_limit);
+        let mut written = std::pin::pin!(until_written(Arc::clone(self.shared), limit, since, all, true));
+        loop {
+            tokio::select! {
+                (_, whole) = &mut written => return Ok(whole),
+                () = tokio::time::sleep(Duration::from_millis(100)) => fault.start_again(self.cluster)?,
             }
         }
-        (first, last.filter(|_| !nodes.is_empty()))
     }
+
+    async fn until_written(&self, since: Instant, nodes: &[usize], each: bool) -> (Option<Duration>, Option<Duration>) {
+        let limit = Duration::from_millis(self.arguments.recovery_limit);
+        until_written(Arc::clone(self.shared), limit, since, nodes, each).await
+    }
+}
+
+/// How long after `since` one of the nodes, and each of them, has acknowledged a write that began after this call. Without `each`
+/// the first is enough.
+async fn until_written(
+    shared: Arc<Shared>,
+    limit: Duration,
+    since: Instant,
+    nodes: &[usize],
+    each: bool,
+) -> (Option<Duration>, Option<Duration>) {
+    let mut writes = JoinSet::new();
+    for node in nodes {
+        let (shared, node) = (Arc::clone(&shared), *node);
+        writes.spawn(async move {
+            let (written, attempts) = shared.write_on(node, PATIENCE).await;
+            let elapsed = since.elapsed();
+            if elapsed > limit {
+                let last = attempts.last().map_or("the first attempt", String::as_str);
+                println!(
+                    "  node {}: {} attempts in {elapsed:.1?}; the last that failed: {last}",
+                    node + 1,
+                    attempts.len() + 1
+                );
+            }
+            written.then_some(elapsed)
+        });
+    }
+    let (mut first, mut last) = (None::<Duration>, Some(Duration::ZERO));
+    while let Some(written) = writes.join_next().await {
+        let written = written.ok().flatten();
+        first = [first, written].into_iter().flatten().min();
+        last = last.zip(written).map(|(last, written)| last.max(written));
+        if !each && first.is_some() {
+            break;
+        }
+    }
+    (first, last.filter(|_| !nodes.is_empty()))
 }

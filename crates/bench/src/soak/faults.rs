@@ -166,10 +166,7 @@ impl Fault {
             Kind::FillLeader | Kind::FillFollower => {
                 let node = if self.kind == Kind::FillLeader { self.leader } else { self.other };
                 cluster.nodes[node].fill_disk(false)?;
-                // A node that could not write to its disk ends; this is what starts it again.
-                if cluster.nodes[node].ended().is_some() {
-                    cluster.start_node(node)?;
-                }
+                self.start_again(cluster)?;
             }
             Kind::SlowNetwork => usual_network(cluster),
             Kind::TransferLeader => {}
@@ -182,6 +179,21 @@ impl Fault {
                     cluster.start_node(node)?;
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl Fault {
+    /// Starts a node that could not write to its disk, and has ended, or does only now.
+    pub(super) fn start_again(&self, cluster: &mut Cluster) -> anyhow::Result<()> {
+        let node = match self.kind {
+            Kind::FillLeader => self.leader,
+            Kind::FillFollower => self.other,
+            _ => return Ok(()),
+        };
+        if cluster.nodes[node].ended().is_some() {
+            cluster.start_node(node)?;
         }
         Ok(())
     }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, tcp};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
 
 /// How long a lost packet takes to arrive: what TCP waits for before it sends again.
 const RETRANSMISSION: Duration = Duration::from_millis(200);
@@ -17,6 +18,8 @@ const RETRANSMISSION: Duration = Duration::from_millis(200);
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// So many bytes pass at a time.
 const CHUNK_BYTES: usize = 16 << 10;
+/// So many of these are on the way at most, as in TCP's window.
+const WINDOW_CHUNKS: usize = 64;
 
 /// How the way to a node is.
 #[derive(Debug, Default)]
@@ -40,14 +43,15 @@ impl Conditions {
         self.released.notify_waiters();
     }
 
-    async fn pass(&self, random: &mut fastrand::Rng) {
-        let mut wait = Duration::from_micros(self.delay_us.load(Ordering::Relaxed));
-        if random.u64(..1_000) < self.loss_per_mille.load(Ordering::Relaxed) {
-            wait += RETRANSMISSION;
-        }
-        if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
-        }
+    /// How long the next piece takes.
+    fn delay(&self, random: &mut fastrand::Rng) -> Duration {
+        let delay = Duration::from_micros(self.delay_us.load(Ordering::Relaxed));
+        let lost = random.u64(..1_000) < self.loss_per_mille.load(Ordering::Relaxed);
+        if lost { delay + RETRANSMISSION } else { delay }
+    }
+
+    /// Waits until what is sent to the node is not held back.
+    async fn passable(&self) {
         loop {
             let released = self.released.notified();
             if !self.held.load(Ordering::SeqCst) {
@@ -120,17 +124,37 @@ async fn serve(
     }
 }
 
+/// Pieces are on their way at the same time, and arrive in their order.
 async fn pipe(
     mut from: tcp::OwnedReadHalf,
     mut to: tcp::OwnedWriteHalf,
     conditions: Arc<Conditions>,
     mut random: fastrand::Rng,
 ) {
-    let mut buffer = vec![0; CHUNK_BYTES];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        conditions.pass(&mut random).await;
-        if to.write_all(&buffer[..count]).await.is_err() {
-            return;
+    let (sender, mut on_the_way) = mpsc::channel::<(Instant, Vec<u8>)>(WINDOW_CHUNKS);
+    let arriving = Arc::clone(&conditions);
+    let reads = async move {
+        let mut buffer = vec![0; CHUNK_BYTES];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            let arrives = Instant::now() + conditions.delay(&mut random);
+            if sender.send((arrives, buffer[..count].to_vec())).await.is_err() {
+                return;
+            }
         }
+    };
+    let writes = async move {
+        while let Some((arrives, bytes)) = on_the_way.recv().await {
+            // One that is late holds up those behind it.
+            tokio::time::sleep_until(arrives).await;
+            arriving.passable().await;
+            if to.write_all(&bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    let mut writes = std::pin::pin!(writes);
+    tokio::select! {
+        () = reads => writes.await,
+        () = &mut writes => {}
     }
 }
