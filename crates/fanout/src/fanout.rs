@@ -14,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tonic::service::Routes;
 use url::Url;
 use wharf_lake::Warehouse;
+use wharf_traces::Traces;
 
 use crate::channels::Channels;
 use crate::cluster::{Alone, Cluster, InProcess};
@@ -86,18 +87,19 @@ pub enum NotSpread {
 
 impl Fanout {
     /// The fan-out of a node that is alone until it is told of a cluster. `base` is the configuration of its sessions, before their own
-    /// settings; `runtime` has the memory for queries of both kinds.
+    /// settings; `runtime` has the memory for queries of both kinds; `traces` takes the spans of what runs here.
     pub fn new(
         vocabulary: Arc<dyn Vocabulary>,
         warehouse: Arc<Warehouse>,
         runtime: Arc<RuntimeEnv>,
         base: ConfigOptions,
         options: FanoutOptions,
+        traces: Arc<Traces>,
     ) -> Arc<Fanout> {
         let codec = Arc::new(Codec::new(vocabulary, warehouse));
         let workers = options.in_process_workers;
         let cluster: Arc<dyn Cluster> = Arc::new(Alone);
-        let (cluster, parts, channels_open) = (RwLock::new(cluster), Arc::default(), Arc::default());
+        let (cluster, parts, channels_open) = (RwLock::new(cluster), Arc::new(Parts::new(traces)), Arc::default());
         let fanout = Arc::new(Fanout { codec, runtime, base, cluster, parts, channels_open, options });
         if workers > 0 {
             fanout.join(fanout.in_process(workers));

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wharf_traces::{Span, Traces};
 
 /// Whose work it is that a node does: goes with each part of a query to the nodes that run it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -44,6 +45,7 @@ pub struct StageRunning {
 pub(crate) struct Parts {
     running: AtomicUsize,
     stages: Mutex<BTreeMap<(Uuid, u64), Stage>>,
+    traces: Arc<Traces>,
 }
 
 /// A stage of a query, as far as it runs here.
@@ -54,9 +56,15 @@ struct Stage {
     /// By task, how many of its partitions there are.
     tasks: BTreeMap<usize, usize>,
     rows: Arc<AtomicU64>,
+    span: Option<Span>,
 }
 
 impl Parts {
+    /// None yet; what they do becomes spans of their statements' traces.
+    pub(crate) fn new(traces: Arc<Traces>) -> Parts {
+        Parts { traces, ..Parts::default() }
+    }
+
     /// How many there are now.
     pub(crate) fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
@@ -71,6 +79,7 @@ impl Parts {
             started: Instant::now(),
             tasks: BTreeMap::new(),
             rows: Arc::default(),
+            span: self.traces.part(query.id, "stage"),
         });
         *listed.tasks.entry(task).or_default() += 1;
         let rows = Arc::clone(&listed.rows);
@@ -119,8 +128,14 @@ impl Drop for Part {
                 stage.tasks.remove(&self.task);
             }
         }
-        if stage.tasks.is_empty() {
-            stages.remove(&self.key);
+        if !stage.tasks.is_empty() {
+            return;
+        }
+        let ended = stages.remove(&self.key);
+        drop(stages);
+        if let Some(Stage { span: Some(mut span), rows, .. }) = ended {
+            span.set("wharf.stage", i64::try_from(self.key.1).unwrap_or(i64::MAX));
+            span.set("wharf.rows", i64::try_from(rows.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
         }
     }
 }

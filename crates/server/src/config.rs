@@ -12,6 +12,7 @@
 
 mod peers;
 mod sources;
+mod traces;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use crate::failure::Failure;
 
 pub(crate) use peers::PeersConfig;
 pub(crate) use sources::{Flags, load};
+pub(crate) use traces::TracesConfig;
 
 /// Everything that can be configured. An empty string means "not set" wherever a default depends on other keys.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ pub(crate) struct Config {
     pub(crate) backup: BackupConfig,
     /// What is written to standard error.
     pub(crate) log: LogConfig,
+    /// Traces of statements.
+    pub(crate) traces: TracesConfig,
 }
 
 /// `[server]`
@@ -534,6 +538,7 @@ impl Config {
         if self.cache.disk_bytes != 0 {
             at_least("cache.disk_bytes", self.cache.disk_bytes as u64, wharf_lake::MIN_DISK_BYTES as u64)?;
         }
+        self.traces.validate()?;
         at_least("backup.interval_ms", self.backup.interval_ms, 10)?;
         at_least("backup.keep", self.backup.keep as u64, 1)?;
         at_least("engine.batch_rows", self.engine.batch_rows as u64, 1)?;

@@ -24,6 +24,7 @@ use wharf_consensus::{ConsensusError, Group, GroupOptions, MemberStatus, Role};
 use wharf_engine::{BackupOptions, Engine, EngineOptions, FanoutOptions, MaintenanceOptions, Session, Startup};
 use wharf_lake::{CacheOptions, StoreOptions, VendingOptions, Warehouse, WarehouseOptions};
 use wharf_pgwire_server::{Keepalive, Options, Tls};
+use wharf_traces::Traces;
 
 use crate::config::{Authentication, Config, MaintenanceConfig, PostgresConfig, is_loopback};
 use crate::data_directory::DataDirectory;
@@ -58,6 +59,7 @@ pub(crate) struct Node {
     maintenance: Option<JoinHandle<()>>,
     backups: Option<JoinHandle<()>>,
     peers: Option<Peers>,
+    traces: Arc<Traces>,
     /// Held to the end: dropping it lets another process in.
     data: DataDirectory,
 }
@@ -118,7 +120,10 @@ impl Node {
         }
         let generated_password = bootstrap(&group, Duration::from_millis(config.catalog.startup_timeout_ms)).await?;
         let warehouse = open_warehouse(config, &data).await?;
-        let engine_options = engine_options(config, data.empty_spill()?);
+        let instance = peers.as_ref().map_or_else(|| address.to_string(), |peers| peers.address().to_owned());
+        let traces = Arc::new(open_traces(config, instance)?);
+        let engine_options =
+            EngineOptions { traces: Arc::clone(&traces), ..engine_options(config, data.empty_spill()?) };
         let engine = Engine::open(Arc::clone(&group), warehouse, engine_options)
             .await
             .map_err(|error| Failure::from_error("cannot start the engine", &error, "see the log above"))?;
@@ -126,7 +131,7 @@ impl Node {
         if let Some(peers) = &mut peers {
             peers.serve_fanout(engine.fanout(), &group)?;
             peers.serve_backups(&engine);
-            peers.serve_queries(&engine);
+            peers.serve_engine(&engine);
         }
         warn_of_trust(config, address);
         let shutdown = CancellationToken::new();
@@ -159,6 +164,7 @@ impl Node {
             maintenance,
             backups,
             peers,
+            traces,
             data,
         })
     }
@@ -226,7 +232,7 @@ impl Node {
     /// # Errors
     /// A catalog that could not be closed; what was acknowledged is on disk all the same.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
-        let Node { group, shutdown, front_end, http, maintenance, backups, peers, data, .. } = self;
+        let Node { group, shutdown, front_end, http, maintenance, backups, peers, traces, data, .. } = self;
         shutdown.cancel();
         if let Some(peers) = &peers {
             peers.stop_fanout();
@@ -251,6 +257,9 @@ impl Node {
         let closed = group.shutdown().await;
         if let Some(peers) = peers {
             peers.close().await;
+        }
+        if let Err(error) = tokio::task::spawn_blocking(move || traces.close()).await {
+            tracing::error!(%error, "traces ended abnormally");
         }
         drop(data);
         tracing::info!("stopped");
@@ -454,7 +463,20 @@ fn engine_options(config: &Config, spill_directory: PathBuf) -> EngineOptions {
             max_parts: config.fanout.max_parts,
             in_process_workers: config.fanout.in_process_workers,
         },
+        ..EngineOptions::default()
     }
+}
+
+/// What takes the spans of statements, if anything is to.
+fn open_traces(config: &Config, instance: String) -> Result<Traces, Failure> {
+    let Some(options) = config.traces.options(instance) else { return Ok(Traces::default()) };
+    Traces::open(options).map_err(|error| {
+        Failure::from_error(
+            format_args!("cannot send traces to {}", config.traces.endpoint),
+            &error,
+            "correct traces.endpoint, and OTEL_EXPORTER_OTLP_HEADERS in the environment",
+        )
+    })
 }
 
 fn front_end_options(config: &Config, address: SocketAddr, data: &DataDirectory) -> Result<Options, Failure> {

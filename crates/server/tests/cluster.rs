@@ -135,7 +135,12 @@ impl Member {
     }
 
     pub(crate) fn start(&self, warehouse: &Path, contacts: &str) -> Server {
-        Server::start(&mut self.command(warehouse, contacts))
+        self.start_with(warehouse, contacts, &[])
+    }
+
+    /// With some keys of the configuration, as variables of the environment.
+    pub(crate) fn start_with(&self, warehouse: &Path, contacts: &str, variables: &[(&str, &str)]) -> Server {
+        Server::start(self.command(warehouse, contacts).envs(variables.iter().copied()))
     }
 
     /// The folder its commands run in.

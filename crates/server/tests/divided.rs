@@ -23,12 +23,17 @@ pub(crate) struct Trio {
 
 impl Trio {
     pub(crate) async fn start() -> Trio {
+        Trio::start_with(&[]).await
+    }
+
+    /// With some keys of the configuration, as variables of the environment.
+    pub(crate) async fn start_with(variables: &[(&str, &str)]) -> Trio {
         let shared = folder();
         certificates(&shared, "ours");
         let warehouse = shared.path().join("warehouse");
         let members: Vec<Member> = (0..3).map(|_| Member::new(&shared, "ours")).collect();
         let contacts = members.iter().map(|member| member.peers.clone()).collect::<Vec<_>>().join(",");
-        let servers = members.iter().map(|member| member.start(&warehouse, &contacts)).collect();
+        let servers = members.iter().map(|member| member.start_with(&warehouse, &contacts, variables)).collect();
         let trio = Trio { members, servers, warehouse, contacts, _shared: shared };
         let client = trio.client().await;
         until("three nodes that run queries", async || {
@@ -95,7 +100,7 @@ impl Trio {
     }
 }
 
-fn metric(server: &Server, name: &str) -> u64 {
+pub(crate) fn metric(server: &Server, name: &str) -> u64 {
     let url = server.announced("Iceberg catalog on ");
     let address = url.strip_prefix("http://").unwrap().strip_suffix("/iceberg").unwrap();
     let (_, metrics) = get(address, "/metrics");

@@ -4,11 +4,14 @@
 mod architecture;
 mod backup;
 mod cluster;
+mod compaction;
 mod counts;
 mod divided;
 mod hermitage;
+mod kept_files;
 mod maintenance;
 mod operations;
 mod queries;
 mod start_up;
+mod traces;
 mod transactions;

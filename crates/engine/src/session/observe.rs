@@ -21,8 +21,9 @@ use wharf_values::{SqlError, SqlState};
 use super::query_id;
 use super::result::Outcome;
 use crate::dml;
+use crate::engine::Engine;
 use crate::metrics::{Class, KindLabels, StatementLabels, Statistics};
-use crate::queries::{Client, Doing, Listed, Listing};
+use crate::queries::{Client, Doing, Listed, Listing, beginning};
 use crate::statement::Statement;
 
 /// A statement under way.
@@ -40,27 +41,40 @@ pub(crate) struct Observed {
     /// short query, and a query that has not waited has nothing to log at the levels that are on by default.
     span: Option<Span>,
     listed: Option<Listed>,
+    /// The first of its trace, if it is traced.
+    traced: Option<wharf_traces::Span>,
     /// What it comes to when nothing more is heard of it; none when that has been counted already.
     class: Option<Class>,
 }
 
 impl Observed {
     /// A statement begins.
-    pub(crate) fn begin(statistics: &Arc<Statistics>, statement: &Statement, client: &Arc<Client>) -> Observed {
-        statistics.running.inc();
+    pub(crate) fn begin(engine: &Engine, statement: &Statement, client: &Arc<Client>) -> Observed {
+        engine.statistics.running.inc();
         let Listing { at_once, hides_text } = statement.listing;
+        let (id, kind) = (query_id::next(), kind(&statement.ast));
         let mut observed = Observed {
-            statistics: Arc::clone(statistics),
-            kind: kind(&statement.ast),
+            statistics: Arc::clone(&engine.statistics),
+            kind,
             started: Instant::now(),
-            id: query_id::next(),
+            id,
             client: Arc::clone(client),
             text: (!hides_text).then(|| Arc::clone(&statement.text)),
             rows: 0,
             span: None,
             listed: None,
+            traced: engine.options.traces.statement(id, kind),
             class: Some(Class::STOPPED),
         };
+        if let Some(span) = &mut observed.traced {
+            span.set("db.system.name", "wharf");
+            span.set("db.operation.name", kind);
+            span.set("client.address", client.peer.clone());
+            span.set("wharf.process", i64::from(client.process));
+            if let Some(text) = observed.text.as_ref().filter(|_| engine.options.traces.query_text()) {
+                span.set("db.query.text", beginning(text));
+            }
+        }
         if at_once {
             observed.show();
         } else if tracing::enabled!(Level::DEBUG) {
@@ -162,6 +176,11 @@ impl Observed {
     pub(crate) fn failed(mut self, error: &SqlError) {
         self.class = None;
         self.count(Class::of(error.code));
+        if let Some(span) = &mut self.traced {
+            // Its message may have values in it.
+            span.set("db.response.status_code", error.code.as_str().to_owned());
+            span.fail(error.code.as_str());
+        }
         if let Some(span) = &self.span {
             tracing::debug!(parent: span, code = %error.code, %error, "the statement failed");
         }
@@ -192,6 +211,12 @@ impl Observed {
 impl Drop for Observed {
     fn drop(&mut self) {
         self.statistics.running.dec();
+        if let Some(span) = &mut self.traced {
+            span.set("db.response.returned_rows", i64::try_from(self.rows).unwrap_or(i64::MAX));
+            if self.class == Some(Class::STOPPED) {
+                span.fail("its client has gone");
+            }
+        }
         if let Some(class) = self.class {
             let duration_ms = self.count(class).as_millis() as u64;
             if let Some(span) = &self.span {
