@@ -429,3 +429,14 @@ def test_an_unknown_database_is_refused(server):
 def test_an_unknown_role_is_refused(server):
     with pytest.raises(psycopg.OperationalError, match='role "nobody_here" does not exist'):
         psycopg.connect(server.dsn, user="nobody_here")
+
+
+def test_a_named_cursor(connection):
+    with connection.transaction(), connection.cursor(name="Rows of t") as cursor:
+        cursor.execute("SELECT g, 'n' || g AS name FROM generate_series(1, 2500) AS s(g) ORDER BY g")
+        assert [column.name for column in cursor.description] == ["g", "name"]
+        assert cursor.fetchone() == (1, "n1")
+        assert cursor.fetchmany(2) == [(2, "n2"), (3, "n3")]
+        assert [row[0] for row in cursor] == list(range(4, 2501))
+    with connection.transaction(), pytest.raises(psycopg.errors.InvalidCursorName):
+        connection.execute("FETCH ALL FROM \"Rows of t\"")

@@ -18,6 +18,7 @@ use crate::bind::BindContext;
 use crate::copy::CopyDecoder;
 use crate::dml::defaults::Filler;
 use crate::dml::write::{self, Target};
+use crate::error::from_join;
 use crate::files::progress::Progress;
 use crate::session::{Branch, Session};
 
@@ -178,7 +179,7 @@ impl Loading {
         let Loading { chunks, worker, ending } = self;
         *ending.lock() = Ending::Complete;
         drop(chunks);
-        worker.await.map_err(|error| SqlError::internal(format!("the COPY task ended: {error}")))?
+        worker.await.map_err(|error| from_join(&error))?
     }
 
     /// All data have come: makes them count; gives the number of rows.
@@ -213,7 +214,7 @@ async fn work(
     }
     // Without a receiver the decoder stops.
     drop(batches);
-    let decoded = decoding.await.map_err(|error| SqlError::internal(format!("the COPY task ended: {error}")));
+    let decoded = decoding.await.map_err(|error| from_join(&error));
     match written.and(decoded.and_then(|decoded| decoded)) {
         Ok(()) => Ok(rows),
         Err(error) => {

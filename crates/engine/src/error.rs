@@ -2,8 +2,12 @@
 //!
 //! What always holds: an error that the client can cause has a SQLSTATE of its own; `XX000` means a bug of ours.
 
+use std::error::Error;
+use std::sync::Arc;
+
 use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
+use tokio::task::JoinError;
 use wharf_catalog::CatalogError;
 use wharf_lake::commit::RefError;
 use wharf_lake::{LakeError, store_error, store_reason};
@@ -38,6 +42,9 @@ pub(crate) fn from_ref(error: &RefError) -> SqlError {
 
 /// What the client is told of a failed plan or execution.
 pub(crate) fn from_datafusion(error: DataFusionError) -> SqlError {
+    if is_stopping(&error) {
+        return stopping();
+    }
     match error {
         DataFusionError::External(inner) => from_external(inner),
         DataFusionError::Context(_, inner) => from_datafusion(*inner),
@@ -64,7 +71,6 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> SqlError {
             .with_detail(sentence(&first_line(&message)))
             .with_hint("Raise memory_limit_bytes in the configuration, or reduce what the query keeps at once."),
         DataFusionError::Execution(message) => from_execution(&message),
-        DataFusionError::ExecutionJoin(join) if join.is_cancelled() => canceled(),
         DataFusionError::Configuration(message) => {
             SqlError::new(SqlState::INVALID_PARAMETER_VALUE, first_line(&message))
         }
@@ -75,6 +81,45 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> SqlError {
 /// `57014`, in PostgreSQL's words.
 pub(crate) fn canceled() -> SqlError {
     SqlError::new(SqlState::QUERY_CANCELED, "canceling statement due to user request")
+}
+
+/// `57P01`, in PostgreSQL's words: the process ends under the statement.
+pub(crate) fn stopping() -> SqlError {
+    SqlError::new(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+        .with_hint("Run the statement again, on another node or when this one is back.")
+}
+
+/// What the client is told of a background task that gave no result.
+pub(crate) fn from_join(error: &JoinError) -> SqlError {
+    match is_stopping(error) {
+        true => stopping(),
+        false => SqlError::internal(format!("a background task ended early: {error}")),
+    }
+}
+
+/// Whether an error is only there because the process ends: at its bottom is a task that was dropped with the runtime, or that a
+/// runtime which ends did not take. A task that has panicked is none.
+///
+/// No statement that is cancelled or takes too long (`57014`) comes by here. `Limits::within` drops whoever waits for the tasks of a
+/// statement; that is what ends them, and nobody is left to hear of it.
+pub(crate) fn is_stopping(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // DataFusion's repartitioning shares it among its partitions.
+        let shared = || error.downcast_ref::<Arc<JoinError>>().map(|shared| &**shared);
+        if let Some(join) = error.downcast_ref::<JoinError>().or_else(shared) {
+            return join.is_cancelled();
+        }
+        let planned = error.downcast_ref::<DataFusionError>();
+        if let Some(DataFusionError::Execution(text) | DataFusionError::Internal(text)) = planned {
+            // All that is left where two of DataFusion's operators wait for their tasks.
+            let known = ["Non Panic Task error: ", "JoinError instantiating streams "];
+            let of_a_task = known.iter().any(|start| text.starts_with(start));
+            return of_a_task && first_line(text).ends_with(" was cancelled");
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn from_external(error: Box<dyn std::error::Error + Send + Sync>) -> SqlError {
@@ -94,6 +139,9 @@ fn from_external(error: Box<dyn std::error::Error + Send + Sync>) -> SqlError {
 
 /// Errors that several consumers of one stream share cannot be moved out.
 pub(crate) fn from_shared(error: &DataFusionError) -> SqlError {
+    if is_stopping(error) {
+        return stopping();
+    }
     match error {
         DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
             Some(sql) => sql.clone(),
@@ -175,6 +223,9 @@ fn disk_full() -> SqlError {
 
 /// Errors of the table layer.
 pub(crate) fn from_lake(error: &LakeError) -> SqlError {
+    if is_stopping(error) {
+        return stopping();
+    }
     let with = |code| SqlError::new(code, error.to_string());
     match error {
         LakeError::DiskFull { .. } => disk_full(),
@@ -208,6 +259,7 @@ pub(crate) fn from_lake(error: &LakeError) -> SqlError {
         | LakeError::Batch(_)
         | LakeError::Metadata { .. }
         | LakeError::WriterFailed { .. }
+        | LakeError::Join { .. }
         | LakeError::Task(_) => SqlError::internal(error.to_string()),
     }
 }
@@ -443,6 +495,10 @@ fn from_plan(message: &str) -> SqlError {
     if has("Inconsistent data length across values list") || has("Inconsistent data type across values list") {
         return SqlError::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length");
     }
+    if has("ggregate functions are not allowed in the WHERE clause") {
+        return SqlError::new(SqlState::GROUPING_ERROR, "aggregate functions are not allowed in WHERE")
+            .with_hint("Use HAVING for a condition on groups.");
+    }
     let plain = |code: SqlState| SqlError::new(code, lower_first(&line));
     if has("aggregate functions are not allowed")
         || has("Aggregate functions are not allowed")
@@ -561,4 +617,79 @@ pub(crate) fn sentence(message: &str) -> String {
     let mut text = message.trim_end_matches('.').to_owned();
     text.push('.');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use datafusion::parquet::errors::ParquetError;
+
+    use super::*;
+
+    async fn dropped() -> JoinError {
+        let task = tokio::spawn(std::future::pending::<()>());
+        task.abort();
+        task.await.unwrap_err()
+    }
+
+    async fn panicked() -> JoinError {
+        fn bug() {
+            panic!("a bug");
+        }
+        tokio::task::spawn_blocking(bug).await.unwrap_err()
+    }
+
+    fn store(source: JoinError) -> object_store::Error {
+        object_store::Error::JoinError { source }
+    }
+
+    fn joined(source: JoinError) -> DataFusionError {
+        DataFusionError::ExecutionJoin(Box::new(source))
+    }
+
+    #[tokio::test]
+    async fn a_task_that_was_dropped_is_a_shutdown_under_any_wrapping() {
+        let location = "file:///t/1.metadata.json".to_owned();
+        let parquet = ParquetError::External(Box::new(store(dropped().await)));
+        let repartitioned = DataFusionError::External(Box::new(Arc::new(dropped().await)));
+        let text = |start: &str, error: JoinError| format!("{start}{error}");
+        for error in [
+            from_join(&dropped().await),
+            from_lake(&LakeError::from(dropped().await)),
+            from_lake(&LakeError::Store { location, source: store(dropped().await) }),
+            from_lake(&LakeError::from(joined(dropped().await))),
+            from_shared(&joined(dropped().await)),
+            from_datafusion(joined(dropped().await)),
+            from_datafusion(DataFusionError::from(LakeError::from(dropped().await))),
+            from_datafusion(DataFusionError::ObjectStore(Box::new(store(dropped().await)))),
+            from_datafusion(DataFusionError::ParquetError(Box::new(parquet))),
+            from_datafusion(repartitioned.context("Join Error")),
+            from_datafusion(DataFusionError::Execution(text("Non Panic Task error: ", dropped().await))),
+            from_datafusion(DataFusionError::Internal(text("JoinError instantiating streams ", dropped().await))),
+        ] {
+            assert_eq!(error, stopping());
+            assert_eq!(error.code.as_str(), "57P01");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_has_panicked_is_a_bug() {
+        let text = format!("JoinError instantiating streams {}", panicked().await);
+        for error in [
+            from_join(&panicked().await),
+            from_lake(&LakeError::from(panicked().await)),
+            from_shared(&joined(panicked().await)),
+            from_datafusion(joined(panicked().await)),
+            from_datafusion(DataFusionError::Internal(text)),
+        ] {
+            assert_eq!(error.code, SqlState::INTERNAL_ERROR, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_that_says_was_cancelled_is_no_shutdown() {
+        let error = from_datafusion(DataFusionError::Execution("order 7 was cancelled".to_owned()));
+        assert_eq!(error.code, SqlState::DATA_EXCEPTION);
+    }
 }

@@ -38,7 +38,7 @@ pub(crate) async fn run(
         return Err(SqlError::internal("not EXPLAIN"));
     };
     if format.is_some() {
-        return Err(SqlError::unsupported("EXPLAIN formats other than text are not supported"));
+        return Err(other_format());
     }
     let mut asked = Options { analyze: *analyze, verbose: *verbose };
     for option in options.iter().flatten() {
@@ -60,7 +60,8 @@ pub(crate) async fn run(
         Ast::Query(query) => session.plan_query(query, &declared, &context).await?,
         other => {
             let word = other.to_string().split_whitespace().next().unwrap_or_default().to_owned();
-            return Err(SqlError::unsupported(format!("EXPLAIN {word} is not supported")));
+            return Err(SqlError::unsupported(format!("EXPLAIN {word} is not supported"))
+                .with_hint("Explain the query in it, where it has one."));
         }
     };
     let plan = with_values(plan, values, types)?;
@@ -121,6 +122,10 @@ fn push(lines: &mut Vec<String>, plan: DisplayableExecutionPlan<'_>, verbose: bo
     lines.extend(plan.indent(verbose).to_string().lines().map(str::to_owned));
 }
 
+fn other_format() -> SqlError {
+    SqlError::unsupported("EXPLAIN formats other than text are not supported").with_hint("Leave FORMAT out.")
+}
+
 fn apply(options: &mut Options, option: &UtilityOption) -> Result<(), SqlError> {
     let value = option.arg.as_ref().map_or_else(|| "true".to_owned(), |arg| arg.to_string().to_lowercase());
     let on = matches!(value.trim_matches('\''), "true" | "on" | "1");
@@ -129,7 +134,7 @@ fn apply(options: &mut Options, option: &UtilityOption) -> Result<(), SqlError> 
         "verbose" => options.verbose = on,
         "costs" | "timing" | "summary" | "buffers" | "settings" | "wal" => {}
         "format" if value.trim_matches('\'') == "text" => {}
-        "format" => return Err(SqlError::unsupported("EXPLAIN formats other than text are not supported")),
+        "format" => return Err(other_format()),
         other => {
             return Err(SqlError::new(SqlState::SYNTAX_ERROR, format!("unrecognized EXPLAIN option \"{other}\"")));
         }

@@ -7,6 +7,9 @@ use wharf_values::{SqlError, SqlState};
 use crate::bind::BindContext;
 use crate::bind::names::fold;
 
+/// The hint for a name of another database.
+pub(crate) const ONE_DATABASE: &str = "Leave the database out of the name, or connect to it.";
+
 /// A name's parts, folded: schema if there is one, and the last part.
 ///
 /// # Errors
@@ -23,7 +26,8 @@ pub(crate) fn split_name(name: &ObjectName, context: &BindContext) -> Result<(Op
             } else {
                 Err(SqlError::unsupported(format!(
                     "cross-database references are not implemented: \"{database}.{schema}.{name}\""
-                )))
+                ))
+                .with_hint(ONE_DATABASE))
             }
         }
         _ => Err(SqlError::new(

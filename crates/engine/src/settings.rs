@@ -314,7 +314,8 @@ impl Settings {
                 return Err(SqlError::unsupported(format!(
                     "parameter \"{}\" can only be {}",
                     known.name, known.default
-                )));
+                ))
+                .with_hint("Leave the setting as it is."));
             }
             Kind::Boolean => match boolean(value) {
                 Some(true) => "on".to_owned(),

@@ -192,7 +192,10 @@ mod tests {
             Ok(config)
         }
         fn sql_error(&self, error: DataFusionError) -> SqlError {
-            SqlError::internal(error.to_string())
+            match error {
+                DataFusionError::ExecutionJoin(ended) => SqlError::new(SqlState::ADMIN_SHUTDOWN, ended.to_string()),
+                error => SqlError::internal(error.to_string()),
+            }
         }
     }
 
@@ -212,7 +215,8 @@ mod tests {
     ) -> Vec<Result<RecordBatch>> {
         let warehouse = Warehouse::open("memory://", WarehouseOptions::default()).unwrap();
         let options = FanoutOptions::default();
-        let fanout = Fanout::new(Arc::new(Speechless), warehouse, Arc::default(), Default::default(), options);
+        let vocabulary = Arc::new(Speechless);
+        let fanout = Fanout::new(vocabulary, warehouse, Arc::default(), Default::default(), options, Arc::default());
         let schema = batch(0).schema();
         let whole = MemorySourceConfig::try_new_exec(&[vec![batch(7)]], Arc::clone(&schema), None).unwrap();
         let whole: Arc<dyn ExecutionPlan> = whole;
@@ -255,6 +259,16 @@ mod tests {
         let losses = Arc::new(Losses::default());
         losses.tell(Lost { node: "http://b/".to_owned(), reason: "the plan did not arrive".to_owned() });
         let rows = outcome_of(Box::pin(stream::pending()), losses).await;
+        let rows: Vec<_> = rows.into_iter().map(Result::unwrap).collect();
+        assert_eq!(rows, [batch(7)]);
+    }
+
+    #[tokio::test]
+    async fn a_part_whose_node_is_stopped_is_a_loss() {
+        let task = tokio::spawn(std::future::pending::<()>());
+        task.abort();
+        let ended = DataFusionError::ExecutionJoin(Box::new(task.await.unwrap_err()));
+        let rows = outcome(vec![Err(travelling::departing(ended, &Speechless))]).await;
         let rows: Vec<_> = rows.into_iter().map(Result::unwrap).collect();
         assert_eq!(rows, [batch(7)]);
     }

@@ -49,6 +49,10 @@ pub(crate) fn departing(error: DataFusionError, vocabulary: &dyn Vocabulary) -> 
         return DataFusionError::Execution(text.to_owned());
     }
     let sql = vocabulary.sql_error(error);
+    if sql.code == SqlState::ADMIN_SHUTDOWN {
+        // This node ends, and the query need not.
+        return lost(Lost { node: String::new(), reason: "it is stopping".to_owned() });
+    }
     let SqlError { code, message, detail, hint, context, object, .. } = sql;
     written(&Written::Sql {
         code: code.as_str().to_owned(),

@@ -8,6 +8,7 @@ use std::io;
 
 use datafusion::error::DataFusionError;
 use parquet::errors::ParquetError;
+use tokio::task::JoinError;
 
 use crate::commit::RefError;
 use crate::store::store_reason;
@@ -123,7 +124,14 @@ pub enum LakeError {
         /// The location of the table.
         location: String,
     },
-    /// A background task of this crate ended without a result: a bug, or the runtime is shutting down.
+    /// A background task of this crate has panicked, or was dropped with the runtime, whose process ends: the source knows which.
+    #[error("a background task ended early: {source}")]
+    Join {
+        /// What the runtime says.
+        #[from]
+        source: JoinError,
+    },
+    /// A background task of this crate ended without a result: a bug.
     #[error("a background task ended early: {0}")]
     Task(String),
     /// A test asked for this failure.

@@ -407,7 +407,7 @@ impl LakeTable {
             true => {
                 let file = file.clone();
                 let parsed = tokio::task::spawn_blocking(move || manifest::parse(&file, &content)).await;
-                parsed.map_err(|error| LakeError::Task(error.to_string()))??
+                parsed??
             }
             false => manifest::parse(file, &content)?,
         };

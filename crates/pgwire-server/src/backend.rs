@@ -75,6 +75,11 @@ pub trait Session: Send + 'static {
     /// How many statements have names.
     fn statement_count(&self) -> usize;
 
+    /// The columns of a cursor that a statement has made.
+    fn cursor_columns(&self, name: &str) -> Option<Arc<[ResultColumn]>>;
+    /// Closes the cursor of a name, if a statement has made one.
+    fn forget_cursor(&mut self, name: &str);
+
     /// Where the session stands.
     fn transaction_status(&self) -> TransactionStatus;
     /// An error was reported: an open block has failed.

@@ -87,10 +87,10 @@ impl<B: Backend> Connection<'_, B> {
         let text = Formats::All(Format::Text);
         let (prepared, formats) = match target {
             Target::Statement(name) => (self.statement(name)?, &text),
-            Target::Portal(name) => {
-                let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-                (portal.prepared.clone(), &portal.formats)
-            }
+            Target::Portal(name) => match self.portals.get(name) {
+                Some(portal) => (portal.prepared.clone(), &portal.formats),
+                None => return self.describe_cursor(name),
+            },
         };
         let columns = prepared.as_ref().and_then(|prepared| prepared.columns());
         if columns.is_some() && self.session.transaction_status() == TransactionStatus::Failed {
@@ -107,12 +107,25 @@ impl<B: Backend> Connection<'_, B> {
         Ok(())
     }
 
+    /// Describes what DECLARE has made, which is a portal to clients: psycopg's named cursors ask for it.
+    fn describe_cursor(&mut self, name: &str) -> Result<(), Failure> {
+        let columns = self.session.cursor_columns(name).ok_or_else(|| no_portal(name))?;
+        if self.session.transaction_status() == TransactionStatus::Failed {
+            return Err(Failure::Sql(failed_block()));
+        }
+        messages::row_description(&mut self.wire.output, &columns, &Formats::All(Format::Text));
+        Ok(())
+    }
+
     /// Answers a `Close`. What does not exist can be closed as well.
     pub(crate) fn close(&mut self, target: Target<'_>) -> Result<(), Failure> {
         match target {
             Target::Statement("") => self.unnamed = None,
             Target::Statement(name) => self.session.forget_statement(name),
-            Target::Portal(name) => self.portals.forget(name),
+            Target::Portal(name) => {
+                self.portals.forget(name);
+                self.session.forget_cursor(name);
+            }
         }
         messages::close_complete(&mut self.wire.output);
         Ok(())
@@ -188,10 +201,11 @@ impl<B: Backend> Connection<'_, B> {
                 let described = prepared.columns().map_or(0, |columns| columns.len());
                 if rows.columns.len() != described {
                     // The client has been told of other columns, or of none.
-                    return Err(Failure::Sql(SqlError::new(
-                        SqlState::FEATURE_NOT_SUPPORTED,
-                        "cached plan must not change result type",
-                    )));
+                    let message = "cached plan must not change result type";
+                    return Err(Failure::Sql(
+                        SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+                            .with_hint("Prepare the statement again."),
+                    ));
                 }
                 let cursor = RowCursor::new(rows, portal.formats.clone(), self.session.cancel_token());
                 return self.send_rows(portal, cursor, max_rows).await;

@@ -75,6 +75,14 @@ impl backend::Session for wharf_engine::Session {
         self.statement_count()
     }
 
+    fn cursor_columns(&self, name: &str) -> Option<Arc<[ResultColumn]>> {
+        self.cursor_columns(name)
+    }
+
+    fn forget_cursor(&mut self, name: &str) {
+        self.forget_cursor(name);
+    }
+
     fn transaction_status(&self) -> TransactionStatus {
         self.transaction_status()
     }

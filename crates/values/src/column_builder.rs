@@ -377,7 +377,8 @@ fn push_string(
         }
         Text::Void => "",
         Text::Record => {
-            return Err(SqlError::unsupported("input of anonymous composite types is not implemented"));
+            return Err(SqlError::unsupported("input of anonymous composite types is not implemented")
+                .with_hint("Give each field as a value of its own."));
         }
     };
     values.append_value(kept);

@@ -8,6 +8,9 @@ use std::fmt;
 
 pub use crate::sql_state::SqlState;
 
+/// The hint of a refusal that has no other.
+const WHERE_IT_IS_LISTED: &str = "docs/postgres-compatibility.md lists what Wharf does not have.";
+
 /// An error with everything PostgreSQL's `ErrorResponse` and `NoticeResponse` can say about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SqlError {
@@ -56,9 +59,10 @@ impl SqlError {
         }
     }
 
-    /// `0A000`: something PostgreSQL has and Wharf refuses rather than do wrongly.
+    /// `0A000`: something PostgreSQL has and Wharf refuses rather than do wrongly. Its hint says where to read more, until a
+    /// better one is given.
     pub fn unsupported(message: impl Into<String>) -> Self {
-        SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+        SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message).with_hint(WHERE_IT_IS_LISTED)
     }
 
     /// `XX000`: a broken invariant, which is a bug of ours.
@@ -145,6 +149,15 @@ mod tests {
         assert_eq!(error.code.as_str(), "22P02");
         assert_eq!(error.position, Some(7));
         assert_eq!(error.context.as_deref(), Some("COPY t, line 1, column a: \"x\"\nouter"));
+    }
+
+    #[test]
+    fn a_refusal_always_says_what_to_do() {
+        let error = SqlError::unsupported("a thing is not supported");
+        assert_eq!(error.code.as_str(), "0A000");
+        assert!(error.hint.is_some_and(|hint| hint.contains("docs/postgres-compatibility.md")));
+        let error = SqlError::unsupported("a thing is not supported").with_hint("Use another thing.");
+        assert_eq!(error.hint.as_deref(), Some("Use another thing."));
     }
 
     #[test]

@@ -12,17 +12,19 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result as DfResult;
 use datafusion::logical_expr::expr::{AggregateFunction, AggregateFunctionParams, Cast, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
+use datafusion::logical_expr::utils::{COUNT_STAR_EXPANSION, find_aggregate_exprs, find_window_exprs};
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Window, WindowFunctionDefinition};
 use wharf_catalog::SqlType;
 use wharf_values::{NumericDisplay, SqlError, SqlState, mapping};
 
 use super::analyze::{compared_subqueries, sort_keys};
+use super::array_order::{has_documents, no_order_of_arrays};
 use super::context::BindContext;
-use super::equality::{by_equality, equality_key, has_length};
+use super::equality::{by_equality, document_key, equality_key, has_length};
 use super::lists::ListPlan;
+use super::misplaced;
 use super::resolve::{Known, Resolver};
-use super::window_keys::order_frame;
+use super::window_keys::{check_offsets, order_frame};
 use crate::error::to_datafusion;
 use crate::operators::{IntervalCode, MAX_COMPUTED_SCALE, Spread, Square, divide_numeric};
 
@@ -43,6 +45,7 @@ enum Plan {
 }
 
 pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResult<LogicalPlan> {
+    check_keys(&aggregate.group_expr)?;
     let names = NamePreserver::new_for_projection();
     let mut keys = Vec::new();
     let group = aggregate
@@ -105,6 +108,17 @@ pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResu
     }
     let kept = plan.schema().fields().len() - call_count;
     finish(plan, kept, finished, resolver.context)
+}
+
+/// A key cannot be computed from the groups, by the name of an output neither.
+fn check_keys(keys: &[Expr]) -> DfResult<()> {
+    if !find_aggregate_exprs(keys).is_empty() {
+        return Err(to_datafusion(misplaced::aggregate_key()));
+    }
+    if !find_window_exprs(keys).is_empty() {
+        return Err(to_datafusion(misplaced::window_key()));
+    }
+    Ok(())
 }
 
 /// A key of a grouping set, as a column: the keys of a set cannot have names, so what is computed gets its name below.
@@ -244,14 +258,23 @@ fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
             let (args, plan) = aggregate_arguments(func.name(), args, resolver)?;
             let filter = filter.map(|f| resolver.condition(*f, "FILTER").map(Box::new)).transpose()?;
             let order_by = sort_keys(order_by, resolver)?;
-            if distinct && order_by.iter().any(|key| !args.contains(&key.expr)) {
+            let of_documents = match args.first() {
+                Some(first) => distinct && resolver.known(first)? == Known::Type(SqlType::Jsonb),
+                None => false,
+            };
+            let keys = match args.as_slice() {
+                [document] if of_documents => vec![document_key(document.clone(), resolver.context)?],
+                args => args.to_vec(),
+            };
+            if distinct && order_by.iter().any(|key| !keys.contains(&key.expr)) {
                 return Err(to_datafusion(SqlError::new(
                     SqlState::INVALID_COLUMN_REFERENCE,
                     "in an aggregate with DISTINCT, ORDER BY expressions must appear in argument list",
                 )));
             }
             let list = ListPlan::of(func.name(), &args, distinct, &order_by);
-            if let Some(list) = list {
+            if let Some(mut list) = list {
+                list.of_documents = of_documents;
                 let present = args[0].clone().is_not_null();
                 let filter = match (filter, list.delimiter.is_some()) {
                     (Some(filter), true) => Some(Box::new(filter.and(present))),
@@ -261,6 +284,8 @@ fn plan_aggregate(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
                 let func = aggregate_function(resolver, "array_agg")?;
                 let args = args.into_iter().take(1).collect();
                 let order_by = if distinct { Vec::new() } else { order_by };
+                // The aggregate would tell them apart by their texts.
+                let distinct = distinct && !of_documents;
                 let params = AggregateFunctionParams { args, distinct, filter, order_by, null_treatment };
                 return Ok(Plan::List(Expr::AggregateFunction(AggregateFunction { func, params }), list));
             }
@@ -287,6 +312,7 @@ fn plan_window(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Plan> {
         Expr::WindowFunction(window) => {
             let WindowFunction { fun, params } = *window;
             let mut params = params;
+            check_offsets(&params, resolver)?;
             params.order_by = sort_keys(params.order_by, resolver)?;
             order_frame(&mut params, resolver)?;
             let key = |expr: Expr| by_equality(expr, resolver);
@@ -525,6 +551,7 @@ fn aggregate_arguments(name: &str, args: Vec<Expr>, resolver: &Resolver<'_>) -> 
                 let args = args.into_iter().map(|arg| IntervalCode::Rank.call(vec![arg])).collect();
                 Ok((args, Shape::Interval(IntervalCode::OfRank)))
             }
+            Known::Type(ty) if has_documents(ty) => Err(no_order_of_arrays()),
             Known::Type(ty) if has_length(ty) => Err(to_datafusion(
                 SqlError::unsupported(format!("{name}({ty}) is not supported"))
                     .with_hint("Compare the elements: unnest the arrays, or take one with x[1]."),

@@ -23,7 +23,7 @@ use datafusion::logical_expr::{
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState, mapping};
 
-use super::array_order::{array_key, sorts_by_key};
+use super::array_order::{array_key, has_documents, no_order_of_arrays, sorts_by_key};
 use super::context::BindContext;
 use super::decimals::decimal_of_all;
 use super::resolve::{Known, Resolver, common_type};
@@ -163,7 +163,7 @@ fn compared(expr: Expr, subquery: Subquery, symbol: &str, resolver: &Resolver<'_
 /// The keys of an order.
 ///
 /// # Errors
-/// What they cannot be resolved for, `42883` for a type without an order.
+/// What they cannot be resolved for, `42883` for a type without an order, `0A000` for arrays of `jsonb`.
 pub(super) fn sort_keys(keys: Vec<SortExpr>, resolver: &Resolver<'_>) -> DfResult<Vec<SortExpr>> {
     let last = keys.len().saturating_sub(1);
     let keys = keys.into_iter().enumerate().map(|(place, key)| {
@@ -181,8 +181,10 @@ pub(super) fn sort_keys(keys: Vec<SortExpr>, resolver: &Resolver<'_>) -> DfResul
 fn sort_key(sort: SortExpr, resolver: &Resolver<'_>) -> DfResult<SortExpr> {
     let expr = resolver.settle(resolver.resolve(compared_subqueries(sort.expr, resolver)?)?)?;
     let expr = match resolver.known(&expr)? {
+        Known::Type(ty) if has_documents(&ty) => return Err(no_order_of_arrays()),
         Known::Type(ty) if sorts_by_key(&ty, sort.asc, sort.nulls_first) => array_key(expr),
         Known::Type(ty) if equality::has_length(&ty) => interval_key(expr),
+        Known::Type(SqlType::Jsonb) => equality::document_key(expr, resolver.context)?,
         Known::Type(SqlType::Json) => {
             return Err(to_datafusion(
                 SqlError::new(SqlState::UNDEFINED_FUNCTION, "could not identify an ordering operator for type json")

@@ -4,13 +4,15 @@
 //! the like take a NULL in a list for less than all else, and it keeps `-0` and `0` apart.
 
 use arrow::datatypes::DataType;
-use datafusion::error::Result as DfResult;
+use datafusion::error::{DataFusionError, Result as DfResult};
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
 use datafusion::logical_expr::{Expr, cast};
 use wharf_catalog::SqlType;
+use wharf_values::SqlError;
 
 use super::resolve::Resolver;
 use super::two_zeros::has_two_zeros;
+use crate::error::to_datafusion;
 use crate::operators::ArrayOrder;
 
 /// Whether an operator takes arrays of this type by their keys.
@@ -26,6 +28,19 @@ pub(super) fn sorts_by_key(ty: &SqlType, ascending: bool, nulls_first: bool) -> 
         }
         _ => false,
     }
+}
+
+/// Is it a type of arrays of `jsonb`? To Arrow they are arrays of texts, of which the order is another one.
+pub(super) fn has_documents(ty: &SqlType) -> bool {
+    matches!(ty, SqlType::Array(_)) && *ty.innermost() == SqlType::Jsonb
+}
+
+/// What asks for the order of such arrays is refused.
+pub(super) fn no_order_of_arrays() -> DataFusionError {
+    to_datafusion(
+        SqlError::unsupported("the order of jsonb in arrays is not supported")
+            .with_hint("Compare the documents: unnest the arrays, or take one with x[1]."),
+    )
 }
 
 /// The key of an array.

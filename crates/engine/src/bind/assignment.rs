@@ -9,14 +9,14 @@ use wharf_values::{SqlError, SqlState};
 
 use super::context::BindContext;
 use super::resolve::{Known, Resolver};
-use crate::cast::CastMode;
+use crate::cast::{CastMode, is_multidimensional, several_dimensions};
 use crate::error::to_datafusion;
 
 /// A plan whose first columns are stored in the given columns of a table; those behind them stay as they are. Strings of a
 /// constant source are read as the columns' types; a column of text in a query is not.
 ///
 /// # Errors
-/// `42804` where PostgreSQL has no assignment cast.
+/// `42804` where PostgreSQL has no assignment cast, `0A000` for arrays of several dimensions.
 pub(crate) fn assign_columns(
     plan: LogicalPlan,
     columns: &[&wharf_catalog::Column],
@@ -36,6 +36,11 @@ pub(crate) fn assign_columns(
                 )
                 .with_hint("You will need to rewrite or cast the expression."),
             ));
+        }
+        if matches!((&known, &column.ty), (Known::Type(SqlType::Array(_)), SqlType::Array(_)))
+            && is_multidimensional(resolver.field(&expr)?.data_type())
+        {
+            return Err(to_datafusion(several_dimensions()));
         }
         resolver.convert(expr, &column.ty, CastMode::Assignment)
     };

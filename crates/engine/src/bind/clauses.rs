@@ -12,7 +12,7 @@ use sqlparser::ast::{
 };
 use wharf_values::{SqlError, SqlState};
 
-use super::names;
+use super::{names, window_offsets};
 
 /// `FETCH FIRST n ROWS ONLY` is `LIMIT n`.
 pub(super) fn fetch_first(query: &mut Query) -> Result<(), SqlError> {
@@ -49,14 +49,17 @@ pub(super) fn having_alone(select: &mut Select) {
     }
 }
 
+/// Aggregates that become calls of others.
+const WRITTEN_OUT: &[&str] = &["every", "json_agg", "json_object_agg", "jsonb_agg", "jsonb_object_agg", "variance"];
+
 /// Is it a call of an aggregate by its name? One that is not known makes a group by itself, which is the same group.
-fn is_aggregate(function: &Function) -> bool {
+pub(super) fn is_aggregate(function: &Function) -> bool {
     static NAMES: LazyLock<HashSet<String>> = LazyLock::new(|| {
         let known = all_default_aggregate_functions().into_iter().flat_map(|function| {
             let names = std::iter::once(function.name()).chain(function.aliases().iter().map(String::as_str));
             names.map(str::to_owned).collect::<Vec<_>>()
         });
-        known.collect()
+        known.chain(WRITTEN_OUT.iter().map(|name| (*name).to_owned())).collect()
     });
     function.over.is_none() && NAMES.contains(&names::last_part(&function.name))
 }
@@ -150,7 +153,8 @@ impl VisitorMut for Windows {
             WindowType::WindowSpec(spec) => completed(spec.clone(), &self.windows),
         };
         match spec {
-            Ok(spec) => {
+            Ok(mut spec) => {
+                window_offsets::write_out(&mut spec);
                 *over = WindowType::WindowSpec(spec);
                 ControlFlow::Continue(())
             }

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Aggregate, Distinct, DistinctOn, Expr, LogicalPla
 use wharf_catalog::SqlType;
 use wharf_values::{SqlError, SqlState};
 
-use super::array_order::{array_key, sorts_by_key};
+use super::array_order::{array_key, has_documents, no_order_of_arrays, sorts_by_key};
 use super::context::BindContext;
 use super::resolve::{Known, Resolver};
 use super::two_zeros::one_zero;
@@ -31,7 +31,7 @@ pub(super) fn equality_key(expr: &Expr, resolver: &Resolver<'_>) -> DfResult<Opt
         return Ok(Some(interval_key(expr.clone())));
     }
     match &ty {
-        SqlType::Jsonb => Ok(Some(resolver.context.call("jsonb_key", vec![expr.clone()])?)),
+        SqlType::Jsonb => Ok(Some(document_key(expr.clone(), resolver.context)?)),
         SqlType::Json => Err(no_equality(&ty)),
         SqlType::Array(item) if **item == SqlType::Json => Err(no_equality(&ty)),
         _ => Ok(None),
@@ -50,6 +50,11 @@ pub(super) fn by_equality(expr: Expr, resolver: &Resolver<'_>) -> DfResult<Expr>
             Ok(one_zero(expr, field.data_type()))
         }
     }
+}
+
+/// The key of a `jsonb` document, which is in the order of the documents, too.
+pub(super) fn document_key(expr: Expr, context: &BindContext) -> DfResult<Expr> {
+    context.call("jsonb_key", vec![expr])
 }
 
 /// Intervals and arrays of them.
@@ -207,11 +212,13 @@ fn distinct_on(on: DistinctOn, context: &BindContext) -> DfResult<DistinctOn> {
             all.into_iter()
                 .map(|SortExpr { expr, asc, nulls_first }| {
                     let expr = match resolver.known(&expr)? {
+                        Known::Type(ty) if has_documents(&ty) => return Err(no_order_of_arrays()),
                         Known::Type(ty) if sorts_by_key(&ty, asc, nulls_first) => {
                             arrays.push(expr.clone());
                             array_key(expr)
                         }
                         Known::Type(ty) if has_length(&ty) => interval_key(expr),
+                        Known::Type(SqlType::Jsonb) => document_key(expr, context)?,
                         _ if on_expr.contains(&expr) => key(expr)?,
                         _ => expr,
                     };

@@ -61,15 +61,8 @@ fn name_casts(select: &mut Select) -> bool {
 
 /// Do two keys differ in casts alone?
 fn need_names(keys: &[Expr], projection: &[SelectItem]) -> bool {
-    let mut single = Vec::new();
-    for key in keys {
-        match key {
-            Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => single.extend(sets.iter().flatten()),
-            key => single.push(key),
-        }
-    }
     // What each may stand for, as it is and without casts.
-    let texts: Vec<Vec<[String; 2]>> = single
+    let texts: Vec<Vec<[String; 2]>> = single(keys)
         .into_iter()
         .map(|key| {
             let meanings = std::iter::once(key).chain(meant(key, projection));
@@ -82,8 +75,20 @@ fn need_names(keys: &[Expr], projection: &[SelectItem]) -> bool {
     })
 }
 
+/// All keys, those of ROLLUP and its kin one by one.
+pub(super) fn single(keys: &[Expr]) -> Vec<&Expr> {
+    let mut single = Vec::new();
+    for key in keys {
+        match key {
+            Expr::Rollup(sets) | Expr::Cube(sets) | Expr::GroupingSets(sets) => single.extend(sets.iter().flatten()),
+            key => single.push(key),
+        }
+    }
+    single
+}
+
 /// The output that a key may stand for by its number or its name.
-fn meant<'a>(key: &Expr, projection: &'a [SelectItem]) -> Option<&'a Expr> {
+pub(super) fn meant<'a>(key: &Expr, projection: &'a [SelectItem]) -> Option<&'a Expr> {
     let item = match key {
         Expr::Value(ValueWithSpan { value: Value::Number(number, _), .. }) => {
             let place = number.parse::<usize>().ok()?.checked_sub(1)?;

@@ -101,7 +101,8 @@ pub(super) fn set_lax(function: &Function) -> Result<Option<Expr>, SqlError> {
         None => "use_json_null".to_owned(),
         Some(Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), .. })) => text.clone(),
         Some(_) => {
-            return Err(SqlError::unsupported("jsonb_set_lax with a treatment that is no literal is not supported"));
+            return Err(SqlError::unsupported("jsonb_set_lax with a treatment that is no literal is not supported")
+                .with_hint("Write the treatment as a string, such as 'delete_key'."));
         }
     };
     if !(3..=5).contains(&arguments.len()) {

@@ -2,7 +2,8 @@
 //!
 //! DataFusion has one order for all `string_agg`s of a query, and turns the order of distinct values around where two
 //! aggregates want opposite ones. So `string_agg` becomes a list that is put together afterwards, and distinct values are
-//! sorted when they are all there, ascending where nothing else is asked for, as PostgreSQL does.
+//! sorted when they are all there, ascending where nothing else is asked for, as PostgreSQL does. Distinct `jsonb` documents are
+//! found then, too, as equal ones may have different texts.
 
 use datafusion::common::ScalarValue;
 use datafusion::error::Result as DfResult;
@@ -15,6 +16,8 @@ use super::context::BindContext;
 pub(super) struct ListPlan {
     /// Sort it: ascending, NULLs first.
     sort: Option<(bool, bool)>,
+    /// Its values are documents, of which those that are equal become one.
+    pub(super) of_documents: bool,
     /// Put it together to a text.
     pub(super) delimiter: Option<String>,
 }
@@ -24,10 +27,10 @@ impl ListPlan {
     pub(super) fn of(name: &str, args: &[Expr], distinct: bool, order_by: &[Sort]) -> Option<ListPlan> {
         let sort = distinct.then(|| order_by.first().map_or((true, false), |key| (key.asc, key.nulls_first)));
         match (name, args) {
-            ("array_agg", [_]) if distinct => Some(ListPlan { sort, delimiter: None }),
+            ("array_agg", [_]) if distinct => Some(ListPlan { sort, of_documents: false, delimiter: None }),
             ("string_agg", [_, Expr::Literal(delimiter, _)]) if distinct || !order_by.is_empty() => {
                 let delimiter = delimiter.try_as_str().flatten().unwrap_or_default().to_owned();
-                Some(ListPlan { sort, delimiter: Some(delimiter) })
+                Some(ListPlan { sort, of_documents: false, delimiter: Some(delimiter) })
             }
             _ => None,
         }
@@ -40,7 +43,8 @@ impl ListPlan {
             Some((ascending, nulls_first)) => {
                 let order = text(if ascending { "ASC" } else { "DESC" });
                 let nulls = text(if nulls_first { "NULLS FIRST" } else { "NULLS LAST" });
-                context.call("array_sort", vec![list, order, nulls])?
+                let function = if self.of_documents { "jsonb_array_distinct" } else { "array_sort" };
+                context.call(function, vec![list, order, nulls])?
             }
             None => list,
         };

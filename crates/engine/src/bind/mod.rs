@@ -20,6 +20,7 @@ mod in_lists;
 mod json_records;
 mod like_lists;
 mod lists;
+mod misplaced;
 pub(crate) mod names;
 pub(crate) mod normalize;
 mod number;
@@ -40,6 +41,7 @@ pub(crate) mod types;
 mod using;
 pub(crate) mod versions;
 mod window_keys;
+mod window_offsets;
 
 pub(crate) use analyze::{analyze, settle_outputs};
 pub(crate) use assignment::assign_columns;

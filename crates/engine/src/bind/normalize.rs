@@ -17,14 +17,14 @@ use wharf_values::{SqlError, SqlState};
 use super::like_lists::{each_pattern, like_with_escape, several_patterns};
 use super::subqueries::ARRAY_OF_ROWS;
 use super::temporal::{cast_by_name, interval_literal, round_seconds};
-use super::{clauses, group_keys, grouping, json_records, names, ordered_set, rows, set_functions, using};
+use super::{clauses, group_keys, grouping, json_records, misplaced, names, ordered_set, rows, set_functions, using};
 use crate::functions::{COMPOSITE_FIELD, parameter_names};
 use crate::operators::{ARRAY_BESIDE, UNTYPED};
 
 /// Normalizes a statement in place.
 ///
 /// # Errors
-/// `0A000` for syntax that has no right plan yet, `42601` for syntax PostgreSQL refuses too.
+/// `0A000` for syntax that has no right plan yet, `42601`, `42803`, `42P19` and the like for what PostgreSQL refuses too.
 pub(crate) fn normalize(statement: &mut Statement) -> Result<(), SqlError> {
     match VisitMut::visit(statement, &mut Normalizer) {
         ControlFlow::Continue(()) => Ok(()),
@@ -56,6 +56,7 @@ impl VisitorMut for Normalizer {
                 "Put it before the SELECT, INSERT, UPDATE, DELETE or MERGE that is the statement.",
             );
         }
+        flow(misplaced::recursion(query))?;
         if let SetExpr::Values(values) = query.body.as_mut() {
             hide_types(values);
         }
@@ -70,6 +71,7 @@ impl VisitorMut for Normalizer {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Self::Break> {
         flow(clauses::check_from(select))?;
+        flow(misplaced::keys(select))?;
         let bare = |item: &SelectItem| matches!(item, SelectItem::Wildcard(_));
         if select.from.is_empty() && select.projection.iter().any(bare) {
             let error = SqlError::new(SqlState::SYNTAX_ERROR, "SELECT * with no tables specified is not valid");
@@ -275,7 +277,8 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
             let mut any: Option<Expr> = None;
             for item in list {
                 let Expr::Tuple(item) = item else {
-                    return Err(SqlError::unsupported("a row can only be compared with rows"));
+                    return Err(SqlError::unsupported("a row can only be compared with rows")
+                        .with_hint("Write every item of the list as a row: (a, b) IN ((1, 2), (3, 4))."));
                 };
                 let equal = compare_rows(row.clone(), BinaryOperator::Eq, item)?;
                 any = Some(match any {
@@ -315,7 +318,10 @@ fn rewrite(expr: Expr) -> Result<Expr, SqlError> {
         Expr::InSubquery { expr, subquery, negated } if matches!(*expr, Expr::Tuple(_)) => {
             rows::in_subquery(*expr, *subquery, negated)?
         }
-        Expr::IsNormalized { .. } => return Err(SqlError::unsupported("IS NORMALIZED is not supported")),
+        Expr::IsNormalized { .. } => {
+            return Err(SqlError::unsupported("IS NORMALIZED is not supported")
+                .with_hint("Call is_normalized(text), or is_normalized(text, 'NFD')."));
+        }
         Expr::Between { expr, negated, low, high } => between(*expr, negated, *low, *high),
         Expr::Value(ValueWithSpan { value: Value::NationalStringLiteral(text), span }) => {
             let literal = Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(text), span });
@@ -722,7 +728,8 @@ fn check_call(function: &Function) -> Result<(), SqlError> {
             return wrong(format!("OVER specified, but {name} is not a window function nor an aggregate function"));
         }
         if list.duplicate_treatment == Some(sqlparser::ast::DuplicateTreatment::Distinct) {
-            return Err(SqlError::unsupported("DISTINCT is not implemented for window functions"));
+            return Err(SqlError::unsupported("DISTINCT is not implemented for window functions")
+                .with_hint("Have SELECT DISTINCT in a subquery, and the window function around it."));
         }
     }
     Ok(())
@@ -770,7 +777,8 @@ fn compare_rows(left: Vec<Expr>, op: BinaryOperator, right: Vec<Expr>) -> Result
     };
     let mut pairs = left.into_iter().zip(right).rev();
     let Some((left, right)) = pairs.next() else {
-        return Err(SqlError::unsupported("cannot compare rows of zero length"));
+        return Err(SqlError::unsupported("cannot compare rows of zero length")
+            .with_hint("Write at least one column in each row."));
     };
     let strict = match op {
         BinaryOperator::LtEq => BinaryOperator::Lt,
@@ -793,7 +801,10 @@ fn compare_rows(left: Vec<Expr>, op: BinaryOperator, right: Vec<Expr>) -> Result
                     "wrong number of parameters on left side of OVERLAPS expression",
                 ));
             }
-            _ => return Err(SqlError::unsupported(format!("operator {op} is not supported for rows"))),
+            _ => {
+                return Err(SqlError::unsupported(format!("operator {op} is not supported for rows"))
+                    .with_hint("Compare the columns of the rows one by one."));
+            }
         };
     }
     Ok(result)

@@ -29,6 +29,7 @@ use wharf_lake::{Inspection, LakeTable, Version};
 use wharf_values::{SqlError, SqlState, mapping};
 
 use super::context::{BindContext, Local};
+use super::misplaced;
 use super::normalize::normalize;
 use super::origin::{Named, Origin, origins};
 use super::relations::Relations;
@@ -37,7 +38,7 @@ use super::subqueries::ARRAY_OF_ROWS;
 use super::versions;
 use crate::aggregates::planned;
 use crate::error::{from_datafusion, from_lake, to_datafusion};
-use crate::names::{refused_of_foreign, split_name};
+use crate::names::{ONE_DATABASE, refused_of_foreign, split_name};
 use crate::operators::{ARRAY_BESIDE, UNTYPED, UndefinedFunction, UnresolvedOperator};
 use crate::pg_catalog::SystemContext;
 use crate::table_reader::TableReader;
@@ -133,7 +134,15 @@ pub(super) fn plan_statement<'a>(
         let mut planner_context = PlannerContext::new().with_prepare_param_data_types(fields);
         let plan = SqlToRel::new_with_options(&provider, options)
             .sql_statement_to_plan_with_context(statement, &mut planner_context)
-            .map_err(from_datafusion)?;
+            .map_err(|error| {
+                let error = from_datafusion(error);
+                match &wrapped {
+                    DfStatement::Statement(written) if error.code == SqlState::DUPLICATE_COLUMN => {
+                        misplaced::named_key(written).unwrap_or(error)
+                    }
+                    _ => error,
+                }
+            })?;
         let origins = origins(&plan, &relations);
         Ok(PlannedQuery { plan, reads, origins })
     })
@@ -215,7 +224,8 @@ async fn open(
             if current != Some(catalog.as_ref()) {
                 return Err(SqlError::unsupported(format!(
                     "cross-database references are not implemented: \"{catalog}.{schema}.{table}\""
-                )));
+                ))
+                .with_hint(ONE_DATABASE));
             }
             (Some(schema.as_ref()), table.as_ref())
         }

@@ -7,6 +7,7 @@ use wharf_values::{SqlError, SqlState};
 
 use super::context::BindContext;
 use super::names::fold;
+use crate::names::ONE_DATABASE;
 
 /// Schemas that no statement can make or drop.
 const SYSTEM_SCHEMAS: &[&str] = &["pg_catalog", "information_schema", "wharf"];
@@ -54,7 +55,7 @@ impl Visitor for Checker<'_> {
                     if current != Some(fold(database).as_str()) {
                         let name = parts.iter().map(fold).collect::<Vec<_>>().join(".");
                         let message = format!("cross-database references are not implemented: {name}");
-                        return at(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message), database);
+                        return at(SqlError::unsupported(message).with_hint(ONE_DATABASE), database);
                     }
                 }
             }

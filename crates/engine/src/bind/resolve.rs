@@ -16,9 +16,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use wharf_catalog::SqlType;
 use wharf_values::{ColumnBuilder, SqlError, SqlState, mapping};
 
-use super::array_order::{array_key, compares_by_key};
+use super::array_order::{array_key, compares_by_key, has_documents, no_order_of_arrays};
 use super::context::BindContext;
-use super::equality::{by_equality, has_length};
+use super::equality::{by_equality, document_key, has_length};
 use super::guards;
 use super::two_zeros::{has_two_zeros, with_one_zero};
 use super::types::cast_field;
@@ -266,6 +266,9 @@ impl Resolver<'_> {
         if common == SqlType::Json {
             return Err(no_operator(symbol, &l, &r));
         }
+        if has_documents(&common) && matches!(symbol, "<" | ">" | "<=" | ">=") {
+            return Err(no_order_of_arrays());
+        }
         let (left, right) = (self.beside_char(left, &r)?, self.beside_char(right, &l)?);
         let (left, right) = (self.to_common(left, &common)?, self.to_common(right, &common)?);
         if compares_by_key(&common, symbol) {
@@ -275,7 +278,7 @@ impl Resolver<'_> {
             return Ok((interval_key(left), interval_key(right)));
         }
         if common == SqlType::Jsonb {
-            return self.json_keys(left, right, symbol);
+            return Ok((document_key(left, self.context)?, document_key(right, self.context)?));
         }
         Ok((left, right))
     }
@@ -554,17 +557,6 @@ impl Resolver<'_> {
         }
     }
 
-    /// Documents are equal when their texts are, but for zeros at the ends of numbers.
-    fn json_keys(&self, left: Expr, right: Expr, symbol: &str) -> DfResult<(Expr, Expr)> {
-        if matches!(symbol, "<" | ">" | "<=" | ">=") {
-            return Err(to_datafusion(
-                SqlError::unsupported("the order of jsonb documents is not supported")
-                    .with_hint("Compare a part of them: (doc ->> 'key')::integer."),
-            ));
-        }
-        Ok((self.context.call("jsonb_key", vec![left])?, self.context.call("jsonb_key", vec![right])?))
-    }
-
     /// `jsonb - key`, `jsonb - keys`, `jsonb - index`.
     fn remove_from_json(&self, left: Expr, right: Expr, known: &Known) -> DfResult<Expr> {
         let right = match known {
@@ -733,6 +725,15 @@ impl Resolver<'_> {
                 self.array_search(func.name(), args)?
             }
             "make_array" => self.unify(args, "ARRAY")?,
+            // What `<` and the like with ANY or ALL of an array are made of.
+            "array_min" | "array_max" => {
+                for arg in &args {
+                    if matches!(self.known(arg)?, Known::Type(ty) if has_documents(&ty)) {
+                        return Err(no_order_of_arrays());
+                    }
+                }
+                args
+            }
             "array_has" => return self.any_of_array(args),
             "nullif" => return self.null_if(func, args),
             "array_subscript" => match self.subscript(args)? {
@@ -778,11 +779,12 @@ impl Resolver<'_> {
         let Some(first) = args.first() else { return Ok(Extreme::Of(args)) };
         match self.known(first)? {
             Known::Type(SqlType::Interval) => Ok(Extreme::Found(of_intervals.call(args))),
+            Known::Type(ty) if has_documents(&ty) => Err(no_order_of_arrays()),
             Known::Type(SqlType::Array(_)) => Ok(Extreme::Found(self.extreme_array(args, of_arrays)?)),
-            Known::Type(SqlType::Jsonb) => Err(to_datafusion(
-                SqlError::unsupported(format!("{clause} of jsonb is not supported"))
-                    .with_hint("Compare parts of the values, as in CASE WHEN .. THEN .. END."),
-            )),
+            Known::Type(SqlType::Jsonb) => {
+                let name = if clause == "LEAST" { "jsonb_least" } else { "jsonb_greatest" };
+                Ok(Extreme::Found(self.context.call(name, args)?))
+            }
             Known::Type(SqlType::Json) => Err(to_datafusion(SqlError::new(
                 SqlState::UNDEFINED_FUNCTION,
                 "could not identify a comparison function for type json",

@@ -67,5 +67,8 @@ pub(super) fn in_subquery(row: Expr, subquery: sqlparser::ast::Query, negated: b
         equal(&row),
         columns(&row)
     );
-    parsed(&text).ok_or_else(|| SqlError::unsupported("this row comparison is not supported"))
+    parsed(&text).ok_or_else(|| {
+        SqlError::unsupported("this row comparison is not supported")
+            .with_hint("Compare the columns in the WHERE of an EXISTS (SELECT ..).")
+    })
 }

@@ -93,7 +93,8 @@ pub(crate) async fn evaluate(
         TableVersion::ForSystemTimeAsOf(expr) | TableVersion::TimestampAsOf(expr) => (expr, true),
         TableVersion::VersionAsOf(expr) => (expr, false),
         TableVersion::Function(_) | TableVersion::Changes { .. } => {
-            return Err(SqlError::unsupported(format!("{version} is not supported")));
+            return Err(SqlError::unsupported(format!("{version} is not supported"))
+                .with_hint("Write FOR SYSTEM_TIME AS OF a time, or FOR VERSION AS OF a snapshot, branch or tag."));
         }
     };
     if !is_constant(expr) {

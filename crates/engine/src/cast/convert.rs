@@ -333,7 +333,8 @@ fn cast_list(
     };
     let values = match source_item.data_type() {
         DataType::List(_) => {
-            return Err(SqlError::unsupported("casts of multidimensional arrays are not supported"));
+            return Err(SqlError::unsupported("casts of multidimensional arrays are not supported")
+                .with_hint("Cast the elements of which the array is made."));
         }
         _ => cast_array(list.values(), source_item, item, target_item, format, mode)?,
     };

@@ -25,7 +25,7 @@ use crate::functions::FunctionContext;
 
 pub(crate) use convert::{cannot_cast, cast_array};
 pub(crate) use numbers::power_of_ten;
-pub(crate) use stored::as_stored;
+pub(crate) use stored::{as_stored, is_multidimensional, several_dimensions};
 
 /// How strict a conversion is: PostgreSQL cuts a too long string in an explicit cast and refuses it in an assignment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

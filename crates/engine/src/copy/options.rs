@@ -247,7 +247,8 @@ impl Given {
                     (_, Some(false)) => Header::None,
                     (OptionValue::Text(text), None) if text.eq_ignore_ascii_case("match") => {
                         if to {
-                            return Err(SqlError::unsupported("cannot use \"match\" with HEADER in COPY TO"));
+                            return Err(SqlError::unsupported("cannot use \"match\" with HEADER in COPY TO")
+                                .with_hint("Write HEADER true."));
                         }
                         Header::Match
                     }
@@ -354,7 +355,8 @@ impl Given {
             return Err(invalid(format!("COPY delimiter cannot be \"{}\"", char::from(delimiter))));
         }
         if !format.has_separators() && self.header.is_some_and(|header| header != Header::None) {
-            return Err(SqlError::unsupported(format!("cannot specify HEADER in {} mode", format.mode())));
+            return Err(SqlError::unsupported(format!("cannot specify HEADER in {} mode", format.mode()))
+                .with_hint("Leave HEADER out."));
         }
         let header = match self.by_name.flatten() {
             None => self.header.unwrap_or_default(),
@@ -364,7 +366,7 @@ impl Given {
                     CopyFormat::Json | CopyFormat::Parquet => {
                         error.with_hint("The columns of Parquet and JSON are always matched by name.")
                     }
-                    CopyFormat::Text | CopyFormat::Binary | CopyFormat::Csv => error,
+                    CopyFormat::Text | CopyFormat::Binary | CopyFormat::Csv => error.with_hint(CSV_ALONE),
                 });
             }
             Some(case) => match self.header {
@@ -375,23 +377,24 @@ impl Given {
             },
         };
         if !csv && self.quote.is_some() {
-            return Err(SqlError::unsupported("COPY quote available only in CSV mode"));
+            return Err(SqlError::unsupported("COPY quote available only in CSV mode").with_hint(CSV_ALONE));
         }
         let quote = self.quote.map_or(Ok(b'"'), |quote| one_byte(&quote, "quote"))?;
         if csv && delimiter == quote {
             return Err(invalid("COPY delimiter and quote must be different"));
         }
         if !csv && self.escape.is_some() {
-            return Err(SqlError::unsupported("COPY escape available only in CSV mode"));
+            return Err(SqlError::unsupported("COPY escape available only in CSV mode").with_hint(CSV_ALONE));
         }
         let escape = self.escape.map_or(Ok(quote), |escape| one_byte(&escape, "escape"))?;
         let only = |columns: &Option<Columns>, what: &str, direction_fits: bool, direction: &str| {
             if columns.is_none() {
                 Ok(())
             } else if !csv {
-                Err(SqlError::unsupported(format!("COPY {what} available only in CSV mode")))
+                Err(SqlError::unsupported(format!("COPY {what} available only in CSV mode")).with_hint(CSV_ALONE))
             } else if !direction_fits {
-                Err(SqlError::unsupported(format!("COPY {what} only available using COPY {direction}")))
+                Err(SqlError::unsupported(format!("COPY {what} only available using COPY {direction}"))
+                    .with_hint("Leave the option out."))
             } else {
                 Ok(())
             }
@@ -400,10 +403,12 @@ impl Given {
         only(&self.force_not_null, "force not null", !to, "FROM")?;
         only(&self.force_null, "force null", !to, "FROM")?;
         if null.as_bytes().contains(&delimiter) {
-            return Err(SqlError::unsupported("COPY delimiter must not appear in the NULL specification"));
+            return Err(SqlError::unsupported("COPY delimiter must not appear in the NULL specification")
+                .with_hint("Choose another delimiter, or another text for NULL."));
         }
         if csv && null.as_bytes().contains(&quote) {
-            return Err(SqlError::unsupported("CSV quote character must not appear in the NULL specification"));
+            return Err(SqlError::unsupported("CSV quote character must not appear in the NULL specification")
+                .with_hint("Choose another quote, or another text for NULL."));
         }
         let on_error = self.on_error.unwrap_or_default();
         if on_error != OnError::Stop && matches!(format, CopyFormat::Binary | CopyFormat::Parquet) {
@@ -429,10 +434,14 @@ impl Given {
     }
 }
 
+/// The hint where an option is for CSV and the format is another.
+const CSV_ALONE: &str = "Add FORMAT csv, or leave the option out.";
+
 fn one_byte(text: &str, what: &str) -> Result<u8, SqlError> {
     match text.as_bytes() {
         [byte] => Ok(*byte),
-        _ => Err(SqlError::unsupported(format!("COPY {what} must be a single one-byte character"))),
+        _ => Err(SqlError::unsupported(format!("COPY {what} must be a single one-byte character"))
+            .with_hint("Choose one ASCII character.")),
     }
 }
 

@@ -26,7 +26,8 @@ pub(super) async fn table(session: &mut Session, alter: &ast::AlterTable, clause
         return alter_table::run(session, alter).await;
     }
     let [operation] = alter.operations.as_slice() else {
-        return Err(SqlError::unsupported("several changes in one ALTER TABLE are not supported"));
+        return Err(SqlError::unsupported("several changes in one ALTER TABLE are not supported")
+            .with_hint("Make them one after the other, in a transaction."));
     };
     let found = find_relation(&alter.name, &context).ok();
     // ALTER TABLE does views too; ALTER VIEW does nothing but views.
@@ -155,7 +156,8 @@ fn changed_metadata(relation: &Relation, column: &str, new_column: &str) -> Opti
 
 pub(super) async fn schema(session: &mut Session, alter: &ast::AlterSchema) -> Result<(), SqlError> {
     let [AlterSchemaOperation::Rename { name: new }] = alter.operations.as_slice() else {
-        return Err(SqlError::unsupported("this form of ALTER SCHEMA is not supported"));
+        return Err(SqlError::unsupported("this form of ALTER SCHEMA is not supported")
+            .with_hint("Wharf has ALTER SCHEMA name RENAME TO new_name."));
     };
     let (name, new_name) = (last_part(&alter.name), last_part(new));
     let catalog = session.catalog().await?;

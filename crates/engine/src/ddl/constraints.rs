@@ -121,7 +121,9 @@ fn key_columns(columns: &[ast::IndexColumn]) -> Result<Vec<String>, SqlError> {
 
 fn reference(key: &ast::ForeignKeyConstraint, columns: Vec<String>) -> Result<What, SqlError> {
     if let Some(ConstraintReferenceMatchKind::Partial) = key.match_kind {
-        return Err(SqlError::unsupported("MATCH PARTIAL not yet implemented"));
+        return Err(
+            SqlError::unsupported("MATCH PARTIAL not yet implemented").with_hint("Use MATCH SIMPLE or MATCH FULL.")
+        );
     }
     Ok(What::Reference(Box::new(Reference {
         columns,

@@ -139,7 +139,8 @@ fn iceberg_only(properties: &[(String, String)]) -> Result<Vec<(String, String)>
             if matches!(value.to_lowercase().as_str(), "false" | "off" | "0" | "no") {
                 continue;
             }
-            return Err(SqlError::unsupported("tables declared WITH OIDS are not supported"));
+            return Err(SqlError::unsupported("tables declared WITH OIDS are not supported")
+                .with_hint("Leave the parameter out: rows have no oids."));
         }
         match storage_parameter(name) {
             Some(takes) => check(name, value, takes)?,

@@ -276,7 +276,7 @@ fn refuse_subqueries(condition: &ast::Expr) -> Result<(), SqlError> {
 }
 
 fn refused(message: &str) -> SqlError {
-    SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+    SqlError::unsupported(message).with_hint("A check is about the columns of one row.")
 }
 
 /// A context in which nothing but the target can be read.

@@ -74,10 +74,7 @@ fn pairs(assignment: &ast::Assignment) -> Result<Vec<(&ast::ObjectName, ast::Exp
         ast::Expr::Nested(value) if names.len() == 1 => vec![(**value).clone()],
         ast::Expr::Subquery(query) => columns_of(query, names.len())?,
         ast::Expr::Function(call) => arguments_of_row(call)?,
-        _ => {
-            let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
-            return Err(SqlError::unsupported(message));
-        }
+        _ => return Err(no_row()),
     };
     if names.len() != values.len() {
         return Err(SqlError::new(SqlState::SYNTAX_ERROR, "number of columns does not match number of values"));
@@ -119,19 +116,20 @@ fn several_columns() -> SqlError {
         .with_hint("List the columns in a plain SELECT without LIMIT, or set each column by itself.")
 }
 
+fn no_row() -> SqlError {
+    SqlError::unsupported("source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression")
+        .with_hint("Write (a, b) = ROW(1, 2), or set each column by itself.")
+}
+
 /// The arguments of `ROW(..)`.
 fn arguments_of_row(call: &ast::Function) -> Result<Vec<ast::Expr>, SqlError> {
-    let refused = || {
-        let message = "source for a multiple-column UPDATE item must be a sub-SELECT or ROW() expression";
-        SqlError::unsupported(message)
-    };
-    let ast::FunctionArguments::List(list) = &call.args else { return Err(refused()) };
+    let ast::FunctionArguments::List(list) = &call.args else { return Err(no_row()) };
     if last_part(&call.name) != "row" {
-        return Err(refused());
+        return Err(no_row());
     }
     let argument = |argument: &ast::FunctionArg| match argument {
         ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Ok(expr.clone()),
-        _ => Err(refused()),
+        _ => Err(no_row()),
     };
     list.args.iter().map(argument).collect()
 }

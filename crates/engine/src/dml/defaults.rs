@@ -69,7 +69,7 @@ pub(crate) async fn bind(
 }
 
 fn refused(message: &str) -> SqlError {
-    SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+    SqlError::unsupported(message).with_hint("Give the value in the INSERT.")
 }
 
 /// Fills the columns that a source of rows does not give.

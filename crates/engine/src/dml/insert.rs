@@ -45,7 +45,9 @@ pub(super) async fn plan(
 ) -> Result<Write, SqlError> {
     refuse_clauses(insert)?;
     let ast::TableObject::TableName(name) = &insert.table else {
-        return Err(SqlError::unsupported("INSERT into anything but a table is not supported"));
+        return Err(
+            SqlError::unsupported("INSERT into anything but a table is not supported").with_hint("Name a table.")
+        );
     };
     let table = target::find(name, "insert into", context)?;
     let alias = insert.table_alias.as_ref().map_or_else(|| last_part(name), |alias| fold(&alias.alias));
@@ -75,7 +77,8 @@ pub(super) async fn plan(
 
 fn refuse_clauses(insert: &ast::Insert) -> Result<(), SqlError> {
     if insert.overwrite || insert.partitioned.is_some() || insert.replace_into || insert.or.is_some() || insert.ignore {
-        return Err(SqlError::unsupported("this form of INSERT is not supported"));
+        return Err(SqlError::unsupported("this form of INSERT is not supported")
+            .with_hint("Write INSERT INTO, with ON CONFLICT for rows that may be there already."));
     }
     Ok(())
 }

@@ -148,7 +148,8 @@ fn refuse_sets(plan: &LogicalPlan) -> Result<(), SqlError> {
         LogicalPlan::Window(_) => {
             Err(SqlError::new(SqlState::WINDOWING_ERROR, "window functions are not allowed in RETURNING"))
         }
-        LogicalPlan::Unnest(_) => Err(SqlError::unsupported("set-returning functions are not allowed in RETURNING")),
+        LogicalPlan::Unnest(_) => Err(SqlError::unsupported("set-returning functions are not allowed in RETURNING")
+            .with_hint("Put the statement into WITH, and call the function in a SELECT of its rows.")),
         // Below a join are subqueries.
         other => match other.inputs()[..] {
             [input] => refuse_sets(input),

@@ -20,7 +20,7 @@ use wharf_lake::{LakeProvider, RowPlaces, TableWriter, TouchedFile, WrittenFile}
 use wharf_values::SqlError;
 
 use super::write::Target;
-use crate::error::{from_datafusion, from_lake};
+use crate::error::{from_datafusion, from_join, from_lake};
 use crate::session::task_context;
 
 /// About how many bytes of files are written again by one writer.
@@ -57,7 +57,7 @@ impl Rewrite {
             let this = Arc::clone(&this);
             async move {
                 let task = SpawnedTask::spawn(async move { this.write(&group, writer).await });
-                task.join().await.map_err(|error| SqlError::internal(error.to_string()))?
+                task.join().await.map_err(|error| from_join(&error))?
             }
         });
         let mut written = Vec::new();

@@ -38,7 +38,7 @@ impl Changed {
         context: &mut BindContext,
     ) -> Result<Changed, SqlError> {
         let ast::TableFactor::Table { name, alias, args: None, .. } = factor else {
-            return Err(SqlError::unsupported(format!("cannot {verb} anything but a table")));
+            return Err(SqlError::unsupported(format!("cannot {verb} anything but a table")).with_hint("Name a table."));
         };
         if alias.as_ref().is_some_and(|alias| !alias.columns.is_empty()) {
             return Err(SqlError::new(SqlState::SYNTAX_ERROR, "syntax error at or near \"(\""));

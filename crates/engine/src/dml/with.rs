@@ -16,7 +16,7 @@ use futures::StreamExt;
 use sqlparser::ast;
 use uuid::Uuid;
 use wharf_catalog::SqlType;
-use wharf_values::{SqlError, SqlState, mapping};
+use wharf_values::{SqlError, mapping};
 
 use super::change::stream;
 use super::inputs::{Given, Inputs};
@@ -285,7 +285,7 @@ fn refuse_silent<V: ast::Visit>(node: &V, silent: &[String]) -> Result<(), SqlEr
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(name) => {
             let message = format!("WITH query \"{name}\" does not have a RETURNING clause");
-            Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message))
+            Err(SqlError::unsupported(message).with_hint("Add RETURNING to it."))
         }
     }
 }

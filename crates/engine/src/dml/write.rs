@@ -124,6 +124,7 @@ pub(crate) async fn finish(
     let Some(writer) = writer else { return Ok(0) };
     let files = writer.finish().await.map_err(|error| from_lake(&error))?;
     if session.transaction.is_none() && !session.writes_to_branch() {
+        let _span = session.span("commit");
         append(&session.engine, &table, files).await?;
     } else {
         let step = session.on_write_branch(Step::Append(files));
@@ -190,7 +191,7 @@ pub(crate) async fn finish_all(session: &mut Session, writes: Vec<Write>) -> Res
     writes.iter().for_each(|write| files.add_files(&write.files));
     let outside = session.transaction.is_none();
     let mut transaction = session.transaction.take().unwrap_or_else(|| Transaction::new(false));
-    let heads = if outside { Some(engine.catalog().await?) } else { None };
+    let heads = if outside { Some(engine.instant().await?) } else { None };
     let result = async {
         for write in writes {
             let Write { table, branch, files: data_files, loaded } = write;

@@ -26,7 +26,7 @@ use crate::copy::{CopyDecoder, CopyFormat, CopyOptions, OptionItem, Rejects};
 use crate::copy_load::{Loading, Rows};
 use crate::dml::write;
 use crate::engine::Engine;
-use crate::error::{from_datafusion, from_lake};
+use crate::error::{from_datafusion, from_join, from_lake};
 use crate::optimize::physical_plan;
 use crate::session::{Branch, Session};
 
@@ -239,7 +239,7 @@ impl Job<'_> {
             .within(async {
                 let mut written = Vec::new();
                 while let Some(done) = tasks.join_next().await {
-                    written.push(done.map_err(|error| SqlError::internal(format!("a COPY task ended: {error}")))??);
+                    written.push(done.map_err(|error| from_join(&error))??);
                 }
                 Ok(written)
             })
@@ -273,7 +273,8 @@ pub(crate) async fn parquet_plan(
         let found = scan.schema().iter().find(|(_, field)| *field.name() == column.name);
         let Some((qualifier, field)) = found else {
             if let Some((column, ty)) = unreadable.iter().find(|(unreadable, _)| *unreadable == column.name) {
-                return Err(SqlError::unsupported(format!("column \"{column}\" of {name} is of type {ty}")));
+                return Err(SqlError::unsupported(format!("column \"{column}\" of {name} is of type {ty}"))
+                    .with_hint("Name the other columns in COPY: COPY table (a, b) FROM .."));
             }
             let message = format!("column \"{}\" does not exist in {name}", column.name);
             return Err(SqlError::new(SqlState::UNDEFINED_COLUMN, message)

@@ -13,7 +13,7 @@ use wharf_values::{SqlError, SqlState};
 use super::FileOptions;
 use super::glob;
 use crate::engine::Engine;
-use crate::error::from_lake;
+use crate::error::{from_lake, is_stopping, stopping};
 use crate::session::Session;
 
 /// Files that one statement may read.
@@ -215,6 +215,9 @@ fn check_allowed(url: &str, allowed: &str, warehouse: &str) -> Result<(), SqlErr
 /// What the client is told when a store fails over a file.
 pub(crate) fn store_failed(name: &str, purpose: &str, error: &object_store::Error) -> SqlError {
     use std::io::ErrorKind;
+    if is_stopping(error) {
+        return stopping();
+    }
     // What the local file system says is somewhere below.
     let mut below: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let io = std::iter::from_fn(|| {

@@ -28,7 +28,7 @@ use super::{FileOptions, Place};
 use crate::bind::BindContext;
 use crate::bind::names::display_name;
 use crate::copy::{CopyEncoder, CopyFormat, CopyOptions, OptionItem};
-use crate::error::{from_datafusion, from_lake};
+use crate::error::{from_datafusion, from_join, from_lake};
 use crate::optimize::physical_plan;
 use crate::session::Session;
 
@@ -186,7 +186,7 @@ impl Target {
             }
             let mut rows = 0;
             while let Some(done) = tasks.join_next().await {
-                rows += done.map_err(|error| SqlError::internal(format!("a COPY task ended: {error}")))??;
+                rows += done.map_err(|error| from_join(&error))??;
             }
             return Ok(rows);
         }
@@ -408,6 +408,7 @@ impl Encoded {
             Ok(()) => Ok(()),
             Err(_) => Err(match self.storing.join_next().await {
                 Some(Ok(Err(error))) => error,
+                Some(Err(error)) => from_join(&error),
                 _ => SqlError::internal("a file ended before its data"),
             }),
         }
@@ -421,7 +422,8 @@ impl Encoded {
         let _ = self.chunks.send(Bytes::new()).await;
         match self.storing.join_next().await {
             Some(Ok(done)) => done,
-            _ => Err(SqlError::internal("the task that stores a file ended")),
+            Some(Err(error)) => Err(from_join(&error)),
+            None => Err(SqlError::internal("the task that stores a file ended")),
         }
     }
 }

@@ -187,9 +187,14 @@ impl Session {
         Ok(Outcome::Complete(tag.to_owned()))
     }
 
-    /// The columns of a cursor; none when it does not exist, which running the FETCH will tell.
-    pub(super) fn cursor_columns(&self, name: &ast::Ident) -> Option<Arc<[ResultColumn]>> {
-        self.cursors.get(&fold(name)).map(|cursor| Arc::clone(&cursor.columns))
+    /// The columns of a cursor, by its name as it is; none when it does not exist, which running the FETCH will tell.
+    pub fn cursor_columns(&self, name: &str) -> Option<Arc<[ResultColumn]>> {
+        self.cursors.get(name).map(|cursor| Arc::clone(&cursor.columns))
+    }
+
+    /// Closes the cursor of a name, if there is one.
+    pub fn forget_cursor(&mut self, name: &str) {
+        self.cursors.remove(name);
     }
 
     /// A transaction has ended.

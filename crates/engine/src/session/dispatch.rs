@@ -192,7 +192,7 @@ impl Session {
     /// The columns of the rows that an interpreted statement gives.
     pub(super) fn utility_columns(&self, statement: &Statement) -> Result<Option<Arc<[ResultColumn]>>, SqlError> {
         Ok(match &*statement.ast {
-            Ast::Fetch { name, .. } if !statement.clauses.only_move => self.cursor_columns(name),
+            Ast::Fetch { name, .. } if !statement.clauses.only_move => self.cursor_columns(&fold(name)),
             Ast::ShowVariable { variable } => Some(match show_name(variable).as_str() {
                 "all" => text_columns(&["name", "setting", "description"]),
                 name => text_columns(&[&Settings::spelling(name)]),

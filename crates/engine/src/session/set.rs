@@ -51,7 +51,8 @@ impl Session {
             ast::Set::SetNames { charset_name, .. } => self.settings.set("client_encoding", &charset_name.value)?,
             ast::Set::SetNamesDefault {} => self.settings.reset("client_encoding")?,
             ast::Set::SetTransaction { snapshot: Some(_), .. } => {
-                return Err(SqlError::unsupported("SET TRANSACTION SNAPSHOT is not supported"));
+                return Err(SqlError::unsupported("SET TRANSACTION SNAPSHOT is not supported")
+                    .with_hint("FOR SYSTEM_TIME AS OF reads a table as it was at a time."));
             }
             ast::Set::SetTransaction { modes, session, .. } => {
                 self.set_transaction(modes, clauses.deferrable, *session)?;

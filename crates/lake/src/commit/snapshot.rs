@@ -339,7 +339,7 @@ async fn write_files(
 ) -> Result<(), LakeError> {
     let (sender, receiver) = tokio::sync::oneshot::channel();
     let store = Arc::clone(store);
-    tokio::spawn(async move {
+    let task = tokio::spawn(async move {
         let written = files.iter().chain([&metadata]).map(|(location, _)| location.clone()).collect::<Vec<_>>();
         let result = write_all(&store, files, metadata).await;
         if result.is_err() {
@@ -350,7 +350,11 @@ async fn write_files(
             store.discard(written).await;
         }
     });
-    receiver.await.unwrap_or_else(|error| Err(LakeError::Task(error.to_string())))
+    match receiver.await {
+        Ok(result) => result,
+        // The task has ended before it had an answer, and knows why.
+        Err(closed) => Err(task.await.map_or_else(LakeError::from, |()| LakeError::Task(closed.to_string()))),
+    }
 }
 
 async fn write_all(store: &Store, mut files: Vec<(String, Bytes)>, metadata: (String, Bytes)) -> Result<(), LakeError> {

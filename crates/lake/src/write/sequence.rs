@@ -174,7 +174,7 @@ impl FileSequence {
                 }
             }
         });
-        self.complete(sent.await.map_err(|error| LakeError::Task(error.to_string()))??)
+        self.complete(sent.await??)
     }
 
     /// Begins a file; how it is encoded depends on its first rows.

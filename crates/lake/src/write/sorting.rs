@@ -44,8 +44,8 @@ pub(super) struct Sorter {
 pub(super) struct Sorted {
     schema: SchemaRef,
     batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
-    /// Ends with the receiver of its results, at the latest when this is dropped.
-    _task: SpawnedTask<()>,
+    /// Ends with the receiver of its results, at the latest when this is dropped. None once its end has been reported.
+    task: Option<SpawnedTask<()>>,
 }
 
 /// The order that rows are to have: the one that is asked for, else the table's. One that is asked for has the id of the table's
@@ -119,7 +119,7 @@ impl Sorter {
         let sorted = sort(Arc::clone(&extended), ordering, receiver, options)?;
         let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
         let task = SpawnedTask::spawn(run(sorted, sender));
-        let output = Sorted { schema: Arc::clone(stored), batches, _task: task };
+        let output = Sorted { schema: Arc::clone(stored), batches, task: Some(task) };
         Ok(Some(Sorter { computed, extended, input, output }))
     }
 
@@ -148,7 +148,13 @@ impl Sorter {
 impl Sorted {
     /// The next rows, in storage types.
     pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>, LakeError> {
-        let Some(batch) = self.batches.recv().await else { return Ok(None) };
+        let Some(batch) = self.batches.recv().await else {
+            // Rows that end because their task has panicked, or was dropped with the runtime, are not all there are.
+            if let Some(task) = self.task.take() {
+                task.join().await?;
+            }
+            return Ok(None);
+        };
         let columns = batch?.columns()[..self.schema.fields().len()].to_vec();
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .map(Some)
@@ -204,5 +210,25 @@ impl PartitionStream for Input {
             Some((Ok(batch), Some(receiver)))
         });
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bug() {
+        panic!("a bug");
+    }
+
+    #[tokio::test]
+    async fn rows_whose_sort_has_panicked_do_not_just_end() {
+        let (sender, batches) = mpsc::channel(BATCHES_IN_FLIGHT);
+        let task = SpawnedTask::spawn(async move {
+            bug();
+            drop(sender);
+        });
+        let mut sorted = Sorted { schema: Arc::new(Schema::empty()), batches, task: Some(task) };
+        assert!(matches!(sorted.next().await, Err(LakeError::Join { source }) if source.is_panic()));
     }
 }

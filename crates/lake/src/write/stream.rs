@@ -141,7 +141,7 @@ impl FileStream {
     /// What the task of the file ends with.
     async fn end(&mut self) -> Result<Option<Finished>, LakeError> {
         match self.task.take() {
-            Some(task) => task.await.map_err(|error| LakeError::Task(error.to_string()))?,
+            Some(task) => task.await?,
             None => Err(LakeError::Task("the file has ended before".to_owned())),
         }
     }

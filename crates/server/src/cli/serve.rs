@@ -60,19 +60,27 @@ pub(super) fn announce(node: &Node, with_password: bool) {
 /// Serves until the first signal, then drains; a second signal ends the process where it stands, and so does a failure.
 ///
 /// # Errors
-/// The failure, or what could not be closed.
+/// What could not be closed.
 pub(super) async fn until_stopped(node: Node, signals: &mut Signals) -> Result<(), Failure> {
     let signal = tokio::select! {
         signal = signals.next() => signal,
-        failure = node.failed() => return Err(failure),
+        failure = node.failed() => {
+            eprintln!("{failure}");
+            at_once(1)
+        }
     };
     tracing::info!(signal, "stopping: new connections are refused, running statements may end");
     tokio::select! {
         stopped = node.stop() => stopped,
         signal = signals.next() => {
             tracing::warn!(signal, "stopping at once");
-            // Not by way of the runtime's end: tasks that are dropped there could make parts of queries look complete to other nodes.
-            std::process::exit(0)
+            at_once(0)
         }
     }
+}
+
+/// Not by way of the runtime's end: tasks that are dropped there could make parts of queries look complete to other nodes, and
+/// clients would be told of errors that are none of theirs.
+fn at_once(code: i32) -> ! {
+    std::process::exit(code)
 }

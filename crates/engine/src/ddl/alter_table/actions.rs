@@ -57,7 +57,8 @@ impl Draft {
                 self.rename_constraint(&fold(old_name), fold(new_name))
             }
             AlterTableOperation::ValidateConstraint { name } => self.validate(&fold(name)),
-            other => Err(SqlError::unsupported(format!("ALTER TABLE .. {other} is not supported"))),
+            other => Err(SqlError::unsupported(format!("ALTER TABLE .. {other} is not supported"))
+                .with_hint("docs/postgres-compatibility.md lists what ALTER TABLE can change.")),
         }
     }
 
@@ -122,7 +123,8 @@ impl Draft {
 
     fn drop_column(&mut self, name: &str, if_exists: bool, cascade: bool) -> Result<(), SqlError> {
         if SYSTEM_COLUMNS.contains(&name) {
-            return Err(SqlError::unsupported(format!("cannot drop system column \"{name}\"")));
+            return Err(SqlError::unsupported(format!("cannot drop system column \"{name}\""))
+                .with_hint("Name a column that the table was given."));
         }
         let index = match self.find(name) {
             Err(error) if if_exists => {
@@ -232,13 +234,15 @@ impl Draft {
         let before = self.columns[index].column.clone();
         let name = before.name.clone();
         let Source::Old(old_name) = &self.columns[index].source else {
-            return Err(SqlError::unsupported(format!("cannot alter type of column \"{name}\" twice")));
+            return Err(SqlError::unsupported(format!("cannot alter type of column \"{name}\" twice"))
+                .with_hint("Give the last type alone."));
         };
         let readers = views::users(self, old_name)?;
         if let Some(view) = readers.first().and_then(|oid| self.context.catalog.relation_by_oid(*oid)) {
             let message = "cannot alter type of a column used by a view or rule";
             return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
-                .with_detail(format!("rule _RETURN on view {} depends on column \"{name}\"", view.name())));
+                .with_detail(format!("rule _RETURN on view {} depends on column \"{name}\"", view.name()))
+                .with_hint("Drop the view first, and create it again afterwards."));
         }
         let mut column = Column { ty: ty.clone(), ..before.clone() };
         create::check_storable(&column)?;

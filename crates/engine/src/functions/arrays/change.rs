@@ -7,7 +7,7 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::{SortOptions, take};
 use wharf_values::{SqlError, SqlState};
 
-use super::{Lists, at_common_type, cast, element_row, item_field, make_list, result_field};
+use super::{Lists, ONE_DIMENSION, at_common_type, cast, element_row, item_field, make_list, result_field};
 use crate::functions::call::{Call, Result};
 use crate::functions::overload::{Declaration, immutable};
 
@@ -79,7 +79,7 @@ fn gather(
 fn one_dimension(lists: &Lists<'_>, doing: &str) -> Result<()> {
     if lists.is_nested() {
         let message = format!("{doing} multidimensional arrays is not supported");
-        return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+        return Err(SqlError::unsupported(message).with_hint(ONE_DIMENSION));
     }
     Ok(())
 }
@@ -118,7 +118,8 @@ fn array_prepend(call: &Call<'_>) -> Result<ArrayRef> {
 fn array_cat(call: &Call<'_>) -> Result<ArrayRef> {
     let (left, right) = (Lists::new(call, 0)?, Lists::new(call, 1)?);
     if left.is_nested() != right.is_nested() {
-        return Err(SqlError::unsupported("concatenating arrays of different dimensions is not supported"));
+        return Err(SqlError::unsupported("concatenating arrays of different dimensions is not supported")
+            .with_hint("Give both as many dimensions."));
     }
     let nulls = (0..call.rows).map(|row| !(left.is_null(row) && right.is_null(row))).collect::<NullBuffer>();
     gather(call, &[left.items(), right.items()], Some(nulls), |gathered, row| {
@@ -203,7 +204,8 @@ fn array_fill(call: &Call<'_>) -> Result<ArrayRef> {
         }
         let range = sizes.range(row);
         if range.len() > 1 {
-            return Err(SqlError::unsupported("array_fill of several dimensions is not supported"));
+            return Err(SqlError::unsupported("array_fill of several dimensions is not supported")
+                .with_hint("Give one length, as in array_fill(7, ARRAY[3])."));
         }
         let Some(size) = range.clone().next() else { return Ok(()) };
         if counts.is_null(size) {

@@ -9,7 +9,7 @@ use wharf_catalog::SqlType;
 use wharf_values::SqlError;
 
 use super::change::element_field;
-use super::{Lists, cast, make_list};
+use super::{Lists, ONE_DIMENSION, cast, make_list};
 use crate::functions::call::{Call, Result};
 use crate::functions::overload::{Declaration, ReturnArguments, immutable};
 
@@ -26,7 +26,8 @@ fn rows_field(arguments: &ReturnArguments<'_>) -> Result<Field> {
 fn expand(call: &Call<'_>) -> Result<ArrayRef> {
     let lists = Lists::new(call, 0)?;
     if lists.is_nested() {
-        return Err(SqlError::unsupported("_pg_expandarray of multidimensional arrays is not supported"));
+        return Err(SqlError::unsupported("_pg_expandarray of multidimensional arrays is not supported")
+            .with_hint(ONE_DIMENSION));
     }
     let DataType::List(row) = call.return_type() else {
         return Err(SqlError::internal("_pg_expandarray returns a list"));

@@ -7,7 +7,7 @@ use arrow::datatypes::Int32Type;
 use std::sync::Arc;
 use wharf_values::{SqlError, SqlState};
 
-use super::{Lists, at_common_type, dimensions, element_row, make_list};
+use super::{Lists, ONE_DIMENSION, at_common_type, dimensions, element_row, make_list};
 use crate::functions::call::{Call, Result};
 use crate::functions::overload::{Declaration, immutable};
 use crate::functions::strings::write_fmt;
@@ -80,7 +80,7 @@ fn cardinality(call: &Call<'_>) -> Result<ArrayRef> {
 fn one_dimension(lists: &Lists<'_>) -> Result<()> {
     if lists.is_nested() {
         let message = "searching for elements in multidimensional arrays is not supported";
-        return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+        return Err(SqlError::unsupported(message).with_hint(ONE_DIMENSION));
     }
     Ok(())
 }

@@ -26,6 +26,9 @@ use super::overload::{Declaration, ReturnArguments};
 pub(super) const FUNCTIONS: &[&[Declaration]] =
     &[change::FUNCTIONS, expand::FUNCTIONS, inspect::FUNCTIONS, text::FUNCTIONS];
 
+/// The hint where an array of several dimensions is one too many.
+const ONE_DIMENSION: &str = "Use an array of one dimension.";
+
 /// A list argument: row by row a range of one array of items.
 struct Lists<'a> {
     list: &'a ListArray,

@@ -188,7 +188,7 @@ fn bin(call: &Call<'_>) -> Result<ArrayRef> {
         }
         if stride.months != 0 {
             let message = "timestamps cannot be binned into intervals containing months or years";
-            return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+            return Err(SqlError::unsupported(message).with_hint("Use date_trunc for months and years."));
         }
         let stride = i64::from(stride.days) * USECS_PER_DAY + stride.nanoseconds / 1000;
         if stride <= 0 {

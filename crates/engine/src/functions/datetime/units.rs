@@ -3,7 +3,7 @@
 //! What always holds: the names, abbreviations and the ten letters that count are those of PostgreSQL's token tables.
 
 use wharf_catalog::SqlType;
-use wharf_values::{SqlError, SqlState};
+use wharf_values::SqlError;
 
 use crate::functions::call::invalid_parameter;
 
@@ -78,5 +78,5 @@ pub(in crate::functions) fn not_recognized(name: &str, ty: &SqlType) -> SqlError
 /// `0A000`: the type has no such unit.
 pub(in crate::functions) fn not_supported(name: &str, ty: &SqlType) -> SqlError {
     let message = format!("unit \"{}\" not supported for type {ty}", name.to_ascii_lowercase());
-    SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message)
+    SqlError::unsupported(message).with_hint("Use a unit that the type has, or cast the value to a type that has it.")
 }

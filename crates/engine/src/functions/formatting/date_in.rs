@@ -216,7 +216,7 @@ impl Reader<'_> {
             }
             Field::Zone | Field::Offset => {
                 let message = format!("formatting field \"{name}\" is only supported in to_char");
-                return Err(SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, message));
+                return Err(SqlError::unsupported(message).with_hint("Read the offset with TZH and TZM."));
             }
             Field::ZoneHour => {
                 found.zone_sign = match self.rest.as_bytes().first() {

@@ -5,7 +5,7 @@
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{Float32Type, Float64Type, Int32Type, Int64Type};
-use wharf_values::{SqlError, SqlState};
+use wharf_values::SqlError;
 
 use super::number_template::{Anchor, Node, Pattern, Template, parse};
 use super::{Templates, ordinal};
@@ -460,5 +460,6 @@ impl<'a> Writer<'a> {
 
 /// A number that a template with `RN` or `EEEE` cannot read.
 pub(super) fn not_for_input(pattern: &str) -> SqlError {
-    SqlError::new(SqlState::FEATURE_NOT_SUPPORTED, format!("\"{pattern}\" not supported for input"))
+    SqlError::unsupported(format!("\"{pattern}\" not supported for input"))
+        .with_hint(format!("Leave {pattern} to to_char; a cast reads numbers with an exponent."))
 }

@@ -336,7 +336,8 @@ fn push_pair(key: Option<&str>, value: Option<&str>, first: bool, out: &mut Stri
 fn flat_list(call: &Call<'_>, index: usize) -> Result<()> {
     match call.list(index)?.array.values().data_type() {
         DataType::Utf8View => Ok(()),
-        _ => Err(SqlError::unsupported(format!("{} of multidimensional arrays is not supported", call.name))),
+        _ => Err(SqlError::unsupported(format!("{} of multidimensional arrays is not supported", call.name))
+            .with_hint("Use arrays of one dimension.")),
     }
 }
 

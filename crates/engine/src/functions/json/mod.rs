@@ -8,6 +8,7 @@ mod access;
 mod build;
 mod change;
 mod gather;
+mod order;
 mod scan;
 mod test;
 mod value;
@@ -18,4 +19,4 @@ pub(crate) use scan::{Kind, Parts, as_text, kind, string_text};
 use super::overload::Declaration;
 
 pub(super) const FUNCTIONS: &[&[Declaration]] =
-    &[access::FUNCTIONS, build::FUNCTIONS, change::FUNCTIONS, gather::FUNCTIONS, test::FUNCTIONS];
+    &[access::FUNCTIONS, build::FUNCTIONS, change::FUNCTIONS, gather::FUNCTIONS, order::FUNCTIONS, test::FUNCTIONS];

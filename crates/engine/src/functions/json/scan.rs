@@ -45,7 +45,7 @@ pub(crate) fn kind(text: &str) -> Kind {
 }
 
 /// Where the value ends that a text begins with.
-fn value_end(text: &str) -> usize {
+pub(super) fn value_end(text: &str) -> usize {
     let bytes = text.as_bytes();
     match bytes.first() {
         Some(b'"') => string_end(bytes),

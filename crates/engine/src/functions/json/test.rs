@@ -8,46 +8,12 @@ use crate::functions::call::{Call, Result};
 use crate::functions::overload::{Declaration, immutable};
 
 pub(super) const FUNCTIONS: &[Declaration] = &[
-    immutable("jsonb_key", "jsonb -> text", key),
     immutable("jsonb_contains", "jsonb, jsonb -> bool", |call| containment(call, 0, 1)),
     immutable("jsonb_contained", "jsonb, jsonb -> bool", |call| containment(call, 1, 0)),
     immutable("jsonb_exists", "jsonb, text -> bool", exists),
     immutable("jsonb_exists_any", "jsonb, text[] -> bool", exists_any),
     immutable("jsonb_exists_all", "jsonb, text[] -> bool", exists_all),
 ];
-
-/// A text that two documents share when they are equal: the numbers are without zeros at their ends.
-fn key(call: &Call<'_>) -> Result<ArrayRef> {
-    fn plain(value: Json) -> Json {
-        match value {
-            Json::Number(digits) => Json::Number(plain_number(&digits)),
-            Json::Array(items) => Json::Array(items.into_iter().map(plain).collect()),
-            Json::Object(members) => {
-                Json::Object(members.into_iter().map(|(name, value)| (name, plain(value))).collect())
-            }
-            other => other,
-        }
-    }
-    let document = call.text(0)?;
-    call.make_text(|row, out| {
-        // Without a point no number has zeros to lose.
-        if document.at(row).contains('.') {
-            plain(Json::parse(document.at(row))?).write(out);
-        } else {
-            out.push_str(document.at(row));
-        }
-        Ok(())
-    })
-}
-
-/// `1.50` is `1.5`, `-0.0` is `0`.
-fn plain_number(digits: &str) -> String {
-    let short = match digits.split_once('.') {
-        Some(_) => digits.trim_end_matches('0').trim_end_matches('.'),
-        None => digits,
-    };
-    (if short == "-0" { "0" } else { short }).to_owned()
-}
 
 fn containment(call: &Call<'_>, container: usize, contained: usize) -> Result<ArrayRef> {
     let (container, contained) = (call.text(container)?, call.text(contained)?);

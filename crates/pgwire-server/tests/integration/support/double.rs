@@ -598,6 +598,12 @@ impl Session for DoubleSession {
         self.statements.remove(name);
     }
 
+    fn cursor_columns(&self, _: &str) -> Option<Arc<[ResultColumn]>> {
+        None
+    }
+
+    fn forget_cursor(&mut self, _: &str) {}
+
     fn statement_count(&self) -> usize {
         self.statements.len()
     }
