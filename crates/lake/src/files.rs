@@ -132,7 +132,7 @@ impl LakeFile {
     }
 
     /// The file in one piece, without statistics.
-    fn whole(&self) -> Result<PartitionedFile, LakeError> {
+    pub(crate) fn whole(&self) -> Result<PartitionedFile, LakeError> {
         let file = &self.entry;
         let meta = ObjectMeta {
             location: self.context.store.data_path(file.file_path(), &self.context.location)?,

@@ -38,6 +38,19 @@ pub async fn delta(
     rows: &RowDeletes,
     added: Vec<WrittenFile>,
 ) -> Result<Option<String>, LakeError> {
+    let operation = if added.is_empty() { Operation::Delete } else { Operation::Overwrite };
+    delta_called(operation, warehouse, base, removed, rows, added).await
+}
+
+/// The same under the name that the new snapshot is to have for it.
+pub(super) async fn delta_called(
+    operation: Operation,
+    warehouse: &Arc<Warehouse>,
+    base: &Arc<LakeTable>,
+    removed: &RemovedFiles,
+    rows: &RowDeletes,
+    added: Vec<WrittenFile>,
+) -> Result<Option<String>, LakeError> {
     let files = base.files().await?;
     let Some(mut effect) = Effect::of(&files, removed, rows).await? else {
         return Ok(None);
@@ -50,10 +63,6 @@ pub async fn delta(
     let result = async {
         let plus = Change::of(added.iter().map(|file| &file.data_file).chain(&written));
         let minus = Change::of_entries(sorted.gone.iter().map(|(_, entry)| entry));
-        let operation = match added.is_empty() {
-            true => Operation::Delete,
-            false => Operation::Overwrite,
-        };
         let mut set = draft.add_files(added).await?;
         let mut by_spec = HashMap::<i32, Vec<_>>::new();
         for (new, file) in new.iter().zip(written) {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::delta::delta;
+use iceberg::spec::Operation;
+
+use super::delta::{delta, delta_called};
 use crate::deletes::{RemovedFiles, RowDeletes};
 use crate::error::LakeError;
 use crate::table::LakeTable;
@@ -21,4 +23,18 @@ pub async fn overwrite(
     added: Vec<WrittenFile>,
 ) -> Result<Option<String>, LakeError> {
     delta(warehouse, base, removed, &RowDeletes::default(), added).await
+}
+
+/// The same for files that have the same rows: other engines that follow what changes in a table pass over such a snapshot
+/// (`replace`).
+///
+/// # Errors
+/// As [`append`](super::append()).
+pub(super) async fn rewrite(
+    warehouse: &Arc<Warehouse>,
+    base: &Arc<LakeTable>,
+    removed: &RemovedFiles,
+    added: Vec<WrittenFile>,
+) -> Result<Option<String>, LakeError> {
+    delta_called(Operation::Replace, warehouse, base, removed, &RowDeletes::default(), added).await
 }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::edit::Edit;
+use super::overwrite::rewrite;
 use super::uncommitted::Uncommitted;
 use super::{append, delta, overwrite, truncate};
 use crate::deletes::{RemovedFiles, RowDeletes};
@@ -22,6 +23,13 @@ pub enum Step {
     Append(Vec<WrittenFile>),
     /// Files take the place of others.
     Overwrite {
+        /// The data files that go.
+        removed: RemovedFiles,
+        /// The files that come.
+        added: Vec<WrittenFile>,
+    },
+    /// Files take the place of others that have the same rows.
+    Rewrite {
         /// The data files that go.
         removed: RemovedFiles,
         /// The files that come.
@@ -57,6 +65,7 @@ impl Step {
         match self {
             Step::Append(files)
             | Step::Overwrite { added: files, .. }
+            | Step::Rewrite { added: files, .. }
             | Step::Delta { added: files, .. }
             | Step::Replace(files) => files,
             Step::Edit(edit) => edit.files(),
@@ -199,6 +208,7 @@ async fn one(
     match step {
         Step::Append(files) => append(warehouse, table, files.clone()).await.map(Some),
         Step::Overwrite { removed, added } => overwrite(warehouse, table, removed, added.clone()).await,
+        Step::Rewrite { removed, added } => rewrite(warehouse, table, removed, added.clone()).await,
         Step::Delta { rows, removed, added } => delta(warehouse, table, removed, rows, added.clone()).await,
         Step::Replace(files) => truncate(warehouse, table, files.clone()).await.map(Some),
         Step::Edit(edit) => edit.apply(warehouse, table, written).await,

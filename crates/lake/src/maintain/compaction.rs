@@ -48,6 +48,13 @@ pub struct CompactionGroup {
     due: bool,
 }
 
+impl CompactionGroup {
+    /// A group that was found before.
+    pub fn new(files: BTreeSet<i64>, bytes: u64, rows: u64) -> CompactionGroup {
+        CompactionGroup { files, bytes, rows, due: true }
+    }
+}
+
 /// Finds the groups that are worth it. The provider has to be one that numbers its files.
 pub fn plan_compaction(provider: &LakeProvider, options: &CompactionOptions) -> Vec<CompactionGroup> {
     let target = options.target_file_bytes.unwrap_or_else(|| target_file_bytes(provider.table().properties()));

@@ -26,7 +26,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use crate::store::CachedStore;
 
 /// Of scans with more parts it is not known which comes next.
-const KNOWN_PARTS: usize = 16 * 1024;
+pub(super) const KNOWN_PARTS: usize = 16 * 1024;
 
 /// A part of a scan: a file, and where in it the part begins.
 type Part = (Path, u64);

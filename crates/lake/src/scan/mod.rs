@@ -2,11 +2,12 @@
 //!
 //! `queried` is a table of a query, `summaries` leaves out whole manifests before they are read, `provider` makes the plan, `ahead` asks a remote store early for what is read next, `prune` leaves out files by the bounds in the manifests, `statistics` says what the optimizer may
 //! believe, `late_statistics` says it of files when they are opened, `column_sizes` how much a scan reads, `field_ids` finds columns in files, `places` says
-//! which rows of which files, `source` wraps DataFusion's Parquet source so that errors name their file, `runtime_filters` holds
+//! which rows of which files, `bundles` keeps plans of very many files small, `source` wraps DataFusion's Parquet source so that errors name their file, `runtime_filters` holds
 //! rows against what joins find out while they run, `wire` brings
 //! a scan to another node.
 
 mod ahead;
+mod bundles;
 mod changed;
 mod column_sizes;
 mod field_ids;

@@ -8,13 +8,14 @@
 //! table.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::config::TableParquetOptions;
+use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics, project_schema};
 use datafusion::datasource::TableType;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -28,7 +29,8 @@ use datafusion_datasource_parquet::{CachedParquetFileReaderFactory, ParquetFileR
 use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::RowNumber;
 
-use super::ahead::{AheadReaders, ReadAhead};
+use super::ahead::{AheadReaders, KNOWN_PARTS, ReadAhead};
+use super::bundles::bundled;
 use super::field_ids::FieldIds;
 use super::source::{LakeSource, balanced_groups};
 use super::{RowPlaces, merged_statistics, prune};
@@ -132,6 +134,19 @@ impl LakeProvider {
         }
     }
 
+    /// The paths of files, by their numbers.
+    pub fn paths(&self, numbers: &BTreeSet<i64>) -> Vec<String> {
+        let files = self.files.files.iter().zip(0..).filter(|(_, number)| numbers.contains(number));
+        files.map(|(file, _)| file.location().to_owned()).collect()
+    }
+
+    /// The numbers of files, by their paths; nothing is said of files that are not there.
+    pub fn numbers_of(&self, paths: &[String]) -> BTreeSet<i64> {
+        let paths: HashSet<&str> = paths.iter().map(String::as_str).collect();
+        let files = self.files.files.iter().zip(0..).filter(|(file, _)| paths.contains(file.location()));
+        files.map(|(_, number)| number).collect()
+    }
+
     /// The files that have such rows.
     ///
     /// # Errors
@@ -216,6 +231,13 @@ impl LakeProvider {
         };
         match chosen {
             None => (Cow::Borrowed(all), self.statistics_of_all()),
+            // To add up what so many say takes long, and is an estimate all the same where a filter is left to be applied.
+            Some(chosen) if !filters.is_empty() && chosen.len() > KNOWN_PARTS => {
+                let rows = chosen.iter().map(|file| file.entry.record_count()).sum::<u64>();
+                let mut statistics = self.statistics_of_all().to_inexact();
+                statistics.num_rows = Precision::Inexact(usize::try_from(rows).unwrap_or(usize::MAX));
+                (Cow::Owned(chosen), statistics)
+            }
             Some(chosen) => {
                 let statistics = self.with_number(merged_statistics(&chosen, self.schema.file_schema()));
                 (Cow::Owned(chosen), statistics)
@@ -299,10 +321,17 @@ impl TableProvider for LakeProvider {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (files, statistics) = self.choose(session, filters, limit);
-        let mut parts = Vec::with_capacity(files.len());
-        for file in files.iter() {
-            parts.extend(self.parts(file, files.len())?);
-        }
+        // Of so many, nothing is made of a file before it is read.
+        let many = self.numbers.is_none() && files.len() > KNOWN_PARTS;
+        let parts = if many {
+            bundled(&files)?
+        } else {
+            let mut parts = Vec::with_capacity(files.len());
+            for file in files.iter() {
+                parts.extend(self.parts(file, files.len())?);
+            }
+            parts
+        };
         if parts.is_empty() {
             return Ok(Arc::new(EmptyExec::new(project_schema(self.schema.table_schema(), projection)?)));
         }
@@ -315,7 +344,7 @@ impl TableProvider for LakeProvider {
         let footers = session.runtime_env().cache_manager.get_file_metadata_cache();
         let readers = CachedParquetFileReaderFactory::new(Arc::clone(store.data_files()), footers);
         // A few rows are in the first part, most likely.
-        let ahead = store.cached().filter(|_| limit.is_none()).map(|cached| Arc::new(ReadAhead::new(cached)));
+        let ahead = store.cached().filter(|_| limit.is_none() && !many).map(|cached| Arc::new(ReadAhead::new(cached)));
         let readers: Arc<dyn ParquetFileReaderFactory> = match &ahead {
             Some(ahead) => Arc::new(AheadReaders { inner: readers, ahead: Arc::clone(ahead) }),
             None => Arc::new(readers),

@@ -32,6 +32,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::ahead::ReadAhead;
+use super::bundles::{BundlePlanner, is_bundle, unbundled};
 use super::column_sizes::ColumnSizes;
 use super::field_ids::FieldIds;
 use super::late_statistics::{ReadOrder, with_statistics};
@@ -143,9 +144,11 @@ impl FileSource for LakeSource {
         config: &FileScanConfig,
         partition: usize,
     ) -> Result<Arc<dyn FileOpener>> {
-        // Files are opened by the other way; this one would not leave out deleted rows.
-        if config.file_groups.iter().flat_map(FileGroup::iter).any(|file| deletes_of(file).is_some()) {
-            return Err(DataFusionError::Internal("a file with deletes has to be planned as morsels".to_owned()));
+        // Files are opened by the other way; this one would not leave out deleted rows, and knows no bundles.
+        let other = |file: &PartitionedFile| deletes_of(file).is_some() || is_bundle(file);
+        if config.file_groups.iter().flat_map(FileGroup::iter).any(other) {
+            let what = "files with deletes and bundles have to be planned as morsels";
+            return Err(DataFusionError::Internal(what.to_owned()));
         }
         self.inner.create_file_opener(object_store, config, partition)
     }
@@ -253,7 +256,8 @@ impl FileSource for LakeSource {
 
     fn reorder_files(&self, files: Vec<PartitionedFile>) -> Vec<PartitionedFile> {
         let files = match &self.order {
-            Some(order) => order.of_files(files),
+            // A bundle that cannot be taken apart says so when it is read.
+            Some(order) => order.of_files(unbundled(&files).unwrap_or(files)),
             None => files,
         };
         // It has no bounds of the files that were ordered here, and leaves them as they are.
@@ -380,7 +384,7 @@ pub(super) fn deletes_of(file: &PartitionedFile) -> Option<&Arc<FileDeletes>> {
     file.extension::<Arc<FileDeletes>>()
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct NamingMorselizer {
     inner: Arc<dyn Morselizer>,
     store: Arc<Store>,
@@ -389,6 +393,9 @@ struct NamingMorselizer {
 
 impl Morselizer for NamingMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> Result<Box<dyn MorselPlanner>> {
+        if is_bundle(&file) {
+            return Ok(Box::new(BundlePlanner::new(&file, Arc::new(self.clone()))?));
+        }
         let file = with_statistics(file);
         let name = Name { store: Arc::clone(&self.store), path: file.path().clone() };
         let filters = self.filters.clone();

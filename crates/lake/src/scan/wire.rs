@@ -24,6 +24,7 @@ use datafusion_datasource::PartitionedFile;
 use datafusion_datasource_parquet::CachedParquetFileReaderFactory;
 use serde::{Deserialize, Serialize};
 
+use super::bundles::unbundled;
 use super::field_ids::FieldIds;
 use super::source::{LakeSource, balanced_groups, deletes_of};
 use crate::deletes::{DeleteStore, FileDeletes, WireDeletes, columns_from_row, columns_to_row};
@@ -64,6 +65,10 @@ pub fn take_apart(plan: &Arc<dyn ExecutionPlan>, warehouse: &Warehouse) -> Resul
     if !config.file_source().table_schema().virtual_columns().is_empty() {
         return Ok(None);
     }
+    let mut config = config.clone();
+    for group in &mut config.file_groups {
+        *group = FileGroup::new(unbundled(group.iter())?);
+    }
     let mut deletes: Vec<&Arc<FileDeletes>> = Vec::new();
     let mut known: HashMap<*const FileDeletes, usize> = HashMap::new();
     let mut files = Vec::new();
@@ -98,7 +103,7 @@ pub fn take_apart(plan: &Arc<dyn ExecutionPlan>, warehouse: &Warehouse) -> Resul
         files,
     };
     let rest = serde_json::to_vec(&rest).map_err(|error| DataFusionError::External(Box::new(error)))?;
-    let plain = FileScanConfigBuilder::from(config.clone()).with_source(Arc::clone(source.inner())).build();
+    let plain = FileScanConfigBuilder::from(config).with_source(Arc::clone(source.inner())).build();
     Ok(Some((plain, rest)))
 }
 
@@ -169,7 +174,7 @@ pub fn deal(
 ) -> Option<Vec<Arc<dyn ExecutionPlan>>> {
     let (config, _) = lake_scan(plan)?;
     let partitions = config.file_groups.len();
-    let mut parts: Vec<_> = config.file_groups.iter().flat_map(FileGroup::iter).cloned().collect();
+    let mut parts = unbundled(config.file_groups.iter().flat_map(FileGroup::iter)).ok()?;
     let total: u64 = parts.iter().map(|part| part.effective_size().max(1)).sum();
     // Nobody gets much more than the others, whomever the parts would like best.
     let fair = total.div_ceil(owners.max(1) as u64);
