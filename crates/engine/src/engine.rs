@@ -21,16 +21,17 @@ use wharf_catalog::{Answer, Command, Envelope, State};
 use wharf_consensus::Group;
 use wharf_fanout::{Fanout, FanoutOptions};
 use wharf_lake::Warehouse;
+use wharf_traces::Traces;
 use wharf_values::{SqlError, SqlState};
 
 use crate::distribute::EngineVocabulary;
 use crate::error::{from_catalog, from_consensus, from_datafusion};
 use crate::external_turns::ExternalTurns;
 use crate::files::progress::Progresses;
-use crate::maintenance::Instants;
+use crate::maintenance::{Helping, Instants};
 use crate::metrics::Statistics;
 use crate::operators::OperatorPlanner;
-use crate::queries::{Peers, Queries};
+use crate::queries::{Peers, Queries, Report, Request};
 use crate::session::{KeptPlans, Queues, Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
 
@@ -57,6 +58,8 @@ pub struct EngineOptions {
     pub allowed_locations: String,
     /// The limits of queries on several nodes.
     pub fanout: FanoutOptions,
+    /// What takes the spans of statements.
+    pub traces: Arc<Traces>,
 }
 
 impl Default for EngineOptions {
@@ -72,6 +75,7 @@ impl Default for EngineOptions {
             dropped_retention: Duration::from_secs(7 * 24 * 60 * 60),
             allowed_locations: "*".to_owned(),
             fanout: FanoutOptions::default(),
+            traces: Arc::default(),
         }
     }
 }
@@ -91,6 +95,8 @@ pub struct Engine {
     pub(crate) kept_plans: KeptPlans,
     /// What is appended to tables at the same time.
     pub(crate) appends: Queues,
+    /// What is done for the tables of other nodes' procedures.
+    pub(crate) helping: Helping,
     /// When writers elsewhere have their turn.
     pub(crate) external_turns: ExternalTurns,
     /// What is counted.
@@ -122,6 +128,7 @@ impl Engine {
             runtime,
             base.config_options().as_ref().clone(),
             options.fanout.clone(),
+            Arc::clone(&options.traces),
         );
         Ok(Arc::new(Engine {
             group,
@@ -131,6 +138,7 @@ impl Engine {
             instants: Instants::default(),
             kept_plans: KeptPlans::default(),
             appends: Queues::default(),
+            helping: Helping::default(),
             external_turns: ExternalTurns::default(),
             fanout,
             progress: Arc::default(),
@@ -193,10 +201,15 @@ impl Engine {
         self.queries.join(peers);
     }
 
-    /// What this node runs, for another node that asks; see [`Peers`].
-    pub fn report(&self) -> Bytes {
+    /// What this node runs, or reads of a table, for another node that asks; see [`Peers`].
+    pub async fn report(&self, request: &[u8]) -> Bytes {
+        let report = match Request::of(request).reading {
+            // Who cannot say it for sure does not say it.
+            Some(table) => Report { reading: self.states_read(table).await.ok(), ..Report::default() },
+            None => self.queries.report(&self.fanout),
+        };
         // What is in it has no key that could not be written.
-        serde_json::to_vec(&self.queries.report(&self.fanout)).map(Bytes::from).unwrap_or_default()
+        serde_json::to_vec(&report).map(Bytes::from).unwrap_or_default()
     }
 
     /// Where the tables are.
@@ -240,6 +253,24 @@ impl Engine {
     /// What keeps the catalog's group from answering.
     pub async fn catalog(&self) -> Result<Arc<State>, SqlError> {
         self.group.read().await.map_err(|error| from_consensus(&error))
+    }
+
+    /// The same for somebody who looks at tables as they are there: while it is held, the files of these states stay.
+    ///
+    /// # Errors
+    /// As [`Engine::catalog`].
+    pub(crate) async fn instant(&self) -> Result<Arc<State>, SqlError> {
+        let mut instant = self.catalog().await?;
+        loop {
+            self.instants.note(&instant);
+            // Who asked which instants there are may have come between: it was read and not yet noted. He asks after this node has
+            // applied what gave files up, so then there is a newer one now; where there is none, he has not asked yet.
+            let latest = self.group.local();
+            if Arc::ptr_eq(&latest, &instant) {
+                return Ok(instant);
+            }
+            instant = latest;
+        }
     }
 }
 

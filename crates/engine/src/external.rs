@@ -221,7 +221,7 @@ async fn commit_all(
             let spread = (Uuid::new_v4().as_u128() % 20) as u64;
             tokio::time::sleep(Duration::from_millis(spread)).await;
         }
-        let state = engine.catalog().await?;
+        let state = engine.instant().await?;
         let mut attempted = Attempt::new(engine);
         for request in requests {
             attempted.apply(engine, caller, &state, request).await?;

@@ -72,6 +72,7 @@ pub(crate) struct Statistics {
     pub(crate) durations: Family<KindLabels, Histogram, fn() -> Histogram>,
     pub(crate) running: Gauge,
     pub(crate) sessions: Gauge,
+    pub(crate) groups_for_others: Counter,
 }
 
 impl Default for Statistics {
@@ -81,6 +82,7 @@ impl Default for Statistics {
             durations: Family::new_with_constructor(seconds),
             running: Gauge::default(),
             sessions: Gauge::default(),
+            groups_for_others: Counter::default(),
         }
     }
 }
@@ -108,6 +110,11 @@ impl Engine {
         );
         registry.register("statements_running", "Statements that run now", statistics.running.clone());
         registry.register("sessions", "Sessions that are open now", statistics.sessions.clone());
+        registry.register(
+            "file_groups_rewritten_for_others",
+            "Groups of data files that were rewritten for a compaction of another node",
+            statistics.groups_for_others.clone(),
+        );
         registry.register_collector(Box::new(Layers(Arc::downgrade(self))));
     }
 }

@@ -23,6 +23,7 @@ mod eligible;
 mod explain;
 mod fanout;
 mod format;
+mod joins;
 mod live;
 mod losses;
 mod parts;

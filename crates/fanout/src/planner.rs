@@ -35,6 +35,7 @@ use url::{Host, Url};
 
 use crate::eligible::{Distribute, Wanted, bytes_to_read, obstacle};
 use crate::fanout::Fanout;
+use crate::joins::divide_large_sides;
 use crate::losses::Losses;
 use crate::routing;
 use crate::task::TaskExec;
@@ -130,14 +131,22 @@ pub(crate) fn divide<'a>(
             refused("it reads little".to_owned());
             return Ok(plan);
         }
-        if let Err(error) = fanout.codec().try_out(&plan, task) {
+        let partitions = task.session_config().target_partitions();
+        let sides = match divide_large_sides(Arc::clone(&plan), nodes.len(), partitions) {
+            Ok(divided) => divided,
+            Err(error) => {
+                tracing::warn!(%error, "the large sides of a query's joins stay whole");
+                Arc::clone(&plan)
+            }
+        };
+        if let Err(error) = fanout.codec().try_out(&sides, task) {
             refused(match error {
                 DataFusionError::Plan(reason) => reason,
                 other => other.strip_backtrace(),
             });
             return Ok(plan);
         }
-        let state = session(fanout, &plan, task, wanted, nodes)?;
+        let state = session(fanout, &sides, task, wanted, nodes)?;
         let empty = EmptyRelation { produce_one_row: false, schema: Arc::new(DFSchema::empty()) };
         let divided = state.query_planner().create_physical_plan(&LogicalPlan::EmptyRelation(empty), &state).await?;
         if !divided.is::<DistributedExec>() {

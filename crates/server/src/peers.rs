@@ -30,6 +30,9 @@ const RAFT: &str = "raft";
 /// The service that says what a node runs.
 const QUERIES: &str = "queries";
 
+/// The service that rewrites data files.
+const FILES: &str = "files";
+
 /// The open port.
 pub(crate) struct Peers {
     address: String,
@@ -103,10 +106,11 @@ impl Peers {
         Ok(())
     }
 
-    /// Other nodes are asked what they run, and are told what this one does.
-    pub(crate) fn serve_queries(&self, engine: &Arc<Engine>) {
+    /// Other nodes are asked what they run and to rewrite files, and are told what this one does and helped by it.
+    pub(crate) fn serve_engine(&self, engine: &Arc<Engine>) {
         self.services.set_messages(QUERIES, Arc::new(QueriesService(Arc::downgrade(engine))));
-        engine.join_peers(Arc::new(QueriesOfPeers(Arc::clone(&self.channels))));
+        self.services.set_messages(FILES, Arc::new(FilesService(Arc::downgrade(engine))));
+        engine.join_peers(Arc::new(EnginesOfPeers(Arc::clone(&self.channels))));
     }
 
     /// Takes no more parts of queries; those that run go on.
@@ -206,22 +210,42 @@ impl Transport for RaftTransport {
     }
 }
 
-/// What this node runs, told to others.
+/// What this node runs and reads, told to others.
 struct QueriesService(Weak<Engine>);
 
 #[async_trait]
 impl MessageService for QueriesService {
-    async fn answer(&self, _: Bytes) -> Bytes {
-        self.0.upgrade().map(|engine| engine.report()).unwrap_or_default()
+    async fn answer(&self, request: Bytes) -> Bytes {
+        match self.0.upgrade() {
+            Some(engine) => engine.report(&request).await,
+            None => Bytes::new(),
+        }
     }
 }
 
-/// What others run.
-struct QueriesOfPeers(Arc<PeerChannels>);
+/// Files that others have this node rewrite.
+struct FilesService(Weak<Engine>);
 
 #[async_trait]
-impl wharf_engine::Peers for QueriesOfPeers {
-    async fn ask(&self, address: &str, timeout: Duration) -> Result<Bytes, String> {
-        self.0.call(address, QUERIES, Bytes::new(), timeout).await.map_err(|error| error.to_string())
+impl MessageService for FilesService {
+    async fn answer(&self, request: Bytes) -> Bytes {
+        match self.0.upgrade() {
+            Some(engine) => engine.rewrite_files(&request).await,
+            None => Bytes::new(),
+        }
+    }
+}
+
+/// The engines of the other nodes.
+struct EnginesOfPeers(Arc<PeerChannels>);
+
+#[async_trait]
+impl wharf_engine::Peers for EnginesOfPeers {
+    async fn ask(&self, address: &str, request: Bytes, timeout: Duration) -> Result<Bytes, String> {
+        self.0.call(address, QUERIES, request, timeout).await.map_err(|error| error.to_string())
+    }
+
+    async fn rewrite_files(&self, address: &str, request: Bytes, timeout: Duration) -> Result<Bytes, String> {
+        self.0.call(address, FILES, request, timeout).await.map_err(|error| error.to_string())
     }
 }

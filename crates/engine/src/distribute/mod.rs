@@ -51,7 +51,9 @@ impl Session {
         plan: &LogicalPlan,
         state: &SessionState,
     ) -> Result<SendableRecordBatchStream, SqlError> {
+        let span = self.span("plan");
         let physical = physical_plan(plan, state).await?;
+        drop(span);
         let task = task_context(state);
         if self.engine.fanout.nodes() < 2 {
             return execute_stream(physical, task).map_err(from_datafusion);
@@ -77,6 +79,7 @@ impl Engine {
         if let Err(reason) = self.fanout.consider(plan, wanted) {
             return Ok(Err(reason));
         }
+        let _span = self.options.traces.part(wanted.query.id, "divide");
         limits.within(async { Ok(self.fanout.spread(plan, task, wanted, &[]).await) }).await
     }
 

@@ -24,6 +24,9 @@ use crate::files::progress::Work;
 /// A table with so many files is compacted even while it changes.
 const MANY_FILES: u64 = 500;
 
+/// From so many bytes on other nodes help to rewrite a table's files, as they do where a session says nothing.
+const HELPED_FROM_BYTES: u64 = 256 << 20;
+
 /// How tables are looked after.
 #[derive(Clone, Debug)]
 pub struct MaintenanceOptions {
@@ -72,13 +75,19 @@ impl Engine {
                 return;
             }
         };
-        if let Err(error) = purge_dropped(self).await {
+        let status = self.group.status();
+        let another_leads = status.leader.is_some_and(|leader| leader != status.node);
+        if !another_leads && let Err(error) = purge_dropped(self).await {
             tracing::warn!(%error, "dropped tables could not be purged");
         }
         seen.retain(|id, _| tables.iter().any(|(_, table)| table.id == *id));
         let state = Arc::new(self.base.clone());
         for (database, table) in tables {
             let known = *seen.entry(table.id).or_insert(Seen { version: u64::MAX, orphans: Instant::now() });
+            // One node is enough. The others remember since when they know a table, and one of them may lead in the next round.
+            if another_leads {
+                continue;
+            }
             let result = self.look_after(&table, database, known, options, &state).await;
             match result {
                 // It was dropped meanwhile.
@@ -108,7 +117,7 @@ impl Engine {
                 let compaction =
                     CompactionOptions { min_input_files: options.min_input_files, ..CompactionOptions::default() };
                 let listed = begin("rewrite_data_files");
-                let asked = Rewrite { options: compaction, order: None };
+                let asked = Rewrite { options: compaction, order: None, helped_from_bytes: Some(HELPED_FROM_BYTES) };
                 compact(self, state, table.id, &asked, &listed.progress).await?;
                 drop(listed);
                 let small = RewriteManifests { only_many_small: true, ..RewriteManifests::default() };
@@ -126,8 +135,14 @@ impl Engine {
             let age_ms = i64::try_from(options.orphan_age.as_millis()).unwrap_or(i64::MAX);
             let older_than_ms = (now_us() / 1000).saturating_sub(age_ms);
             let listed = begin("remove_orphan_files");
-            remove_orphans(self, table.id, older_than_ms, false, &listed.progress).await?;
-            after.orphans = Instant::now();
+            match remove_orphans(self, table.id, older_than_ms, false, &listed.progress).await {
+                Ok(_) => after.orphans = Instant::now(),
+                // They are looked for in the next round; what else was done counts.
+                Err(error) if error.code == SqlState::CANNOT_CONNECT_NOW => {
+                    tracing::warn!(table = %table.name, %error, "orphans stay for now");
+                }
+                Err(error) => return Err(error),
+            }
         }
         Ok(after)
     }

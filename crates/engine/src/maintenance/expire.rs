@@ -1,8 +1,11 @@
 //! Expiring snapshots: a commit, and then the removal of what only they had.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 use wharf_catalog::{CatalogError, Command, TableChange};
-use wharf_lake::maintain::{self, ExpireOptions};
+use wharf_lake::LakeTable;
+use wharf_lake::maintain::{self, ExpireOptions, Removed};
 use wharf_values::SqlError;
 
 use super::{head, lasting_readers, relatives};
@@ -48,16 +51,29 @@ pub(crate) async fn expire(
             Err(CatalogError::CommitConflict { .. }) => continue,
             Err(other) => return Err(from_catalog(&other)),
         }
-        let mut needed = lasting_readers(engine, id).await?;
-        needed.push(head(engine, id).await?);
-        needed.extend(relatives(engine, id).await?);
-        let files = maintain::files_only_of(&base, &expiry.snapshots, &needed).await;
-        let files = files.map_err(|error| from_lake(&error))?;
+        let done = Done { snapshots: expiry.snapshots, refs: expiry.refs, files: Vec::new() };
+        let files = match free(engine, &base, &done.snapshots).await {
+            Ok(files) => files,
+            // The snapshots are gone; their files go as orphans do.
+            Err(error) => {
+                tracing::warn!(table = %id, %error, "files of expired snapshots stay for now");
+                return Ok(done);
+            }
+        };
         progress.total(files.locations.len() as u64, files.bytes);
         let removed = maintain::remove(&engine.warehouse, &files, || progress.file_done());
         removed.await.map_err(|error| from_lake(&error))?;
-        tracing::info!(table = %id, snapshots = expiry.snapshots.len(), files = files.locations.len(), "snapshots expired");
-        return Ok(Done { snapshots: expiry.snapshots, refs: expiry.refs, files: files.locations });
+        tracing::info!(table = %id, snapshots = done.snapshots.len(), files = files.locations.len(), "snapshots expired");
+        return Ok(Done { files: files.locations, ..done });
     }
     Err(crate::session::conflict())
+}
+
+/// The files that only these snapshots had and nobody needs.
+async fn free(engine: &Engine, base: &Arc<LakeTable>, snapshots: &[i64]) -> Result<Removed, SqlError> {
+    let id = base.id();
+    let mut needed = lasting_readers(engine, id).await?;
+    needed.push(head(engine, id).await?);
+    needed.extend(relatives(engine, id).await?);
+    maintain::files_only_of(base, snapshots, &needed).await.map_err(|error| from_lake(&error))
 }

@@ -14,7 +14,7 @@ use crate::files::progress::Progress;
 /// `progress` has the files that are removed.
 ///
 /// # Errors
-/// `42P01` for a table that is gone, and what the lake says.
+/// `42P01` for a table that is gone, `57P03` when a node does not say what it reads, and what the lake says.
 pub(crate) async fn remove_orphans(
     engine: &Engine,
     id: Uuid,

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringViewArray};
+use wharf_fanout::Distribute;
 use wharf_lake::commit::RewriteManifests;
 use wharf_lake::maintain::{CompactionOptions, ExpireOptions};
 use wharf_lake::partition::SortTerm;
 use wharf_values::{SqlError, SqlState};
 
 use super::arguments::Arguments;
+use crate::distribute::distribute;
 use crate::engine::now_us;
 use crate::maintenance::{self, Rewrite};
 use crate::session::Session;
@@ -88,7 +90,12 @@ pub(super) async fn rewrite_data_files(
     let catalog = session.catalog().await?;
     let state = session.execution_state(&catalog);
     let listed = session.begin_work("rewrite_data_files", &arguments.table()?.name);
-    let asked = Rewrite { options, order };
+    let helped_from_bytes = match distribute(&session.settings) {
+        Distribute::On => Some(0),
+        Distribute::Auto => Some(session.settings.bytes("wharf.distribute_min_bytes")),
+        Distribute::Off => None,
+    };
+    let asked = Rewrite { options, order, helped_from_bytes };
     let done = maintenance::compact(&session.engine, &state, id, &asked, &listed.progress).await?;
     let bytes = i64::try_from(done.rewritten_bytes).unwrap_or(i64::MAX);
     let counts = [done.rewritten_files as i64, done.added_files as i64, bytes, done.failed_groups as i64];
@@ -121,7 +128,10 @@ fn sort_order(arguments: &Arguments) -> Result<Option<Vec<SortTerm>>, SqlError> 
 }
 
 /// An order as ALTER TABLE .. WRITE ORDERED BY takes it.
-fn parse_order(text: &str) -> Result<Vec<SortTerm>, SqlError> {
+///
+/// # Errors
+/// `22023` for what is none.
+pub(crate) fn parse_order(text: &str) -> Result<Vec<SortTerm>, SqlError> {
     let parsed = crate::statement::split(&format!("ALTER TABLE t WRITE ORDERED BY {text}"));
     if let Ok([statement]) = parsed.as_deref()
         && let Some(Own::Layout(LayoutChange::Sort(terms))) = statement.own.as_deref()

@@ -18,6 +18,7 @@ use wharf_values::{SqlError, SqlState};
 use crate::bind::names::fold;
 use crate::session::{Outcome, ResultColumn, RowStream, Session, text_rows};
 use arguments::Arguments;
+pub(crate) use maintenance::parse_order;
 
 /// A procedure as its callers see it.
 pub(crate) struct Procedure {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::FutureExt;
+use futures::future::{join_all, try_join_all};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use wharf_consensus::Group;
@@ -21,11 +22,37 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// The way to the other nodes of the cluster.
 #[async_trait]
 pub trait Peers: Send + Sync + 'static {
-    /// Asks the node at an address what it runs; what answers there is [`Engine::report`](crate::Engine::report).
+    /// Asks the node at an address; what answers there is [`Engine::report`](crate::Engine::report).
     ///
     /// # Errors
     /// Why there is no answer within the time.
-    async fn ask(&self, address: &str, timeout: Duration) -> Result<Bytes, String>;
+    async fn ask(&self, address: &str, request: Bytes, timeout: Duration) -> Result<Bytes, String>;
+
+    /// Has the node at an address rewrite some files; what answers there is [`Engine::rewrite_files`](crate::Engine::rewrite_files).
+    ///
+    /// # Errors
+    /// Why there is no answer within the time.
+    async fn rewrite_files(&self, address: &str, request: Bytes, timeout: Duration) -> Result<Bytes, String>;
+}
+
+/// What a node is asked. Without anything in it: what it runs.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Request {
+    /// The table whose states are asked for, instead of what runs.
+    #[serde(default)]
+    pub(crate) reading: Option<Uuid>,
+}
+
+impl Request {
+    /// What was asked; a node of a former version asks nothing.
+    pub(crate) fn of(bytes: &[u8]) -> Request {
+        serde_json::from_slice(bytes).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> Bytes {
+        // What is in it has no key that could not be written.
+        serde_json::to_vec(self).map(Bytes::from).unwrap_or_default()
+    }
 }
 
 /// What a node says.
@@ -37,6 +64,10 @@ pub(crate) struct Report {
     /// What it does for divided queries, its own among them.
     #[serde(default)]
     pub(crate) stages: Vec<StageReport>,
+    /// The metadata files of the states of a table that somebody reads there, or may still read. None when that was not asked for, and
+    /// of a node that does not know the question or cannot tell.
+    #[serde(default)]
+    pub(crate) reading: Option<Vec<String>>,
 }
 
 /// A statement.
@@ -105,7 +136,7 @@ impl Queries {
             elapsed_ms: milliseconds(stage.elapsed),
             rows: stage.rows,
         });
-        Report { statements: statements.collect(), stages: stages.collect() }
+        Report { statements: statements.collect(), stages: stages.collect(), reading: None }
     }
 
     /// From now on the other nodes can be asked.
@@ -113,10 +144,15 @@ impl Queries {
         *self.peers.write() = Some(peers);
     }
 
+    /// The way to the other nodes; none: this one is alone.
+    pub(crate) fn peers(&self) -> Option<std::sync::Arc<dyn Peers>> {
+        self.peers.read().clone()
+    }
+
     /// What all nodes do, in the order of their numbers.
     pub(crate) async fn gather(&self, group: &Group, fanout: &Fanout) -> Vec<NodeReport> {
         let status = group.status();
-        let peers = self.peers.read().clone();
+        let peers = self.peers();
         let mut members: Vec<_> = status.members.iter().map(|member| (member.node, member.address.clone())).collect();
         members.sort_unstable();
         let asked = members.into_iter().map(|(node, address)| {
@@ -124,7 +160,7 @@ impl Queries {
             async move {
                 let report = match peers {
                     _ if node == status.node => Some(self.report(fanout)),
-                    Some(peers) => answer(peers.as_ref(), &address).await,
+                    Some(peers) => answer(peers.as_ref(), &address, &Request::default()).await,
                     None => None,
                 };
                 NodeReport { node, address: Some(address).filter(|address| !address.is_empty()), report }
@@ -132,11 +168,35 @@ impl Queries {
         });
         join_all(asked).await
     }
+
+    /// The metadata files of the states of a table that the other nodes read, or may still read. The nodes are those that this one
+    /// knows of: who has read the catalog before knows all whose statements may have begun by then.
+    ///
+    /// # Errors
+    /// The address of a node that does not say it.
+    pub(crate) async fn read_elsewhere(&self, group: &Group, table: Uuid) -> Result<Vec<String>, String> {
+        let status = group.status();
+        let peers = self.peers();
+        let request = &Request { reading: Some(table) };
+        let others = status.members.iter().filter(|member| member.node != status.node);
+        let asked = others.map(|member| {
+            let peers = peers.clone();
+            async move {
+                let report = answer(peers?.as_ref(), &member.address, request).await?;
+                report.reading
+            }
+            .map(|reading| reading.ok_or_else(|| member.address.clone()))
+        });
+        let mut locations: Vec<String> = try_join_all(asked).await?.concat();
+        locations.sort_unstable();
+        locations.dedup();
+        Ok(locations)
+    }
 }
 
-async fn answer(peers: &dyn Peers, address: &str) -> Option<Report> {
+async fn answer(peers: &dyn Peers, address: &str, request: &Request) -> Option<Report> {
     // Whoever asks has a deadline of its own, and this one does not depend on it.
-    let asked = tokio::time::timeout(TIMEOUT, peers.ask(address, TIMEOUT)).await;
+    let asked = tokio::time::timeout(TIMEOUT, peers.ask(address, request.bytes(), TIMEOUT)).await;
     let refused = match asked.unwrap_or_else(|_| Err("it has not answered in time".to_owned())) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(report) => return Some(report),

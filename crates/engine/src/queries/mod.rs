@@ -24,7 +24,7 @@ use crate::engine::now_us;
 use crate::session::{Canceller, TransactionStatus};
 
 pub use gather::Peers;
-pub(crate) use gather::{NodeReport, StageReport, StatementReport};
+pub(crate) use gather::{NodeReport, Report, Request, StageReport, StatementReport};
 pub(crate) use listing::{Listing, has_secrets};
 
 /// How much of a statement's text is shown, in characters.
@@ -242,8 +242,13 @@ impl Running {
 
     /// The beginning of its text; none when it may have secrets.
     pub(crate) fn text(&self) -> Option<String> {
-        self.text.as_ref().map(|text| text.chars().take(MAX_TEXT).collect())
+        self.text.as_deref().map(beginning)
     }
+}
+
+/// As much of a statement's text as is shown.
+pub(crate) fn beginning(text: &str) -> String {
+    text.chars().take(MAX_TEXT).collect()
 }
 
 impl Doing {

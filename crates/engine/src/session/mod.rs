@@ -30,6 +30,7 @@ use wharf_catalog::{Answer, Command, Effect, Role, SqlType, State};
 use wharf_fanout::{Distribute, QueryTag};
 use wharf_lake::SpreadScans;
 use wharf_lake::commit::{Step, Uncommitted};
+use wharf_traces::Span;
 use wharf_values::{SqlError, SqlState, TextFormat};
 
 use crate::bind::BindContext;
@@ -115,6 +116,9 @@ pub struct Session {
     connected: Connected,
     /// The id of the statement that runs, or ran last.
     statement_id: Uuid,
+    /// The catalog whose tables the plan of this statement is of, held until it has its scans: until then nothing else keeps the files
+    /// of the tables from being removed.
+    looks_at: Option<Arc<State>>,
 }
 
 impl Drop for Session {
@@ -175,6 +179,7 @@ impl Session {
             copying: None,
             connected,
             statement_id: Uuid::nil(),
+            looks_at: None,
         })
     }
 
@@ -219,14 +224,16 @@ impl Session {
 
     /// A statement begins.
     fn observe(&mut self, statement: &Statement) -> Observed {
-        self.copying = None;
-        let observed = Observed::begin(&self.engine.statistics, statement, self.connected.client());
+        (self.copying, self.looks_at) = (None, None);
+        let observed = Observed::begin(&self.engine, statement, self.connected.client());
         self.statement_id = observed.id();
         observed
     }
 
     /// What a statement comes to.
     fn answered(&mut self, observed: Observed, result: Result<Outcome, SqlError>) -> Result<Outcome, SqlError> {
+        // What it reads has its tables now.
+        self.looks_at = None;
         let (result, copying) = observed.answered(result);
         self.copying = copying;
         self.connected.stands(self.transaction_status());
@@ -319,6 +326,7 @@ impl Session {
                 Ok(())
             }
             Some(transaction) if commit && !transaction.failed => {
+                let _span = (!transaction.is_empty()).then(|| self.span("commit")).flatten();
                 // Boxed, since this is asked after every statement and most have nothing to commit.
                 let result = Box::pin(transaction.commit(&self.engine)).await;
                 self.end_cursors(result.is_ok());
@@ -380,6 +388,11 @@ impl Session {
         Arc::clone(&self.canceller)
     }
 
+    /// A part of the work for the statement that runs now begins; it ends when what is returned is dropped.
+    pub(crate) fn span(&self, name: &'static str) -> Option<Span> {
+        self.engine.options.traces.part(self.statement_id, name)
+    }
+
     /// What tells other nodes whose work they do.
     pub(crate) fn query_tag(&self) -> QueryTag {
         self.connected.tag(self.statement_id)
@@ -394,12 +407,22 @@ impl Session {
         if let Some(catalog) = self.transaction.as_ref().and_then(Transaction::catalog) {
             return Ok(Arc::clone(catalog));
         }
-        let catalog = self.engine.catalog().await?;
-        self.engine.instants.note(&catalog);
+        let catalog = self.engine.instant().await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.begin_at(Arc::clone(&catalog));
         }
         Ok(catalog)
+    }
+
+    /// The catalog whose tables the statement's plan is of.
+    ///
+    /// # Errors
+    /// As [`Session::catalog`], when there is none yet.
+    pub(crate) async fn catalog_of_plan(&mut self) -> Result<Arc<State>, SqlError> {
+        match &self.looks_at {
+            Some(catalog) if self.transaction.is_none() => Ok(Arc::clone(catalog)),
+            _ => self.catalog().await,
+        }
     }
 
     /// Does a step to a table whose head is at the location: at once outside of a transaction, else with it.
@@ -413,6 +436,7 @@ impl Session {
             None => {
                 let mut transaction = Transaction::new(false);
                 transaction.step(&engine, table, location, step).await?;
+                let _span = self.span("commit");
                 transaction.commit(&engine).await
             }
         }

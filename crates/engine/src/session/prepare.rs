@@ -16,6 +16,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use sqlparser::ast;
+use uuid::Uuid;
 use wharf_catalog::{SqlType, State};
 use wharf_values::{SqlError, SqlState, mapping};
 
@@ -126,6 +127,8 @@ impl Session {
     /// # Errors
     /// All that binding refuses.
     pub async fn prepare(&mut self, statement: &Statement, oids: &[u32]) -> Result<Arc<Prepared>, SqlError> {
+        // It belongs to no statement that runs.
+        self.statement_id = Uuid::nil();
         let prepared = self.prepare_unobserved(statement, oids).await;
         prepared.inspect_err(|error| observe::unprepared(&self.engine.statistics, &statement.ast, error.code))
     }
@@ -169,6 +172,10 @@ impl Session {
             }));
         }
         let catalog = self.catalog().await?;
+        // Of a statement that is planned anew as it runs: this one may be newer.
+        if let Some(looks_at) = &mut self.looks_at {
+            looks_at.clone_from(&catalog);
+        }
         let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
         let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::plans_anew);
         let freshness = (!own_writes).then_some(freshness);
@@ -195,6 +202,7 @@ impl Session {
         surroundings: Surroundings,
     ) -> Result<Arc<Prepared>, SqlError> {
         let Surroundings { catalog, freshness, cacheable } = surroundings;
+        let _span = self.span("bind");
         let mut context = self.bind_context(catalog);
         context.values = values;
         let with = Box::pin(WithPlan::plan(self, &statement.ast, &declared, &mut context)).await?;
@@ -285,6 +293,7 @@ impl Session {
             return Ok(Arc::clone(prepared));
         }
         let catalog = self.catalog().await?;
+        self.looks_at = Some(Arc::clone(&catalog));
         let freshness = Freshness { catalog_revision: catalog.revision(), settings_version: self.settings.version };
         let own_writes = self.transaction.as_ref().is_some_and(super::Transaction::plans_anew);
         // Bound just now, and without parameters: nothing has changed since.
@@ -300,7 +309,8 @@ impl Session {
             prepared.columns.as_ref().map(|columns| columns.iter().map(|c| c.ty.clone()).collect::<Vec<_>>())
         };
         if types(prepared) != types(&fresh) {
-            return Err(SqlError::unsupported("cached plan must not change result type"));
+            return Err(SqlError::unsupported("cached plan must not change result type")
+                .with_hint("Prepare the statement again."));
         }
         Ok(fresh)
     }
@@ -351,7 +361,8 @@ impl Session {
         types: &[SqlType],
         limits: &Limits,
     ) -> Result<Physical, SqlError> {
-        let catalog = self.catalog().await?;
+        let _span = self.span("plan");
+        let catalog = self.catalog_of_plan().await?;
         let state = self.execution_state(&catalog);
         let logical = with_values(query.plan.clone(), values, types)?;
         let plan = limits.within(physical_plan(&logical, &state)).await?;

@@ -51,7 +51,7 @@ impl Transaction {
             self.set_in_doubt(false);
             match refused {
                 CatalogError::CommitConflict { .. } | CatalogError::DefinitionsChanged => {
-                    let fresh = engine.catalog().await?;
+                    let fresh = engine.instant().await?;
                     self.reads.check(engine, &mut heads, &fresh).await?;
                     self.rebase(engine, fresh).await?;
                 }

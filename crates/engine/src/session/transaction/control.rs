@@ -47,7 +47,9 @@ impl Session {
         }
         self.restore_local_settings();
         self.settings_at_begin = None;
+        let span = self.span("commit");
         let result = transaction.commit(&self.engine).await;
+        drop(span);
         self.end_cursors(result.is_ok());
         result?;
         self.begin_chained(chained);

@@ -46,7 +46,7 @@ struct Waiting {
 ///
 /// # Errors
 /// `40001` when the table's definition is another than the rows were made for, `42P01` when it was dropped, `53400` when too many
-/// wait, and what the lake and the catalog say.
+/// wait, `08007` when nobody knows what became of it, and what the lake and the catalog say.
 pub(crate) async fn append(engine: &Arc<Engine>, table: &Arc<Table>, files: Vec<WrittenFile>) -> Result<(), SqlError> {
     let mut written = Uncommitted::new(&engine.warehouse);
     written.add_files(&files);
@@ -71,7 +71,11 @@ pub(crate) async fn append(engine: &Arc<Engine>, table: &Arc<Table>, files: Vec<
         let work = Work { engine: Arc::clone(engine), table: table.id };
         tokio::spawn(async move { work.run().await });
     }
-    answered.await.unwrap_or_else(|_| Err(SqlError::internal("a commit ended without an answer")))
+    // The task has panicked, or the process ends: the catalog may have its command already.
+    answered.await.unwrap_or_else(|_| {
+        Err(SqlError::new(SqlState::TRANSACTION_RESOLUTION_UNKNOWN, "the commit ended without an answer")
+            .with_detail("It may still be applied."))
+    })
 }
 
 /// The one at work on a table.
@@ -102,13 +106,13 @@ impl Work {
     async fn commit(&self, mut waiting: Vec<Waiting>) {
         waiting.retain(|one| !one.answer.is_closed());
         self.engine.external_turns.wait(self.table).await;
-        let head = match self.engine.catalog().await {
-            Ok(catalog) => catalog.table_by_id(self.table).cloned().ok_or_else(|| dropped(self.table)),
-            Err(error) => Err(error),
-        };
-        let head = match head {
-            Ok(head) => head,
+        // Held to the end: the manifests of this head are read.
+        let instant = match self.engine.instant().await {
+            Ok(instant) => instant,
             Err(error) => return answer(waiting, &Err(error)),
+        };
+        let Some(head) = instant.table_by_id(self.table).cloned() else {
+            return answer(waiting, &Err(dropped(self.table)));
         };
         let (waiting, others) = waiting.into_iter().partition(|one: &Waiting| same_shape(&head, &one.table));
         let changed = || conflict().with_detail("The table's definition was changed while rows were written to it.");

@@ -101,6 +101,11 @@ impl Transaction {
         (self.isolation == Isolation::Serializable).then_some(&self.reads)
     }
 
+    /// Is there nothing to commit?
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Do its statements need plans of their own, which are good for one execution?
     pub(crate) fn plans_anew(&self) -> bool {
         !self.entries.is_empty() || self.reads().is_some()
@@ -147,7 +152,7 @@ impl Transaction {
         mut written: Uncommitted,
     ) -> Result<Answer, SqlError> {
         if self.catalog.is_none() {
-            self.begin_at(engine.catalog().await?);
+            self.begin_at(engine.instant().await?);
         }
         let Some(catalog) = &self.catalog else { return Err(SqlError::internal("a transaction without a catalog")) };
         let moved = match &step {

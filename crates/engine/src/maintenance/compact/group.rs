@@ -1,7 +1,4 @@
-//! Writing small files together, and files that have lost rows without these.
-//!
-//! Each group of files is a commit of its own, so a conflict costs one group, and what is done stays done. Rows that are to have an order
-//! are sorted as they are written, group by group, in the memory of queries and on the disk they spill to.
+//! One group of files: its rows are written into new ones, which take the place of the old ones in a commit of their own.
 
 use std::sync::Arc;
 
@@ -12,87 +9,19 @@ use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use uuid::Uuid;
 use wharf_lake::commit::Step;
-use wharf_lake::maintain::{CompactionGroup, CompactionOptions, plan_compaction};
-use wharf_lake::partition::SortTerm;
+use wharf_lake::maintain::CompactionGroup;
 use wharf_lake::{LakeProvider, TableWriter, WriteOptions};
-use wharf_values::{SqlError, SqlState};
+use wharf_values::SqlError;
 
-use super::head;
+use super::Rewrite;
 use crate::engine::Engine;
 use crate::error::{from_datafusion, from_lake};
 use crate::files::progress::Progress;
 use crate::optimize::physical_plan_of;
 use crate::session::{Transaction, task_context};
 
-/// What a compaction is to do.
-#[derive(Debug, Default)]
-pub(crate) struct Rewrite {
-    pub(crate) options: CompactionOptions,
-    /// The order that rows are to be brought in, empty: that of the table; none: that of the table if it has one.
-    pub(crate) order: Option<Vec<SortTerm>>,
-}
-
-/// What a compaction did.
-#[derive(Debug, Default)]
-pub(crate) struct Compacted {
-    /// How many files went.
-    pub(crate) rewritten_files: usize,
-    /// How many came.
-    pub(crate) added_files: usize,
-    /// The size of those that went, in bytes.
-    pub(crate) rewritten_bytes: u64,
-    /// How many groups were given up since somebody else changed their files meanwhile.
-    pub(crate) failed_groups: usize,
-}
-
-/// Compacts a table; `progress` has the files that go.
-///
-/// # Errors
-/// `42P01` for a table that is gone, `22023` for one without the order that it is to have, and what reading and writing can raise; groups that were written before stay.
-pub(crate) async fn compact(
-    engine: &Engine,
-    state: &Arc<SessionState>,
-    id: Uuid,
-    asked: &Rewrite,
-    progress: &Progress,
-) -> Result<Compacted, SqlError> {
-    let base = head(engine, id).await?;
-    if asked.order.as_ref().is_some_and(Vec::is_empty) && !base.has_order() {
-        return Err(SqlError::new(SqlState::INVALID_PARAMETER_VALUE, "the table has no sort order")
-            .with_hint("Give sort_order => 'column, ..', or set an order with ALTER TABLE .. WRITE ORDERED BY."));
-    }
-    let provider = base.rewritable().await.map_err(|error| from_lake(&error))?;
-    let mut done = Compacted::default();
-    let groups = plan_compaction(&provider, &asked.options);
-    progress
-        .total(groups.iter().map(|group| group.files.len() as u64).sum(), groups.iter().map(|group| group.bytes).sum());
-    for group in groups {
-        match rewrite(engine, state, id, &provider, &group, asked, progress).await {
-            Ok(added) => {
-                (0..group.files.len()).for_each(|_| progress.file_done());
-                done.rewritten_files += group.files.len();
-                done.rewritten_bytes += group.bytes;
-                done.added_files += added;
-            }
-            Err(error) if error.code == SqlState::SERIALIZATION_FAILURE => done.failed_groups += 1,
-            Err(error) => return Err(error),
-        }
-    }
-    if done.rewritten_files + done.failed_groups > 0 {
-        tracing::info!(
-            table = %id,
-            files = done.rewritten_files,
-            bytes = done.rewritten_bytes,
-            into = done.added_files,
-            failed_groups = done.failed_groups,
-            "data files rewritten"
-        );
-    }
-    Ok(done)
-}
-
 /// Writes the rows of some files into new ones; gives the number of those.
-async fn rewrite(
+pub(super) async fn rewrite(
     engine: &Engine,
     state: &Arc<SessionState>,
     id: Uuid,
@@ -137,7 +66,7 @@ async fn rewrite(
     let added = writer.finish().await.map_err(|error| from_lake(&error))?;
     let count = added.len();
     let mut transaction = Transaction::new(false);
-    transaction.step(engine, id, base.metadata_location(), Step::Overwrite { removed, added }).await?;
+    transaction.step(engine, id, base.metadata_location(), Step::Rewrite { removed, added }).await?;
     transaction.commit(engine).await?;
     Ok(count)
 }

@@ -1,0 +1,87 @@
+//! Which joins send one side to every node.
+//!
+//! On one node a hash join builds one table of its first side, which all partitions of the other one share, as long as that side is not
+//! very large (`CollectLeft`). `datafusion-distributed` then sends the side to every node, and every node builds the whole table. That is
+//! right for a small side, beside which the other one need not be moved. A large one is better divided by the keys of the join, as the
+//! other side is then, too: each row moves once, and is put into one table.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::error::Result;
+use datafusion::logical_expr::JoinType;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{Partitioning, PhysicalExprRef};
+use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
+use datafusion::physical_plan::repartition::RepartitionExec;
+use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
+
+/// A side of fewer rows is sent to every node in any case.
+const FEW_ROWS: usize = 100_000;
+
+/// The plan with the large sides of joins divided, for so many nodes and so many partitions of each.
+///
+/// # Errors
+/// What DataFusion says of a join that cannot be made; then the plan is to be taken as it was.
+pub(crate) fn divide_large_sides(
+    plan: Arc<dyn ExecutionPlan>,
+    nodes: usize,
+    partitions: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
+    let divided = plan.transform_up(|node| {
+        let Some(join) = node.downcast_ref::<HashJoinExec>() else { return Ok(Transformed::no(node)) };
+        if !may_be_divided(join) || !costs_less_divided(join, nodes) {
+            return Ok(Transformed::no(node));
+        }
+        Ok(Transformed::yes(divided_by_keys(join, partitions)?))
+    })?;
+    Ok(divided.data)
+}
+
+/// Whether the join gives the same rows when both sides are divided, to a plan that was made for it as it is. Joins that give rows of
+/// the first side that have no partner are divided by the library.
+fn may_be_divided(join: &HashJoinExec) -> bool {
+    let gives_no_left = matches!(
+        join.join_type(),
+        JoinType::Inner | JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark
+    );
+    let is_column = |key: &PhysicalExprRef| key.is::<Column>();
+    let properties = join.properties();
+    let ways = properties.output_partitioning();
+    // What stands above may rely on an order, or on where rows are, that the other side has and the join keeps.
+    let relied_on = properties.output_ordering().is_some() || matches!(ways, Partitioning::Hash(..));
+    join.mode == PartitionMode::CollectLeft
+        && gives_no_left
+        && !join.null_aware
+        && !relied_on
+        && ways.partition_count() > 1
+        && join.on().iter().all(|(left, right)| is_column(left) && is_column(right))
+}
+
+/// By the rows that move and are built into tables: of the one side on every node, or of both once.
+fn costs_less_divided(join: &HashJoinExec, nodes: usize) -> bool {
+    let context = StatisticsContext::new();
+    let rows = |side: &Arc<dyn ExecutionPlan>| {
+        let statistics = context.compute(side.as_ref(), &StatisticsArgs::new()).ok()?;
+        statistics.num_rows.get_value().copied()
+    };
+    let (Some(build), Some(probe)) = (rows(join.left()), rows(join.right())) else { return false };
+    tracing::debug!(build, probe, "sides of a join");
+    build > FEW_ROWS && build.saturating_mul(nodes.saturating_sub(1)) > probe
+}
+
+fn divided_by_keys(join: &HashJoinExec, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
+    let (left, right): (Vec<_>, Vec<_>) = join.on().iter().cloned().unzip();
+    // What gathered the side is of no use now, unless it cuts it off.
+    let collected = join.left().downcast_ref::<CoalescePartitionsExec>().filter(|gathers| gathers.fetch().is_none());
+    let build = collected.map_or(join.left(), CoalescePartitionsExec::input);
+    let by = |side: &Arc<dyn ExecutionPlan>, keys| {
+        RepartitionExec::try_new(Arc::clone(side), Partitioning::Hash(keys, partitions))
+    };
+    let sides: Vec<Arc<dyn ExecutionPlan>> = vec![Arc::new(by(build, left)?), Arc::new(by(join.right(), right)?)];
+    // Without what the one side would tell the scans of the other: they are in other stages now.
+    let divided =
+        join.builder().reset_state().with_partition_mode(PartitionMode::Partitioned).with_new_children(sides)?;
+    divided.build_exec()
+}
