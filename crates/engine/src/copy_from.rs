@@ -13,7 +13,8 @@ use wharf_values::{SqlError, SqlState};
 use crate::bind::BindContext;
 use crate::bind::names::fold;
 use crate::copy::{CopyDecoder, CopyFormat, CopyOptions};
-use crate::copy_load::{Loading, Rows};
+use crate::copy_intake::Intake;
+use crate::copy_load::Loading;
 use crate::files;
 use crate::files::load::Load;
 use crate::names::{find_relation, refused_of_foreign};
@@ -111,11 +112,8 @@ pub(crate) async fn load(
         place_of(name, table)?;
     }
     let decoder = CopyDecoder::new(options, &table.name, definitions, &context.format, BATCH_ROWS)?;
-    let rows = match options.is_by_name() {
-        true => Rows::open_by_name(session, table, Branch::OfWrites, provided, context).await?,
-        false => Rows::open(session, table, Branch::OfWrites, provided, context).await?,
-    };
-    Ok(Loading::start(decoder, rows))
+    let intake = Intake::open(session, table, Branch::OfWrites, provided, options.is_by_name(), context).await?;
+    Ok(Loading::start(decoder, intake.rows(&session.engine)))
 }
 
 fn place_of(name: &str, table: &Table) -> Result<usize, SqlError> {

@@ -10,17 +10,15 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use wharf_catalog::Table;
 use wharf_lake::WrittenFile;
 use wharf_values::{SqlError, SqlState};
 
-use crate::bind::BindContext;
 use crate::copy::CopyDecoder;
 use crate::dml::defaults::Filler;
 use crate::dml::write::{self, Target};
 use crate::error::from_join;
 use crate::files::progress::Progress;
-use crate::session::{Branch, Session};
+use crate::session::Session;
 
 /// Chunks that may wait for the decoder.
 const QUEUE_CHUNKS: usize = 8;
@@ -30,7 +28,7 @@ const QUEUE_BATCHES: usize = 4;
 /// Columns of some rows, and which they are, when a header has said so.
 type Batch = (Option<Arc<[usize]>>, Vec<ArrayRef>);
 
-/// A table that takes rows of some of its columns; the others get their defaults.
+/// Rows on their way into files of a table: of some of its columns; the others get their defaults. See `crate::copy_intake`.
 pub(crate) struct Rows {
     target: Target,
     filler: Filler,
@@ -41,36 +39,10 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// Opens a branch of a table for data that have its columns at the given places.
-    ///
-    /// # Errors
-    /// What a default raises, and what the lake says.
-    pub(crate) async fn open(
-        session: &Session,
-        table: &Arc<Table>,
-        branch: Branch,
-        provided: Vec<usize>,
-        context: &BindContext,
-    ) -> Result<Rows, SqlError> {
-        let filler = Filler::new(session, table, &provided, context).await?;
-        Ok(Rows { target: Target::open_branch(session, table, branch).await?, filler, by_name: None, progress: None })
-    }
-
-    /// The same for data whose headers say which of these columns they have.
-    ///
-    /// # Errors
-    /// As [`Rows::open`].
-    pub(crate) async fn open_by_name(
-        session: &Session,
-        table: &Arc<Table>,
-        branch: Branch,
-        provided: Vec<usize>,
-        context: &BindContext,
-    ) -> Result<Rows, SqlError> {
-        let defaults = Filler::new(session, table, &[], context).await?;
-        let filler = defaults.giving(&provided);
-        let by_name = Some((provided, defaults));
-        Ok(Rows { target: Target::open_branch(session, table, branch).await?, filler, by_name, progress: None })
+    /// Writes to a target what the filler makes whole; `by_name` when headers say which columns come: the places of those that can, and
+    /// the defaults of all.
+    pub(crate) fn new(target: Target, filler: Filler, by_name: Option<(Vec<usize>, Filler)>) -> Rows {
+        Rows { target, filler, by_name, progress: None }
     }
 
     /// The columns that come from now on, by their places among those that can.

@@ -28,10 +28,11 @@ use crate::distribute::EngineVocabulary;
 use crate::error::{from_catalog, from_consensus, from_datafusion};
 use crate::external_turns::ExternalTurns;
 use crate::files::progress::Progresses;
-use crate::maintenance::{Helping, Instants};
+use crate::helpers::Helping;
+use crate::maintenance::Instants;
 use crate::metrics::Statistics;
 use crate::operators::OperatorPlanner;
-use crate::queries::{Peers, Queries, Report, Request};
+use crate::queries::{Peers, Queries, Question, Report, Request};
 use crate::session::{KeptPlans, Queues, Session, Startup};
 use crate::unique_names::UniqueNamesPlanner;
 
@@ -95,7 +96,7 @@ pub struct Engine {
     pub(crate) kept_plans: KeptPlans,
     /// What is appended to tables at the same time.
     pub(crate) appends: Queues,
-    /// What is done for the tables of other nodes' procedures.
+    /// What is done for the statements of other nodes.
     pub(crate) helping: Helping,
     /// When writers elsewhere have their turn.
     pub(crate) external_turns: ExternalTurns,
@@ -201,8 +202,17 @@ impl Engine {
         self.queries.join(peers);
     }
 
-    /// What this node runs, or reads of a table, for another node that asks; see [`Peers`].
-    pub async fn report(&self, request: &[u8]) -> Bytes {
+    /// Answers another node that asks; see [`Peers`]. What is done for it ends when this is dropped.
+    pub async fn answer(&self, question: Question, request: &[u8]) -> Bytes {
+        match question {
+            Question::Report => self.report(request).await,
+            Question::RewriteFiles => self.rewrite_files(request).await,
+            Question::LoadFiles => self.load_files(request).await,
+        }
+    }
+
+    /// What this node runs, or reads of a table.
+    async fn report(&self, request: &[u8]) -> Bytes {
         let report = match Request::of(request).reading {
             // Who cannot say it for sure does not say it.
             Some(table) => Report { reading: self.states_read(table).await.ok(), ..Report::default() },

@@ -16,6 +16,7 @@ mod cast;
 mod constraint_text;
 mod copy;
 mod copy_from;
+mod copy_intake;
 mod copy_load;
 mod copy_to;
 mod ddl;
@@ -28,6 +29,7 @@ pub mod external;
 mod external_turns;
 mod files;
 mod functions;
+mod helpers;
 mod layout_text;
 mod maintenance;
 mod metrics;
@@ -52,7 +54,7 @@ pub use backup::{BACKUP_EXTENSION, BACKUP_FOLDER, BackupOptions, backup_name};
 pub use copy_from::CopyIn;
 pub use engine::{Engine, EngineOptions};
 pub use maintenance::MaintenanceOptions;
-pub use queries::Peers;
+pub use queries::{Peers, Question};
 pub use scram::{matches as password_matches, verifier as scram_verifier};
 pub use session::{
     Canceller, CopyOut, Notice, Outcome, Prepared, ResultColumn, RowStream, Session, Startup, TransactionStatus,

@@ -73,6 +73,7 @@ pub(crate) struct Statistics {
     pub(crate) running: Gauge,
     pub(crate) sessions: Gauge,
     pub(crate) groups_for_others: Counter,
+    pub(crate) units_for_others: Counter,
 }
 
 impl Default for Statistics {
@@ -83,6 +84,7 @@ impl Default for Statistics {
             running: Gauge::default(),
             sessions: Gauge::default(),
             groups_for_others: Counter::default(),
+            units_for_others: Counter::default(),
         }
     }
 }
@@ -114,6 +116,11 @@ impl Engine {
             "file_groups_rewritten_for_others",
             "Groups of data files that were rewritten for a compaction of another node",
             statistics.groups_for_others.clone(),
+        );
+        registry.register(
+            "copy_units_loaded_for_others",
+            "Units of files that were loaded for a COPY of another node",
+            statistics.units_for_others.clone(),
         );
         registry.register_collector(Box::new(Layers(Arc::downgrade(self))));
     }
@@ -179,7 +186,13 @@ impl Metrics<'_> {
     fn fanout(&mut self, engine: &Engine) -> fmt::Result {
         self.gauge("fanout_nodes", "Nodes that queries can be divided among", engine.fanout.nodes() as u64)?;
         let parts = engine.fanout.parts_running();
-        self.gauge("fanout_parts_running", "Parts of divided queries that this node runs now", parts as u64)
+        self.gauge("fanout_parts_running", "Parts of divided queries that this node runs now", parts as u64)?;
+        let files = engine.warehouse.files_written_by_plans();
+        self.counter(
+            "fanout_files_written",
+            "Data files that this node has written as its part of a divided query",
+            files,
+        )
     }
 
     fn catalog(&mut self, engine: &Engine) -> fmt::Result {

@@ -110,6 +110,7 @@ static KNOWN: &[Known] = &[
     known("transaction_read_only", "off", Kind::Boolean, false),
     known("wharf.distribute", "auto", Kind::Choice(&["auto", "on", "off"]), false),
     known("wharf.distribute_min_bytes", "256MB", Kind::Bytes, false),
+    known("wharf.split_hot_keys", "on", Kind::Boolean, false),
     known("wharf.write_branch", "", Kind::Text, false),
     known("work_mem", "4MB", Kind::Text, false),
     known("xmloption", "content", Kind::Text, false),
@@ -483,6 +484,16 @@ mod tests {
             let error = settings.set("wharf.distribute_min_bytes", wrong).unwrap_err();
             assert_eq!(error.code, SqlState::INVALID_PARAMETER_VALUE);
         }
+    }
+
+    #[test]
+    fn hot_keys_are_split_unless_it_is_turned_off() {
+        let mut settings = Settings::new("wharf", true);
+        assert!(settings.is_on("wharf.split_hot_keys"));
+        settings.set("wharf.split_hot_keys", "false").unwrap();
+        assert!(!settings.is_on("wharf.split_hot_keys"));
+        settings.reset("wharf.split_hot_keys").unwrap();
+        assert!(settings.is_on("wharf.split_hot_keys"));
     }
 
     #[test]

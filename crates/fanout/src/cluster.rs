@@ -2,17 +2,14 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion_distributed::Worker;
 use datafusion_distributed::grpc::BoxCloneSyncChannel;
 use tonic::body::Body;
 use tonic::codegen::http::Request;
+use tonic::service::Routes;
 use tower::ServiceExt;
 use url::Url;
-
-use crate::service::{OpenChannels, Watched};
 
 /// A way to a node's port: connected, encrypted and kept alive by whoever made it. Clones share the connection.
 pub type Channel = BoxCloneSyncChannel;
@@ -70,10 +67,10 @@ impl Debug for InProcess {
 }
 
 impl InProcess {
-    pub(crate) fn new(workers: impl IntoIterator<Item = (Worker, Arc<OpenChannels>)>) -> InProcess {
-        let workers = workers.into_iter().zip(1..).map(|((worker, channels), number)| {
+    pub(crate) fn new(workers: impl IntoIterator<Item = Routes>) -> InProcess {
+        let workers = workers.into_iter().zip(1..).map(|(worker, number)| {
             let url = Url::parse(&format!("http://worker-{number}.in-process/")).expect("it is a URL");
-            (url, channel(worker, channels))
+            (url, channel(worker))
         });
         InProcess { workers: workers.collect() }
     }
@@ -92,7 +89,6 @@ impl Cluster for InProcess {
 }
 
 /// A channel to a worker of this process.
-fn channel(worker: Worker, channels: Arc<OpenChannels>) -> Channel {
-    let service = Watched::new(worker.into_worker_server(), channels);
-    Channel::new(ServiceExt::<Request<Body>>::map_err(service, |never: Infallible| match never {}))
+fn channel(worker: Routes) -> Channel {
+    Channel::new(ServiceExt::<Request<Body>>::map_err(worker, |never: Infallible| match never {}))
 }

@@ -36,6 +36,8 @@ pub struct Wanted {
     pub distribute: Distribute,
     /// What a query has to read to be divided under [`Distribute::Auto`], in bytes of the columns that it reads.
     pub min_bytes: u64,
+    /// Whether rows of keys that very many rows have are spread over all nodes for a join.
+    pub split_hot_keys: bool,
     /// When the statement must have ended.
     pub deadline: Option<Instant>,
     /// Whose work it is, for those who ask a node what it does.

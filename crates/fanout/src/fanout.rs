@@ -20,10 +20,12 @@ use crate::channels::Channels;
 use crate::cluster::{Alone, Cluster, InProcess};
 use crate::codec::Codec;
 use crate::eligible::{Distribute, Wanted, bytes_to_read};
+use crate::filters::{FilterService, Filters};
 use crate::live::{self, Live, Members};
 use crate::parts::{Parts, StageRunning};
 use crate::planner;
 use crate::service::{OpenChannels, Watched};
+use crate::skew::Samples;
 use crate::vocabulary::Vocabulary;
 use crate::worker;
 
@@ -36,13 +38,21 @@ pub struct FanoutOptions {
     pub attempts: usize,
     /// How many parts of queries this node runs at once; it takes no further ones, which run elsewhere then.
     pub max_parts: usize,
+    /// How long a query may be held up by a look at the keys of its joins.
+    pub sample_timeout: Duration,
     /// Workers in this process among which queries are divided as if they were nodes, for tests; 0: none.
     pub in_process_workers: usize,
 }
 
 impl Default for FanoutOptions {
     fn default() -> Self {
-        FanoutOptions { answer_timeout: Duration::from_secs(30), attempts: 3, max_parts: 4096, in_process_workers: 0 }
+        FanoutOptions {
+            answer_timeout: Duration::from_secs(30),
+            attempts: 3,
+            max_parts: 4096,
+            sample_timeout: Duration::from_millis(300),
+            in_process_workers: 0,
+        }
     }
 }
 
@@ -58,6 +68,10 @@ pub struct Fanout {
     parts: Arc<Parts>,
     /// From the nodes whose plans are here.
     channels_open: Arc<OpenChannels>,
+    /// What joins on other nodes tell the scans here.
+    filters: Arc<Filters>,
+    /// What is known of the keys of joins.
+    samples: Samples,
     options: FanoutOptions,
 }
 
@@ -70,6 +84,18 @@ pub struct Spread {
     pub task: Arc<TaskContext>,
     /// The nodes.
     pub nodes: Vec<Url>,
+}
+
+impl Spread {
+    /// Whether such an operator is in what several nodes run together, rather than beside it.
+    pub fn has(&self, is_such: impl Fn(&Arc<dyn ExecutionPlan>) -> bool) -> bool {
+        let found = self.plan.exists(|node| match node.is::<DistributedExec>() {
+            true => node.exists(|inner| Ok(is_such(inner))),
+            false => Ok(false),
+        });
+        // The closures cannot fail.
+        found.unwrap_or_default()
+    }
 }
 
 /// Why a query stays on one node.
@@ -99,8 +125,10 @@ impl Fanout {
         let codec = Arc::new(Codec::new(vocabulary, warehouse));
         let workers = options.in_process_workers;
         let cluster: Arc<dyn Cluster> = Arc::new(Alone);
-        let (cluster, parts, channels_open) = (RwLock::new(cluster), Arc::new(Parts::new(traces)), Arc::default());
-        let fanout = Arc::new(Fanout { codec, runtime, base, cluster, parts, channels_open, options });
+        let (cluster, parts) = (RwLock::new(cluster), Arc::new(Parts::new(traces)));
+        let (channels_open, filters, samples) = (Arc::default(), Arc::default(), Samples::default());
+        let fanout =
+            Arc::new(Fanout { codec, runtime, base, cluster, parts, channels_open, filters, samples, options });
         if workers > 0 {
             fanout.join(fanout.in_process(workers));
         }
@@ -131,11 +159,12 @@ impl Fanout {
     /// What does parts of queries, as services for a port. They ask nobody who they are.
     pub fn routes(self: &Arc<Self>) -> Routes {
         Routes::new(Watched::new(self.worker().into_worker_server(), Arc::clone(&self.channels_open)))
+            .add_service(FilterService(Arc::clone(&self.filters)))
     }
 
     /// Workers in this process that talk as nodes do, over memory instead of sockets.
     pub fn in_process(self: &Arc<Self>, workers: usize) -> Arc<dyn Cluster> {
-        Arc::new(InProcess::new((0..workers).map(|_| (self.worker(), Arc::clone(&self.channels_open)))))
+        Arc::new(InProcess::new((0..workers).map(|_| self.routes())))
     }
 
     fn worker(self: &Arc<Self>) -> Worker {
@@ -224,8 +253,16 @@ impl Fanout {
         &self.parts
     }
 
+    pub(crate) fn samples(&self) -> &Samples {
+        &self.samples
+    }
+
     pub(crate) fn channels_open(&self) -> &OpenChannels {
         &self.channels_open
+    }
+
+    pub(crate) fn filters(&self) -> &Arc<Filters> {
+        &self.filters
     }
 
     /// A query has lost this node.

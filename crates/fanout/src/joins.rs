@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::logical_expr::JoinType;
 use datafusion::physical_expr::expressions::Column;
@@ -15,7 +14,7 @@ use datafusion::physical_expr::{Partitioning, PhysicalExprRef};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::repartition::RepartitionExec;
-use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext};
+use datafusion::physical_plan::{ExecutionPlan, StatisticsArgs, StatisticsContext, replace_children_if_necessary};
 
 /// A side of fewer rows is sent to every node in any case.
 const FEW_ROWS: usize = 100_000;
@@ -29,14 +28,21 @@ pub(crate) fn divide_large_sides(
     nodes: usize,
     partitions: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let divided = plan.transform_up(|node| {
-        let Some(join) = node.downcast_ref::<HashJoinExec>() else { return Ok(Transformed::no(node)) };
-        if !may_be_divided(join) || !costs_less_divided(join, nodes) {
-            return Ok(Transformed::no(node));
-        }
-        Ok(Transformed::yes(divided_by_keys(join, partitions)?))
-    })?;
-    Ok(divided.data)
+    let mut children = Vec::new();
+    for child in plan.children() {
+        children.push(divide_large_sides(Arc::clone(child), nodes, partitions)?);
+    }
+    // By the join as it was: what is divided below it now was not so when what stands above was made.
+    let divides =
+        plan.downcast_ref::<HashJoinExec>().is_some_and(|join| may_be_divided(join) && costs_less_divided(join, nodes));
+    if children.is_empty() {
+        return Ok(plan);
+    }
+    let plan = replace_children_if_necessary(plan, children)?;
+    match plan.downcast_ref::<HashJoinExec>().filter(|_| divides) {
+        Some(join) => divided_by_keys(join, partitions),
+        None => Ok(plan),
+    }
 }
 
 /// Whether the join gives the same rows when both sides are divided, to a plan that was made for it as it is. Joins that give rows of
@@ -61,14 +67,15 @@ fn may_be_divided(join: &HashJoinExec) -> bool {
 
 /// By the rows that move and are built into tables: of the one side on every node, or of both once.
 fn costs_less_divided(join: &HashJoinExec, nodes: usize) -> bool {
-    let context = StatisticsContext::new();
-    let rows = |side: &Arc<dyn ExecutionPlan>| {
-        let statistics = context.compute(side.as_ref(), &StatisticsArgs::new()).ok()?;
-        statistics.num_rows.get_value().copied()
-    };
     let (Some(build), Some(probe)) = (rows(join.left()), rows(join.right())) else { return false };
     tracing::debug!(build, probe, "sides of a join");
     build > FEW_ROWS && build.saturating_mul(nodes.saturating_sub(1)) > probe
+}
+
+/// About how many rows a plan gives, where that is known.
+pub(crate) fn rows(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    let statistics = StatisticsContext::new().compute(plan.as_ref(), &StatisticsArgs::new()).ok()?;
+    statistics.num_rows.get_value().copied()
 }
 
 fn divided_by_keys(join: &HashJoinExec, partitions: usize) -> Result<Arc<dyn ExecutionPlan>> {
@@ -80,7 +87,7 @@ fn divided_by_keys(join: &HashJoinExec, partitions: usize) -> Result<Arc<dyn Exe
         RepartitionExec::try_new(Arc::clone(side), Partitioning::Hash(keys, partitions))
     };
     let sides: Vec<Arc<dyn ExecutionPlan>> = vec![Arc::new(by(build, left)?), Arc::new(by(join.right(), right)?)];
-    // Without what the one side would tell the scans of the other: they are in other stages now.
+    // Without what the one side would tell the scans of the other: they are in other stages now, and hear of it otherwise.
     let divided =
         join.builder().reset_state().with_partition_mode(PartitionMode::Partitioned).with_new_children(sides)?;
     divided.build_exec()

@@ -1,6 +1,7 @@
 //! From a plan for one node to one for several.
 //!
-//! `datafusion-distributed` cuts a plan where rows are divided or gathered anyway. Three things are decided here:
+//! `datafusion-distributed` cuts a plan where rows are divided or gathered anyway; before, sides of joins that are sent to every node become
+//! [divided](crate::joins), and the rows of hot keys [spread](crate::skew). Three things are decided here:
 //! - How many nodes read a table, and which reads what ([`routing`](crate::routing)).
 //! - Which operators need all rows of their input in one place. The library assumes that rows are gathered by an operator of their own
 //!   where that is so; a plan over an input that has one partition by nature has no such operator.
@@ -8,6 +9,7 @@
 //!   for an answer. Here they stay what they are: each is a query of its own, divided or not, computed before the rest begins,
 //!   and a constant in what other nodes get.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::ipc::CompressionType;
@@ -32,12 +34,15 @@ use datafusion_distributed::{
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use url::{Host, Url};
+use uuid::Uuid;
 
 use crate::eligible::{Distribute, Wanted, bytes_to_read, obstacle};
 use crate::fanout::Fanout;
+use crate::filters::{self, Exchange};
 use crate::joins::divide_large_sides;
 use crate::losses::Losses;
 use crate::routing;
+use crate::skew::{is_split, split_hot_keys};
 use crate::task::TaskExec;
 use crate::vocabulary::Vocabulary;
 use crate::worker;
@@ -72,7 +77,10 @@ pub(crate) fn session(
     nodes: &[Url],
 ) -> Result<SessionState> {
     let mut config = task.session_config().clone();
-    let headers = worker::headers(&config, wanted, fanout.codec().vocabulary().as_ref())?;
+    let exchange = Uuid::new_v4();
+    let headers = worker::headers(&config, wanted, fanout.codec().vocabulary().as_ref(), exchange, nodes)?;
+    let exchange = Exchange::new(exchange, nodes.to_vec(), fanout.channels(), Arc::clone(fanout.filters()));
+    config.set_extension(Arc::new(exchange));
     let forced = wanted.distribute == Distribute::On;
     config.set_extension(Arc::new(Team { nodes: nodes.to_vec(), forced }));
     config.set_extension(Arc::new(Losses::default()));
@@ -109,7 +117,7 @@ fn compression(nodes: &[Url]) -> Option<CompressionType> {
 pub(crate) fn divide<'a>(
     fanout: &'a Fanout,
     plan: Arc<dyn ExecutionPlan>,
-    task: &'a TaskContext,
+    task: &'a Arc<TaskContext>,
     wanted: &'a Wanted,
     nodes: &'a [Url],
     refused: &'a (dyn Fn(String) + Sync),
@@ -132,21 +140,21 @@ pub(crate) fn divide<'a>(
             return Ok(plan);
         }
         let partitions = task.session_config().target_partitions();
-        let sides = match divide_large_sides(Arc::clone(&plan), nodes.len(), partitions) {
-            Ok(divided) => divided,
-            Err(error) => {
-                tracing::warn!(%error, "the large sides of a query's joins stay whole");
-                Arc::clone(&plan)
-            }
-        };
-        if let Err(error) = fanout.codec().try_out(&sides, task) {
+        let prepared = filters::plant(Arc::clone(&plan));
+        let prepared = prepared.and_then(|plan| divide_large_sides(plan, nodes.len(), partitions));
+        let prepared = prepared.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the joins of a query are divided as they are");
+            Arc::clone(&plan)
+        });
+        let prepared = if wanted.split_hot_keys { split(fanout, prepared, task, nodes).await } else { prepared };
+        if let Err(error) = fanout.codec().try_out(&prepared, task) {
             refused(match error {
                 DataFusionError::Plan(reason) => reason,
                 other => other.strip_backtrace(),
             });
             return Ok(plan);
         }
-        let state = session(fanout, &sides, task, wanted, nodes)?;
+        let state = session(fanout, &prepared, task, wanted, nodes)?;
         let empty = EmptyRelation { produce_one_row: false, schema: Arc::new(DFSchema::empty()) };
         let divided = state.query_planner().create_physical_plan(&LogicalPlan::EmptyRelation(empty), &state).await?;
         if !divided.is::<DistributedExec>() {
@@ -160,17 +168,38 @@ pub(crate) fn divide<'a>(
     .boxed()
 }
 
-/// A divided plan with a [`TaskExec`] on top of each part that nodes run.
+/// The plan with the hot keys of its joins split, where that can be.
+async fn split(
+    fanout: &Fanout,
+    plan: Arc<dyn ExecutionPlan>,
+    task: &Arc<TaskContext>,
+    nodes: &[Url],
+) -> Arc<dyn ExecutionPlan> {
+    let wait = fanout.options().sample_timeout;
+    match split_hot_keys(&plan, nodes.len(), fanout.samples(), task, wait).await {
+        Ok(split) => split,
+        Err(error) => {
+            tracing::warn!(%error, "the hot keys of a query's joins stay where they are");
+            plan
+        }
+    }
+}
+
+/// A divided plan with a [`TaskExec`] on top of each part that nodes run, which knows the filters that it gets from other parts.
 fn with_tasks(plan: Arc<dyn ExecutionPlan>, vocabulary: &Arc<dyn Vocabulary>) -> Result<Arc<dyn ExecutionPlan>> {
     let recompute = || ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+    let planted = filters::planted(&plan);
+    let mut of_use = BTreeSet::new();
     let with_tasks = plan.transform_up(|node| {
         let Some(boundary) = node.as_network_boundary() else { return Ok(Transformed::no(node)) };
         let stage = boundary.input_stage().num() as u64;
-        let task = |input: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
-            Arc::new(TaskExec::new(Arc::clone(input), stage, Arc::clone(vocabulary)))
-        };
         let Some(head) = node.children().first().map(|head| Arc::clone(*head)) else {
             return Ok(Transformed::no(node));
+        };
+        let awaited = filters::awaited(&head, &planted);
+        of_use.extend(awaited.iter().map(|awaited| awaited.filter));
+        let task = |input: &Arc<dyn ExecutionPlan>| -> Arc<dyn ExecutionPlan> {
+            Arc::new(TaskExec::new(Arc::clone(input), stage, awaited.clone(), Arc::clone(vocabulary)))
         };
         // The library looks for these on top, and replaces them.
         let topped = if head.is::<RepartitionExec>() || head.is::<BroadcastExec>() {
@@ -181,7 +210,7 @@ fn with_tasks(plan: Arc<dyn ExecutionPlan>, vocabulary: &Arc<dyn Vocabulary>) ->
         };
         Ok(Transformed::yes(node.replace_children(vec![topped], recompute())?))
     })?;
-    Ok(with_tasks.data)
+    filters::settle(with_tasks.data, &of_use)
 }
 
 /// A planner whose plan is made already.
@@ -211,6 +240,10 @@ fn nodes_wanted(event: DesiredTaskCountEvent<'_>) -> Option<Result<DesiredTaskCo
         // What is no scan of a table runs on one node: that is the library's answer.
         let readers = wharf_lake::is_scan(plan).then(|| team.readers(bytes_to_read(plan)))?;
         return Some(Ok(DesiredTaskCountEventResponse::desired(readers)));
+    }
+    // Its rows were spread over the partitions of all nodes.
+    if plan.downcast_ref::<HashJoinExec>().is_some_and(is_split) {
+        return Some(Ok(DesiredTaskCountEventResponse::desired(team.nodes.len())));
     }
     needs_one_place(plan).then(|| Ok(DesiredTaskCountEventResponse::maximum(1)))
 }

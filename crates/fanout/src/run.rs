@@ -1,7 +1,8 @@
 //! Running a query on several nodes, and once more on others when one of them is lost.
 //!
 //! What always holds: as long as no row has left, the loss of other nodes is no error. The query begins anew on those that are left, a
-//! few times, and then runs on its own node, which needs no other.
+//! few times, and then runs on its own node, which needs no other. Nor is it an error later, where whoever takes the rows does nothing
+//! with them before it has them all, and lets go of them when it is told to.
 
 use std::sync::Arc;
 
@@ -9,18 +10,28 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{EmptyRecordBatchStream, ExecutionPlan, SendableRecordBatchStream, execute_stream};
-use futures::{StreamExt, stream};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, TryStreamExt, future, stream};
 use url::Url;
 use wharf_values::{SqlError, SqlState};
 
+use crate::anew::anew;
 use crate::eligible::Wanted;
 use crate::explain::Ran;
 use crate::fanout::{Fanout, Spread};
 use crate::losses::Losses;
 use crate::travelling::{self, Arrived, Lost, arrived};
+
+/// What a query gives that may begin anew at any time.
+#[derive(Debug)]
+pub enum Given {
+    /// Some of its rows.
+    Rows(RecordBatch),
+    /// It has begun anew: what it gave before is void, and will be given again.
+    Anew,
+}
 
 /// A query under way.
 struct Running {
@@ -37,6 +48,8 @@ struct Running {
     attempts_left: usize,
     /// A row has left: what begins anew would give it again.
     given: bool,
+    /// Rows that have left are given back when the query begins anew.
+    returns: bool,
 }
 
 impl Fanout {
@@ -54,34 +67,72 @@ impl Fanout {
         wanted: Wanted,
     ) -> Result<(SendableRecordBatchStream, Ran)> {
         let schema: SchemaRef = whole.schema();
+        let running = self.begin(spread, whole, task, wanted)?;
+        let ran = running.ran.clone();
+        let rows = running.stream().try_filter_map(|given| {
+            future::ready(Ok(match given {
+                Given::Rows(batch) => Some(batch),
+                Given::Anew => None,
+            }))
+        });
+        Ok((Box::pin(RecordBatchStreamAdapter::new(schema, rows)), ran))
+    }
+
+    /// The same for somebody who takes all rows before anything comes of them: the query begins anew also when a node is lost after
+    /// rows were given, and says so.
+    ///
+    /// # Errors
+    /// What the plan says before its first row.
+    pub fn run_anew(
+        self: &Arc<Self>,
+        spread: Spread,
+        whole: Arc<dyn ExecutionPlan>,
+        task: Arc<TaskContext>,
+        wanted: Wanted,
+    ) -> Result<BoxStream<'static, Result<Given>>> {
+        let running = self.begin(spread, whole, task, wanted)?;
+        Ok(Running { returns: true, ..running }.stream().boxed())
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        spread: Spread,
+        whole: Arc<dyn ExecutionPlan>,
+        task: Arc<TaskContext>,
+        wanted: Wanted,
+    ) -> Result<Running> {
         let ran = Ran::new(&spread.plan, &spread.nodes);
         let losses = losses(&spread.task);
-        let running = Running {
+        Ok(Running {
             fanout: Arc::clone(self),
             whole,
             task,
             wanted,
             rows: execute_stream(spread.plan, spread.task)?,
             losses,
-            ran: ran.clone(),
+            ran,
             lost: Vec::new(),
             attempts_left: self.options().attempts.saturating_sub(1),
             given: false,
-        };
-        let rows = stream::unfold(Some(running), |running| async move {
-            let mut running = running?;
-            match running.next().await {
-                Some(Ok(batch)) => Some((Ok(batch), Some(running))),
-                Some(Err(error)) => Some((Err(error), None)),
-                None => None,
-            }
-        });
-        Ok((Box::pin(RecordBatchStreamAdapter::new(schema, rows)), ran))
+            returns: false,
+        })
     }
 }
 
 impl Running {
-    async fn next(&mut self) -> Option<Result<RecordBatch>> {
+    /// All that it gives, up to the first error.
+    fn stream(self) -> impl Stream<Item = Result<Given>> + Send + 'static {
+        stream::unfold(Some(self), |running| async move {
+            let mut running = running?;
+            match running.next().await {
+                Some(Ok(given)) => Some((Ok(given), Some(running))),
+                Some(Err(error)) => Some((Err(error), None)),
+                None => None,
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Option<Result<Given>> {
         loop {
             let next = tokio::select! {
                 biased;
@@ -91,7 +142,7 @@ impl Running {
             let error = match next {
                 Ok(batch) => {
                     self.given |= batch.num_rows() > 0;
-                    return Some(Ok(batch));
+                    return Some(Ok(Given::Rows(batch)));
                 }
                 Err(error) => error,
             };
@@ -104,12 +155,16 @@ impl Running {
                     if let Some(node) = &node {
                         self.fanout.lost(node);
                     }
-                    if self.given {
+                    if self.given && !self.returns {
                         return Some(Err(DataFusionError::External(Box::new(failed(&lost)))));
                     }
                     self.lost.extend(node);
                     if let Err(error) = self.again().await {
                         return Some(Err(error));
+                    }
+                    if self.given {
+                        self.given = false;
+                        return Some(Ok(Given::Anew));
                     }
                 }
             }
@@ -119,7 +174,7 @@ impl Running {
     async fn again(&mut self) -> Result<()> {
         // What the other nodes still do for the attempt that failed ends before the next one begins.
         self.rows = Box::pin(EmptyRecordBatchStream::new(self.whole.schema()));
-        self.whole = reset_plan_states(Arc::clone(&self.whole))?;
+        self.whole = anew(Arc::clone(&self.whole))?;
         if self.attempts_left > 0 {
             self.attempts_left -= 1;
             let spread = self.fanout.spread(&self.whole, &self.task, &self.wanted, &self.lost).await;
@@ -159,14 +214,13 @@ mod tests {
     use datafusion::common::internal_err;
     use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
     use datafusion::prelude::SessionConfig;
-    use futures::stream::BoxStream;
     use wharf_lake::{Warehouse, WarehouseOptions};
 
     use super::*;
     use crate::eligible::Distribute;
     use crate::fanout::FanoutOptions;
     use crate::parts::QueryTag;
-    use crate::vocabulary::Vocabulary;
+    use crate::vocabulary::{Vocabulary, WrittenOperator};
 
     /// The vocabulary of plans without functions.
     #[derive(Debug)]
@@ -184,6 +238,17 @@ mod tests {
         }
         fn window(&self, name: &str) -> Result<Arc<WindowUDF>> {
             internal_err!("{name}")
+        }
+        fn write_operator(&self, _: &Arc<dyn ExecutionPlan>) -> Result<Option<WrittenOperator>> {
+            Ok(None)
+        }
+        fn read_operator(
+            &self,
+            _: &WrittenOperator,
+            input: &Arc<dyn ExecutionPlan>,
+            _: &SessionConfig,
+        ) -> Result<Arc<dyn ExecutionPlan>> {
+            internal_err!("{}", input.name())
         }
         fn write_session(&self, _: &SessionConfig) -> Result<String> {
             Ok(String::new())
@@ -209,10 +274,25 @@ mod tests {
         outcome_of(Box::pin(stream::iter(rows)), Arc::default()).await
     }
 
+    fn rows_of(given: Result<Given>) -> Result<RecordBatch> {
+        given.map(|given| match given {
+            Given::Rows(batch) => batch,
+            Given::Anew => panic!("nobody would give rows back"),
+        })
+    }
+
     async fn outcome_of(
         rows: BoxStream<'static, Result<RecordBatch>>,
         losses: Arc<Losses>,
     ) -> Vec<Result<RecordBatch>> {
+        let running = running(rows, losses);
+        stream::unfold(running, |mut running| async move { Some((rows_of(running.next().await?), running)) })
+            .collect()
+            .await
+    }
+
+    /// A query whose rows these are, and whose plan gives the row 7 on one node.
+    fn running(rows: BoxStream<'static, Result<RecordBatch>>, losses: Arc<Losses>) -> Running {
         let warehouse = Warehouse::open("memory://", WarehouseOptions::default()).unwrap();
         let options = FanoutOptions::default();
         let vocabulary = Arc::new(Speechless);
@@ -221,13 +301,14 @@ mod tests {
         let whole = MemorySourceConfig::try_new_exec(&[vec![batch(7)]], Arc::clone(&schema), None).unwrap();
         let whole: Arc<dyn ExecutionPlan> = whole;
         let ran = Ran::new(&whole, &[]);
-        let running = Running {
+        Running {
             fanout,
             whole,
             task: Arc::default(),
             wanted: Wanted {
                 distribute: Distribute::On,
                 min_bytes: 0,
+                split_hot_keys: true,
                 deadline: None,
                 query: QueryTag::default(),
                 measured: false,
@@ -238,8 +319,8 @@ mod tests {
             lost: Vec::new(),
             attempts_left: 0,
             given: false,
-        };
-        stream::unfold(running, |mut running| async move { Some((running.next().await?, running)) }).collect().await
+            returns: false,
+        }
     }
 
     fn lost() -> DataFusionError {
@@ -280,6 +361,20 @@ mod tests {
         let DataFusionError::External(error) = rows[1].as_ref().unwrap_err() else { panic!("{rows:?}") };
         let error = error.downcast_ref::<SqlError>().unwrap();
         assert_eq!((error.code, error.message.as_str()), (SqlState::ADMIN_SHUTDOWN, "node http://b/ was lost: gone"));
+    }
+
+    #[tokio::test]
+    async fn rows_that_can_be_given_back_are_void_when_the_query_begins_anew() {
+        let rows = stream::iter(vec![Ok(batch(1)), Ok(batch(2)), Err(lost())]);
+        let running = Running { returns: true, ..running(Box::pin(rows), Arc::default()) };
+        let mut kept = Vec::new();
+        for given in running.stream().collect::<Vec<_>>().await {
+            match given.unwrap() {
+                Given::Rows(batch) => kept.push(batch),
+                Given::Anew => kept.clear(),
+            }
+        }
+        assert_eq!(kept, [batch(7)]);
     }
 
     #[tokio::test]

@@ -17,10 +17,11 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, SendableRecordBatchStream,
 };
 use datafusion_distributed::DistributedTaskContext;
-use futures::{Stream, StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt, stream};
 use tokio::time::Instant;
 use wharf_values::{SqlError, SqlState};
 
+use crate::filters::{Arrivals, Awaited, Exchange};
 use crate::parts::{Part, Parts, QueryTag};
 use crate::service::End;
 use crate::travelling::{self, Lost};
@@ -37,17 +38,31 @@ pub(crate) struct TaskExec {
     input: Arc<dyn ExecutionPlan>,
     /// The number of the stage it is a part of.
     stage: u64,
+    /// The filters that its scans get from other stages.
+    awaited: Vec<Awaited>,
+    arrivals: Arc<Arrivals>,
     vocabulary: Arc<dyn Vocabulary>,
 }
 
 impl TaskExec {
-    pub(crate) fn new(input: Arc<dyn ExecutionPlan>, stage: u64, vocabulary: Arc<dyn Vocabulary>) -> TaskExec {
-        TaskExec { input, stage, vocabulary }
+    pub(crate) fn new(
+        input: Arc<dyn ExecutionPlan>,
+        stage: u64,
+        awaited: Vec<Awaited>,
+        vocabulary: Arc<dyn Vocabulary>,
+    ) -> TaskExec {
+        let arrivals = Arc::new(Arrivals::new(&awaited, &input));
+        TaskExec { input, stage, awaited, arrivals, vocabulary }
     }
 
     /// The number of the stage it is a part of.
     pub(crate) fn stage(&self) -> u64 {
         self.stage
+    }
+
+    /// The filters that its scans get from other stages.
+    pub(crate) fn awaited(&self) -> &[Awaited] {
+        &self.awaited
     }
 }
 
@@ -81,7 +96,8 @@ impl ExecutionPlan for TaskExec {
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         let [input] =
             <[_; 1]>::try_from(children).map_err(|_| DataFusionError::Internal("a task has one input".to_owned()))?;
-        Ok(Arc::new(TaskExec::new(input, self.stage, Arc::clone(&self.vocabulary))))
+        let vocabulary = Arc::clone(&self.vocabulary);
+        Ok(Arc::new(TaskExec::new(input, self.stage, self.awaited.clone(), vocabulary)))
     }
 
     fn apply_expressions(
@@ -98,7 +114,7 @@ impl ExecutionPlan for TaskExec {
         let end = context.session_config().get_extension::<End>();
         // Listed as long as the rows are there.
         let part = self.begin(&context);
-        let rows = self.input.execute(partition, context).map_err(&departing)?;
+        let rows = self.rows(partition, context).map_err(&departing)?;
         let rows: SendableRecordBatchStream = match deadline {
             Some(deadline) => until(rows, tokio::time::sleep_until(deadline.0), timed_out),
             None => rows,
@@ -117,6 +133,20 @@ impl ExecutionPlan for TaskExec {
 }
 
 impl TaskExec {
+    /// The rows of a partition of its input, which begins when the filters of its scans are there.
+    fn rows(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let exchange = context.session_config().get_extension::<Exchange>();
+        let Some(exchange) = exchange.filter(|_| !self.arrivals.is_empty()) else {
+            return self.input.execute(partition, context);
+        };
+        let (input, arrivals) = (Arc::clone(&self.input), Arc::clone(&self.arrivals));
+        let rows = async move {
+            arrivals.wait(&exchange).await;
+            input.execute(partition, context)
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows.try_flatten_stream())))
+    }
+
     /// Lists a partition of it among what its node does; not where nobody keeps a list.
     fn begin(&self, context: &Arc<TaskContext>) -> Option<Part> {
         let config = context.session_config();

@@ -32,15 +32,48 @@ pub(crate) struct Lost {
 
 #[derive(Deserialize, Serialize)]
 enum Written {
-    Sql {
-        code: String,
-        message: String,
-        detail: Option<String>,
-        hint: Option<String>,
-        context: Option<String>,
-        object: Option<[Option<String>; 5]>,
-    },
+    Sql(WrittenError),
     Lost(Lost),
+}
+
+/// All that an error of SQL says but its position in the statement, which the node of the session alone knows.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct WrittenError {
+    code: String,
+    message: String,
+    detail: Option<String>,
+    hint: Option<String>,
+    context: Option<String>,
+    object: Option<[Option<String>; 5]>,
+}
+
+impl From<SqlError> for WrittenError {
+    fn from(error: SqlError) -> WrittenError {
+        let SqlError { code, message, detail, hint, context, object, .. } = error;
+        WrittenError {
+            code: code.as_str().to_owned(),
+            message,
+            detail,
+            hint,
+            context: context.map(String::from),
+            object: object.map(|object| {
+                let ErrorObject { schema, table, column, data_type, constraint } = *object;
+                [schema, table, column, data_type, constraint]
+            }),
+        }
+    }
+}
+
+impl From<WrittenError> for SqlError {
+    fn from(written: WrittenError) -> SqlError {
+        let WrittenError { code, message, detail, hint, context, object } = written;
+        let mut sql = SqlError::new(SqlState::parse(&code).unwrap_or(SqlState::INTERNAL_ERROR), message);
+        (sql.detail, sql.hint, sql.context) = (detail, hint, context.map(Into::into));
+        sql.object = object.map(|[schema, table, column, data_type, constraint]| {
+            Box::new(ErrorObject { schema, table, column, data_type, constraint })
+        });
+        sql
+    }
 }
 
 /// The error as a text, unless it is one already.
@@ -53,18 +86,7 @@ pub(crate) fn departing(error: DataFusionError, vocabulary: &dyn Vocabulary) -> 
         // This node ends, and the query need not.
         return lost(Lost { node: String::new(), reason: "it is stopping".to_owned() });
     }
-    let SqlError { code, message, detail, hint, context, object, .. } = sql;
-    written(&Written::Sql {
-        code: code.as_str().to_owned(),
-        message,
-        detail,
-        hint,
-        context: context.map(String::from),
-        object: object.map(|object| {
-            let ErrorObject { schema, table, column, data_type, constraint } = *object;
-            [schema, table, column, data_type, constraint]
-        }),
-    })
+    written(&Written::Sql(sql.into()))
 }
 
 /// The loss of a node as an error.
@@ -77,14 +99,7 @@ pub(crate) fn arrived(error: &DataFusionError) -> Option<Arrived> {
     let written: Written = serde_json::from_str(marked(error)?.strip_prefix(MARK)?).ok()?;
     Some(match written {
         Written::Lost(lost) => Arrived::Lost(lost),
-        Written::Sql { code, message, detail, hint, context, object } => {
-            let mut sql = SqlError::new(SqlState::parse(&code).unwrap_or(SqlState::INTERNAL_ERROR), message);
-            (sql.detail, sql.hint, sql.context) = (detail, hint, context.map(Into::into));
-            sql.object = object.map(|[schema, table, column, data_type, constraint]| {
-                Box::new(ErrorObject { schema, table, column, data_type, constraint })
-            });
-            Arrived::Sql(sql)
-        }
+        Written::Sql(error) => Arrived::Sql(error.into()),
     })
 }
 

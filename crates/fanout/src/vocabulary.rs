@@ -1,12 +1,23 @@
-//! What plans speak of that this crate does not know: functions, settings, and what an error means to a client.
+//! What plans speak of that this crate does not know: functions, operators, settings, and what an error means to a client.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use datafusion::common::config::ConfigOptions;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use wharf_values::SqlError;
+
+/// An operator of the engine's with one input, on its way.
+#[derive(Debug)]
+pub struct WrittenOperator {
+    /// What there is to know of it beside its expressions.
+    pub bytes: Vec<u8>,
+    /// A plan without rows that has its expressions, for somebody who knows how to write plans.
+    pub expressions: Arc<dyn ExecutionPlan>,
+}
 
 /// The engine's part of what travels. All nodes have the same version of it.
 pub trait Vocabulary: Debug + Send + Sync + 'static {
@@ -34,6 +45,23 @@ pub trait Vocabulary: Debug + Send + Sync + 'static {
     /// A name that there is not.
     fn window(&self, name: &str) -> Result<Arc<WindowUDF>>;
 
+    /// An operator without its input; none for one that is not the engine's.
+    ///
+    /// # Errors
+    /// An operator that only the node of the session can run.
+    fn write_operator(&self, operator: &Arc<dyn ExecutionPlan>) -> Result<Option<WrittenOperator>>;
+
+    /// The operator that was written so, over an input, in a session of this configuration.
+    ///
+    /// # Errors
+    /// What no node of this version has written.
+    fn read_operator(
+        &self,
+        written: &WrittenOperator,
+        input: &Arc<dyn ExecutionPlan>,
+        config: &SessionConfig,
+    ) -> Result<Arc<dyn ExecutionPlan>>;
+
     /// What of a session's configuration its functions and operators look at.
     ///
     /// # Errors
@@ -45,6 +73,15 @@ pub trait Vocabulary: Debug + Send + Sync + 'static {
     /// # Errors
     /// What no node of this version has written.
     fn read_session(&self, text: &str, config: SessionConfig) -> Result<SessionConfig>;
+
+    /// A part of a plan that has arrived, with what the engine makes of every plan at last and what does not travel; the same rows
+    /// come of it.
+    ///
+    /// # Errors
+    /// What DataFusion says of operators that cannot be made anew.
+    fn finish(&self, part: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(part)
+    }
 
     /// What a client is told of an error.
     fn sql_error(&self, error: DataFusionError) -> SqlError;

@@ -14,9 +14,12 @@ use datafusion_distributed::{DistributedConfig, DistributedExt, Worker, WorkerQu
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
+use url::Url;
+use uuid::Uuid;
 
 use crate::eligible::Wanted;
 use crate::fanout::Fanout;
+use crate::filters::Exchange;
 use crate::format;
 use crate::parts::QueryTag;
 use crate::task::Deadline;
@@ -34,13 +37,22 @@ struct Session {
     settings: String,
     remaining_ms: Option<u64>,
     query: QueryTag,
+    /// By which the nodes of the query know what they tell each other.
+    exchange: Uuid,
+    nodes: Vec<String>,
 }
 
 /// The headers that bring a session to other nodes.
 ///
 /// # Errors
 /// A configuration that is not of a session of ours.
-pub(crate) fn headers(config: &SessionConfig, wanted: &Wanted, vocabulary: &dyn Vocabulary) -> Result<HeaderMap> {
+pub(crate) fn headers(
+    config: &SessionConfig,
+    wanted: &Wanted,
+    vocabulary: &dyn Vocabulary,
+    exchange: Uuid,
+    nodes: &[Url],
+) -> Result<HeaderMap> {
     let remaining = wanted.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     let remaining_ms = remaining.map(|remaining| u64::try_from(remaining.as_millis()).unwrap_or(u64::MAX));
     let session = Session {
@@ -48,6 +60,8 @@ pub(crate) fn headers(config: &SessionConfig, wanted: &Wanted, vocabulary: &dyn 
         settings: vocabulary.write_session(config)?,
         remaining_ms,
         query: wanted.query,
+        exchange,
+        nodes: nodes.iter().map(Url::to_string).collect(),
     };
     let json = serde_json::to_vec(&session).map_err(|error| DataFusionError::External(Box::new(error)))?;
     let value = HeaderValue::try_from(BASE64.encode(json)).expect("base64 is good in a header");
@@ -90,6 +104,9 @@ impl WorkerSessionBuilder for Sessions {
         }
         config.set_extension(Arc::clone(fanout.parts()));
         config.set_extension(Arc::new(session.query));
+        let filters = Arc::clone(fanout.filters());
+        let nodes = session.nodes.iter().filter_map(|node| Url::parse(node).ok()).collect();
+        config.set_extension(Arc::new(Exchange::new(session.exchange, nodes, fanout.channels(), filters)));
         match fanout.channels_open().end(&query.headers) {
             Some(end) => config.set_extension(Arc::new(end)),
             None => return Err(refusal("the query is over")),

@@ -48,8 +48,9 @@ pub use fit::Unproven;
 pub use folder::Folder;
 pub use inspect::{Inspection, inspect};
 pub use scan::{
-    FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, QueriedTable, RowPlaces, SpreadScans,
-    TouchedFile, bytes_read, deal, failed_in_filter, is_scan, may_have_changed, put_together, take_apart,
+    ColumnSample, FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, QueriedTable, RowPlaces,
+    SampleOf, SpreadScans, TouchedFile, bytes_read, column_sample, deal, failed_in_filter, is_scan, may_have_changed,
+    put_together, take_apart,
 };
 pub use store::{
     CacheOptions, CacheStatistics, MIN_DISK_BYTES, StoreOptions, TableCredentials, VENDING_LIFETIMES, VendingOptions,
@@ -58,7 +59,7 @@ pub use store::{
 pub use table::LakeTable;
 pub use travel::{Head, NoVersion, Version};
 pub use warehouse::{NewTable, Warehouse, WarehouseOptions};
-pub use write::{Codec, ParquetFile, TableWriter, WriteOptions, WrittenFile};
+pub use write::{Codec, ParquetFile, TableWriter, WriteFilesExec, WriteOptions, WrittenFile, written_files};
 pub use zero_copy::NewClone;
 
 /// The places on the way of a commit where a test can make the process fail, in the order in which they are passed.

@@ -1,6 +1,7 @@
 //! The warehouse: an object store by URL and what is remembered of the tables in it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use datafusion::datasource::object_store::ObjectStoreUrl;
@@ -79,6 +80,7 @@ pub struct Warehouse {
     caches: Caches,
     /// Every state that is in memory, whoever holds it.
     states: Mutex<Vec<Weak<LakeTable>>>,
+    written_by_plans: AtomicU64,
 }
 
 impl Warehouse {
@@ -98,6 +100,7 @@ impl Warehouse {
                 deletes: Arc::new(WeightedCache::new(options.delete_cache_bytes)),
             },
             states: Mutex::default(),
+            written_by_plans: AtomicU64::default(),
         }))
     }
 
@@ -127,6 +130,16 @@ impl Warehouse {
     /// What the remote store and its cache did; none for a local store.
     pub fn cache_statistics(&self) -> Option<CacheStatistics> {
         self.store.cached().map(|cached| cached.statistics())
+    }
+
+    /// How many data files plans have written here: [`WriteFilesExec`](crate::WriteFilesExec).
+    pub fn files_written_by_plans(&self) -> u64 {
+        self.written_by_plans.load(Ordering::Relaxed)
+    }
+
+    /// A plan has written so many files.
+    pub(crate) fn plan_has_written(&self, files: usize) {
+        self.written_by_plans.fetch_add(files as u64, Ordering::Relaxed);
     }
 
     /// The store of a URL that is not in the warehouse, for loading and unloading: what its URLs begin with, up to where

@@ -462,6 +462,7 @@ fn engine_options(config: &Config, spill_directory: PathBuf) -> EngineOptions {
             attempts: config.fanout.attempts,
             max_parts: config.fanout.max_parts,
             in_process_workers: config.fanout.in_process_workers,
+            ..FanoutOptions::default()
         },
         ..EngineOptions::default()
     }

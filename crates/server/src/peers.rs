@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use wharf_consensus::{Group, Peer, Transport, TransportError};
-use wharf_engine::{Engine, Fanout, Members};
+use wharf_engine::{Engine, Fanout, Members, Question};
 use wharf_peers::{CallError, Identity, MessageService, PeerChannels, ServeError, Services, serve};
 
 use crate::backup;
@@ -27,11 +27,15 @@ use crate::failure::Failure;
 /// The service that takes messages of Raft.
 const RAFT: &str = "raft";
 
-/// The service that says what a node runs.
-const QUERIES: &str = "queries";
-
-/// The service that rewrites data files.
-const FILES: &str = "files";
+/// The service that answers a question of another engine. Each has its own, so that calls that take long leave those of the others
+/// alone, and a node of a former version refuses what it does not know.
+const fn service(question: Question) -> &'static str {
+    match question {
+        Question::Report => "queries",
+        Question::RewriteFiles => "files",
+        Question::LoadFiles => "loads",
+    }
+}
 
 /// The open port.
 pub(crate) struct Peers {
@@ -106,10 +110,12 @@ impl Peers {
         Ok(())
     }
 
-    /// Other nodes are asked what they run and to rewrite files, and are told what this one does and helped by it.
+    /// Other nodes are asked what they run and to help, and are told what this one does and helped by it.
     pub(crate) fn serve_engine(&self, engine: &Arc<Engine>) {
-        self.services.set_messages(QUERIES, Arc::new(QueriesService(Arc::downgrade(engine))));
-        self.services.set_messages(FILES, Arc::new(FilesService(Arc::downgrade(engine))));
+        for question in Question::ALL {
+            let answering = EngineService { engine: Arc::downgrade(engine), question };
+            self.services.set_messages(service(question), Arc::new(answering));
+        }
         engine.join_peers(Arc::new(EnginesOfPeers(Arc::clone(&self.channels))));
     }
 
@@ -210,27 +216,17 @@ impl Transport for RaftTransport {
     }
 }
 
-/// What this node runs and reads, told to others.
-struct QueriesService(Weak<Engine>);
-
-#[async_trait]
-impl MessageService for QueriesService {
-    async fn answer(&self, request: Bytes) -> Bytes {
-        match self.0.upgrade() {
-            Some(engine) => engine.report(&request).await,
-            None => Bytes::new(),
-        }
-    }
+/// What others ask the engine of this node.
+struct EngineService {
+    engine: Weak<Engine>,
+    question: Question,
 }
 
-/// Files that others have this node rewrite.
-struct FilesService(Weak<Engine>);
-
 #[async_trait]
-impl MessageService for FilesService {
+impl MessageService for EngineService {
     async fn answer(&self, request: Bytes) -> Bytes {
-        match self.0.upgrade() {
-            Some(engine) => engine.rewrite_files(&request).await,
+        match self.engine.upgrade() {
+            Some(engine) => engine.answer(self.question, &request).await,
             None => Bytes::new(),
         }
     }
@@ -241,11 +237,7 @@ struct EnginesOfPeers(Arc<PeerChannels>);
 
 #[async_trait]
 impl wharf_engine::Peers for EnginesOfPeers {
-    async fn ask(&self, address: &str, request: Bytes, timeout: Duration) -> Result<Bytes, String> {
-        self.0.call(address, QUERIES, request, timeout).await.map_err(|error| error.to_string())
-    }
-
-    async fn rewrite_files(&self, address: &str, request: Bytes, timeout: Duration) -> Result<Bytes, String> {
-        self.0.call(address, FILES, request, timeout).await.map_err(|error| error.to_string())
+    async fn ask(&self, address: &str, question: Question, request: Bytes, timeout: Duration) -> Result<Bytes, String> {
+        self.0.call(address, service(question), request, timeout).await.map_err(|error| error.to_string())
     }
 }

@@ -16,7 +16,7 @@ use crate::start_up::{Server, folder};
 pub(crate) struct Trio {
     pub(crate) members: Vec<Member>,
     pub(crate) servers: Vec<Server>,
-    warehouse: PathBuf,
+    pub(crate) warehouse: PathBuf,
     contacts: String,
     _shared: TempDir,
 }
@@ -80,7 +80,7 @@ impl Trio {
     }
 
     /// How many parts of queries run on each node.
-    fn parts(&self) -> Vec<u64> {
+    pub(crate) fn parts(&self) -> Vec<u64> {
         self.servers.iter().map(|server| metric(server, "wharf_fanout_parts_running")).collect()
     }
 

@@ -1,13 +1,15 @@
 //! `wharf-bench scaling`: one node beside three, on this machine.
 //!
-//! Four questions, each a part that can be asked for alone: what TPC-H costs on three nodes when the server decides what is divided,
-//! and when everything is; how much faster three nodes read from an object store that gives each of them so much a second; how long
-//! a write waits when the leader dies; and what a commit and a command of the catalog take.
+//! Five questions, each a part that can be asked for alone: what TPC-H costs on three nodes when the server decides what is divided,
+//! and when everything is; how much faster three nodes read from an object store that gives each of them so much a second; what it
+//! spares a join to have the rows of a hot key spread; how long a write waits when the leader dies; and what a commit and a command of
+//! the catalog take.
 
 mod commits;
 mod failover;
 mod results;
 mod scan;
+mod skew;
 mod tpch;
 
 use std::path::PathBuf;
@@ -28,7 +30,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PATH")]
     wharf: Option<PathBuf>,
     /// What to measure.
-    #[arg(long, value_delimiter = ',', default_value = "tpch,scan,failover,commits")]
+    #[arg(long, value_delimiter = ',', default_value = "tpch,scan,skew,failover,commits")]
     only: Vec<Part>,
     /// TPC-H's scale factor.
     #[arg(long, default_value_t = 1.0)]
@@ -63,6 +65,7 @@ pub(crate) struct Arguments {
 enum Part {
     Tpch,
     Scan,
+    Skew,
     Failover,
     Commits,
 }
@@ -75,6 +78,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         match part {
             Part::Tpch => tpch::measure(&binary, &arguments, &mut results)?,
             Part::Scan => scan::measure(&binary, &arguments, &mut results).await?,
+            Part::Skew => skew::measure(&binary, &arguments, &mut results)?,
             Part::Failover => failover::measure(&binary, &arguments, &mut results)?,
             Part::Commits => commits::measure(&binary, &arguments, &mut results)?,
         }

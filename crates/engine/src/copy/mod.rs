@@ -20,7 +20,7 @@ mod text;
 pub(crate) use decoder::CopyDecoder;
 pub(crate) use encoder::CopyEncoder;
 pub(crate) use options::{CopyFormat, CopyOptions};
-pub(crate) use rejects::{Reject, Rejects};
+pub(crate) use rejects::{Reject, Rejected, Rejects};
 pub(crate) use sample::sample;
 pub(crate) use statement::{OptionItem, OptionValue, parse_options, parse_statement};
 

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use wharf_fanout::WrittenError;
 use wharf_values::{SqlError, SqlState};
 
 /// Rejected rows that are kept for a table of them.
@@ -54,6 +56,24 @@ pub(crate) struct Reject {
     pub(crate) text: String,
 }
 
+/// The rejected rows of some files of a COPY, on their way from the node that has read them to the one of the session.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Rejected {
+    count: u64,
+    kept: Vec<Kept>,
+    told: Vec<WrittenError>,
+}
+
+/// A [`Reject`] as it travels.
+#[derive(Debug, Deserialize, Serialize)]
+struct Kept {
+    file: Option<String>,
+    line: u64,
+    column: Option<String>,
+    error: String,
+    text: String,
+}
+
 /// The rejected rows of one COPY, over all of its files.
 #[derive(Debug, Default)]
 pub(crate) struct Rejects {
@@ -91,12 +111,7 @@ impl Rejects {
     /// # Errors
     /// `22P02` when that is one too many, `54000` when there is no room to keep it.
     pub(super) fn add(&self, mut reject: Reject) -> Result<(), SqlError> {
-        let count = self.count.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.limit.is_some_and(|limit| count > limit) {
-            let limit = self.limit.unwrap_or_default();
-            let message = format!("skipped more than REJECT_LIMIT ({limit}) rows due to data type incompatibility");
-            return Err(SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, message));
-        }
+        let count = self.count_in(1)?;
         if self.verbosity == Verbosity::Verbose && count <= MAX_TOLD {
             let place = match &reject.column {
                 Some(column) => format!("at line {} for column \"{column}\"", reject.line),
@@ -112,17 +127,64 @@ impl Rejects {
             });
         }
         if self.keep {
-            if count > MAX_KEPT {
-                let message = format!("more than {MAX_KEPT} rows were rejected");
-                return Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
-                    .with_hint("Set a REJECT_LIMIT, or load without a REJECTS_TABLE."));
-            }
             if reject.text.len() > MAX_TEXT_BYTES {
                 let end = (0..=MAX_TEXT_BYTES).rev().find(|at| reject.text.is_char_boundary(*at)).unwrap_or(0);
                 reject.text.truncate(end);
             }
             self.kept.lock().push(reject);
         }
+        Ok(())
+    }
+
+    /// Counts rows that are passed over; gives the number of all.
+    fn count_in(&self, rows: u64) -> Result<u64, SqlError> {
+        let count = self.count.fetch_add(rows, Ordering::Relaxed) + rows;
+        if let Some(limit) = self.limit.filter(|limit| count > *limit) {
+            let message = format!("skipped more than REJECT_LIMIT ({limit}) rows due to data type incompatibility");
+            return Err(SqlError::new(SqlState::INVALID_TEXT_REPRESENTATION, message));
+        }
+        if self.keep && count > MAX_KEPT {
+            let message = format!("more than {MAX_KEPT} rows were rejected");
+            return Err(SqlError::new(SqlState::PROGRAM_LIMIT_EXCEEDED, message)
+                .with_hint("Set a REJECT_LIMIT, or load without a REJECTS_TABLE."));
+        }
+        Ok(count)
+    }
+
+    /// All of it, for the node of the session.
+    pub(crate) fn depart(&self) -> Rejected {
+        let written = |Reject { file, line, column, error, text }: Reject| Kept {
+            file: file.as_deref().map(str::to_owned),
+            line,
+            column,
+            error,
+            text,
+        };
+        Rejected {
+            count: self.count(),
+            kept: self.take().into_iter().map(written).collect(),
+            told: std::mem::take(&mut *self.told.lock()).into_iter().map(WrittenError::from).collect(),
+        }
+    }
+
+    /// Takes in what another node has passed over.
+    ///
+    /// # Errors
+    /// As [`Rejects::add`].
+    pub(crate) fn absorb(&self, rejected: Rejected) -> Result<(), SqlError> {
+        let Rejected { count, kept, told } = rejected;
+        self.count_in(count)?;
+        let read = |Kept { file, line, column, error, text }: Kept| Reject {
+            file: file.map(Arc::from),
+            line,
+            column,
+            error,
+            text,
+        };
+        self.kept.lock().extend(kept.into_iter().map(read));
+        let mut all = self.told.lock();
+        let room = usize::try_from(MAX_TOLD).unwrap_or(usize::MAX).saturating_sub(all.len());
+        all.extend(told.into_iter().take(room).map(SqlError::from));
         Ok(())
     }
 
@@ -150,5 +212,31 @@ impl Rejects {
             notices.push(SqlError::new(SqlState::SUCCESSFUL_COMPLETION, message));
         }
         notices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn reject(line: u64) -> Reject {
+        let (file, column) = (Some(Arc::from("a.csv")), Some("b".to_owned()));
+        Reject { file, line, column, error: "invalid".to_owned(), text: "x".to_owned() }
+    }
+
+    #[test]
+    fn a_limit_holds_over_all_nodes() {
+        let [here, there] = [(); 2].map(|()| Rejects::new(OnError::Skip, Some(3), Verbosity::Verbose, true));
+        [1, 2].into_iter().for_each(|line| there.add(reject(line)).unwrap());
+        let text = serde_json::to_string(&there.depart()).unwrap();
+        here.absorb(serde_json::from_str(&text).unwrap()).unwrap();
+        here.add(reject(3)).unwrap();
+        assert_eq!((here.count(), here.notices().len()), (3, 4));
+        let kept: Vec<_> =
+            here.take().iter().map(|reject| format!("{}:{}", reject.file.as_deref().unwrap(), reject.line)).collect();
+        assert_eq!(kept, ["a.csv:1", "a.csv:2", "a.csv:3"]);
+        assert_eq!(here.absorb(serde_json::from_str(&text).unwrap()).unwrap_err().code.as_str(), "22P02");
     }
 }

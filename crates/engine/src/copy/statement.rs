@@ -4,13 +4,14 @@
 //! the older spelling with `FORCE NULL`; and it refuses a wrong delimiter with a message of its own. [`parse_statement`]
 //! reads the options as a plain list, to be checked by [`super::CopyOptions::of_items`].
 
+use serde::{Deserialize, Serialize};
 use sqlparser::ast::{self, CopySource, CopyTarget};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{IsOptional, Parser, ParserError};
 use sqlparser::tokenizer::Token;
 
 /// The value of an option.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) enum OptionValue {
     /// `HEADER`
     None,
@@ -23,7 +24,7 @@ pub(crate) enum OptionValue {
 }
 
 /// An option by its name, in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) struct OptionItem {
     /// The name, with underscores in place of the older spelling's spaces.
     pub(crate) name: String,

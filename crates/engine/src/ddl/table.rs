@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use futures::StreamExt;
 use sqlparser::ast::{self, ColumnOption};
 use uuid::Uuid;
 use wharf_catalog::{Column, Command, Constraint, RelationName, SqlType, Table};
@@ -311,20 +310,13 @@ pub(super) async fn create_as(
     let targets: Vec<&Column> = columns.iter().collect();
     let plan = crate::bind::assign_columns(plan, &targets, true, &context).map_err(from_datafusion)?;
     let (id, location, mut made) = new_metadata(session, &name, &columns, &[], layout).await?;
-    let mut stream = session.start_rows(&plan, &context.session).await?;
     let table = Table { metadata_location: location.clone(), ..described(id, &name, &columns, &[]) };
     let table = Arc::new(table);
     let mut target = Target::open(session, &table).await?;
-    let written: Result<(), SqlError> = async {
-        if clauses.no_data {
-            return Ok(());
-        }
-        while let Some(batch) = stream.next().await {
-            target.write(batch.map_err(from_datafusion)?.columns().to_vec()).await?;
-        }
-        Ok(())
-    }
-    .await;
+    let written = match clauses.no_data {
+        true => Ok(()),
+        false => session.fill(&mut target, &plan, &context.session).await,
+    };
     if let Err(error) = written {
         target.abort().await;
         return Err(error);

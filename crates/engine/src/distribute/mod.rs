@@ -36,6 +36,7 @@ impl Session {
         Wanted {
             distribute: distribute(&self.settings),
             min_bytes: self.settings.bytes("wharf.distribute_min_bytes"),
+            split_hot_keys: self.settings.is_on("wharf.split_hot_keys"),
             deadline: limits.deadline,
             query: self.query_tag(),
             measured: false,

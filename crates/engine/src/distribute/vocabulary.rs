@@ -1,25 +1,28 @@
-//! The functions and settings that plans speak of, for the codec of fan-out.
+//! The functions, operators and settings that plans speak of, for the codec of fan-out.
 //!
 //! A function travels by its name if the engine has exactly this function under the name, and a cast with its type. What looks at the
 //! session's catalog does not travel: the node of the session alone has it.
 
 use std::sync::Arc;
 
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::{internal_err, plan_err};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::SessionConfig;
 use serde::{Deserialize, Serialize};
 use wharf_catalog::SqlType;
-use wharf_fanout::Vocabulary;
+use wharf_fanout::{Vocabulary, WrittenOperator};
 use wharf_values::SqlError;
 
 use crate::cast::{CastFunction, CastMode};
+use crate::dml::checked_rows::CheckRowsExec;
 use crate::error::from_datafusion;
 use crate::functions::FunctionContext;
 use crate::settings::Settings;
-use crate::{operators, pg_catalog};
+use crate::{operators, optimize, pg_catalog};
 
 /// The vocabulary of an engine.
 pub(crate) struct EngineVocabulary {
@@ -110,6 +113,20 @@ impl Vocabulary for EngineVocabulary {
         }
     }
 
+    fn write_operator(&self, operator: &Arc<dyn ExecutionPlan>) -> Result<Option<WrittenOperator>> {
+        operator.downcast_ref::<CheckRowsExec>().map(CheckRowsExec::written).transpose()
+    }
+
+    fn read_operator(
+        &self,
+        written: &WrittenOperator,
+        input: &Arc<dyn ExecutionPlan>,
+        config: &SessionConfig,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let format = FunctionContext::of(config.options()).text;
+        Ok(Arc::new(CheckRowsExec::read(written, input, format)?))
+    }
+
     fn write_session(&self, config: &SessionConfig) -> Result<String> {
         let FunctionContext { text, statement_start_us } = FunctionContext::of(config.options());
         let settings = vec![
@@ -137,6 +154,10 @@ impl Vocabulary for EngineVocabulary {
         let statement_start_us = context.statement_start_us;
         options.extensions.insert(FunctionContext { text: format, statement_start_us });
         Ok(config)
+    }
+
+    fn finish(&self, part: Arc<dyn ExecutionPlan>, options: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        optimize::finished(part, options)
     }
 
     fn sql_error(&self, error: DataFusionError) -> SqlError {

@@ -12,6 +12,7 @@ use datafusion::datasource::empty::EmptyTable;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::physical_expr::PhysicalExpr;
+use serde::{Deserialize, Serialize};
 use sqlparser::ast::{self, Visit, Visitor};
 use wharf_catalog::{Column, Constraint, Rule, SqlType, Table};
 use wharf_values::{ErrorObject, SqlError, SqlState, TextFormat, mapping};
@@ -28,7 +29,7 @@ pub(crate) const TARGET: &str = "\0checked";
 const MAX_VALUE_BYTES: usize = 64;
 
 /// How an error speaks of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(crate) enum Wording {
     /// Of the one that a statement wants to add.
     Row,
@@ -37,17 +38,27 @@ pub(crate) enum Wording {
 }
 
 /// What the rows of a table have to satisfy, ready to be evaluated.
+#[derive(Clone)]
 pub(crate) struct Checks {
-    table: Arc<Table>,
-    /// The name of the table's schema.
-    namespace: Option<String>,
+    about: About,
     /// The columns, all of them nullable.
     schema: SchemaRef,
+    conditions: Vec<Condition>,
+    format: TextFormat,
+}
+
+/// A condition by the name of its constraint.
+pub(super) type Condition = (String, Arc<dyn PhysicalExpr>);
+
+/// What checks are beside the table's columns and the conditions on them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct About {
+    /// The name of the table.
+    relation: String,
+    /// The name of the table's schema.
+    namespace: Option<String>,
     /// The columns that must not be NULL, by position.
     required: Vec<usize>,
-    /// Conditions by the names of their constraints, in the order of the names.
-    conditions: Vec<(String, Arc<dyn PhysicalExpr>)>,
-    format: TextFormat,
     wording: Wording,
 }
 
@@ -64,9 +75,6 @@ impl Checks {
     ) -> Result<Checks, SqlError> {
         let catalog = session.engine.group.local();
         let namespace = catalog.namespace(table.namespace).map(|namespace| namespace.name.clone());
-        let field = |column: &Column| mapping::field(&column.name, &column.ty, true);
-        let schema = Arc::new(Schema::new(table.columns.iter().map(field).collect::<Vec<Field>>()));
-        let required = table.columns.iter().enumerate().filter(|(_, column)| !column.nullable).map(|(index, _)| index);
         let mut conditions = Vec::new();
         for constraint in constraints {
             let Rule::Check { expression, .. } = &constraint.rule else { continue };
@@ -74,20 +82,51 @@ impl Checks {
             conditions.push((constraint.name.clone(), condition));
         }
         conditions.sort_by(|(left, _), (right, _)| left.cmp(right));
-        Ok(Checks {
-            table: Arc::clone(table),
-            namespace,
-            schema,
-            required: required.collect(),
-            conditions,
-            format: session.text_format(),
-            wording,
-        })
+        Ok(Checks::of(table, namespace, conditions, session.text_format(), wording))
+    }
+
+    /// Those of a table in a schema of this name, with conditions that are bound, in the order of their names; `format` is for the values in errors.
+    pub(crate) fn of(
+        table: &Arc<Table>,
+        namespace: Option<String>,
+        conditions: Vec<Condition>,
+        format: TextFormat,
+        wording: Wording,
+    ) -> Checks {
+        let field = |column: &Column| mapping::field(&column.name, &column.ty, true);
+        let schema = Arc::new(Schema::new(table.columns.iter().map(field).collect::<Vec<Field>>()));
+        let required = table.columns.iter().enumerate().filter(|(_, column)| !column.nullable).map(|(index, _)| index);
+        let about = About { relation: table.name.clone(), namespace, required: required.collect(), wording };
+        Checks { about, schema, conditions, format }
+    }
+
+    /// Those that another node has; the conditions are in the order of their names.
+    pub(super) fn arrived(about: About, schema: SchemaRef, conditions: Vec<Condition>, format: TextFormat) -> Checks {
+        Checks { about, schema, conditions, format }
+    }
+
+    pub(super) fn about(&self) -> &About {
+        &self.about
+    }
+
+    /// The columns, all of them nullable.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// The name of the table's schema.
+    pub(crate) fn namespace(&self) -> Option<&str> {
+        self.about.namespace.as_deref()
+    }
+
+    /// The conditions by the names of their constraints, in the order of the names.
+    pub(crate) fn conditions(&self) -> &[Condition] {
+        &self.conditions
     }
 
     /// The same for fewer of the columns that must not be NULL.
     pub(crate) fn only_required(mut self, columns: &[usize]) -> Checks {
-        self.required.retain(|column| columns.contains(column));
+        self.about.required.retain(|column| columns.contains(column));
         self
     }
 
@@ -97,7 +136,7 @@ impl Checks {
     /// `23502`, `23514`, and what a condition raises.
     pub(crate) fn check(&self, columns: &[ArrayRef]) -> Result<(), SqlError> {
         let mut worst = None;
-        for index in &self.required {
+        for index in &self.about.required {
             let column = &columns[*index];
             let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) else { continue };
             if let Some(row) = (0..column.len()).find(|row| nulls.is_null(*row)) {
@@ -126,10 +165,10 @@ impl Checks {
     }
 
     fn error(&self, columns: &[ArrayRef], row: usize, broken: &Broken<'_>) -> SqlError {
-        let table = &self.table.name;
-        let (code, message) = match (broken, self.wording) {
+        let About { relation: table, namespace, wording, .. } = &self.about;
+        let (code, message) = match (broken, wording) {
             (Broken::NotNull(index), wording) => {
-                let column = &self.table.columns[*index].name;
+                let column = self.schema.field(*index).name();
                 let message = match wording {
                     Wording::Row => format!(
                         "null value in column \"{column}\" of relation \"{table}\" violates not-null constraint"
@@ -148,10 +187,10 @@ impl Checks {
             }
         };
         let object = ErrorObject {
-            schema: self.namespace.clone(),
+            schema: namespace.clone(),
             table: Some(table.clone()),
             column: match broken {
-                Broken::NotNull(index) => Some(self.table.columns[*index].name.clone()),
+                Broken::NotNull(index) => Some(self.schema.field(*index).name().clone()),
                 Broken::Check(_) => None,
             },
             constraint: match broken {
@@ -161,7 +200,7 @@ impl Checks {
             ..ErrorObject::default()
         };
         let error = SqlError::new(code, message).with_object(object);
-        match self.wording {
+        match wording {
             Wording::Row => error.with_detail(format!("Failing row contains ({}).", self.row(columns, row))),
             Wording::Table => error,
         }

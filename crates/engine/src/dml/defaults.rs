@@ -73,6 +73,7 @@ fn refused(message: &str) -> SqlError {
 }
 
 /// Fills the columns that a source of rows does not give.
+#[derive(Clone)]
 pub(crate) struct Filler {
     /// For each of the table's columns: its place among the given ones, or its default.
     columns: Vec<Source>,
@@ -107,6 +108,30 @@ impl Filler {
             });
         }
         Ok(Filler { columns })
+    }
+
+    /// For rows that have the columns `provided` of so many; none when one of the others has no default here.
+    pub(crate) fn of(
+        columns: usize,
+        provided: &[usize],
+        defaults: &[(usize, Arc<dyn PhysicalExpr>)],
+    ) -> Option<Filler> {
+        let source = |index: usize| match provided.iter().position(|place| *place == index) {
+            Some(place) => Some(Source::Given(place)),
+            None => {
+                let found = defaults.iter().find(|(column, _)| *column == index);
+                found.map(|(_, default)| Source::Default(Arc::clone(default)))
+            }
+        };
+        Some(Filler { columns: (0..columns).map(source).collect::<Option<_>>()? })
+    }
+
+    /// The defaults by the places of their columns.
+    pub(crate) fn defaults(&self) -> impl Iterator<Item = (usize, Arc<dyn PhysicalExpr>)> {
+        self.columns.iter().enumerate().filter_map(|(index, source)| match source {
+            Source::Given(_) => None,
+            Source::Default(default) => Some((index, Arc::clone(default))),
+        })
     }
 
     /// The same, for rows that have other columns: this has to have the defaults of all.

@@ -238,22 +238,22 @@ impl InsertPlan {
         let catalog = session.catalog().await?;
         let state = session.execution_state(&catalog);
         let returning = self.returning.as_ref().map(|returning| returning.start(&state, inputs));
-        let mut returning = returning.transpose()?;
-        let mut rows = session.start_rows(&plan, &state).await?;
+        let returning = returning.transpose()?;
         let mut target = Target::open(session, &self.table).await?;
         let written = async {
+            // What is returned is computed here, of rows that have to be here.
+            let (Some(mut running), Some(returned)) = (returning, &self.returning) else {
+                session.fill(&mut target, &plan, &state).await?;
+                return Ok(None);
+            };
+            let mut rows = session.start_rows(&plan, &state).await?;
             while let Some(batch) = rows.next().await {
                 let batch = batch.map_err(from_datafusion)?;
                 target.write(batch.columns().to_vec()).await?;
-                if let (Some(running), Some(plan)) = (&mut returning, &self.returning) {
-                    let columns = plan.reads.iter().map(|column| Arc::clone(batch.column(*column)));
-                    running.take(columns.collect(), batch.num_rows())?;
-                }
+                let columns = returned.reads.iter().map(|column| Arc::clone(batch.column(*column)));
+                running.take(columns.collect(), batch.num_rows())?;
             }
-            match returning {
-                Some(returning) => returning.finish(&state).await.map(Some),
-                None => Ok(None),
-            }
+            running.finish(&state).await.map(Some)
         }
         .await;
         let (written, rows) = match written {

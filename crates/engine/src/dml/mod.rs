@@ -2,10 +2,12 @@
 //!
 //! `insert` adds rows; `update`, `delete`, `merge` and `conflict` (INSERT .. ON CONFLICT) plan changes, which `change` makes.
 //! `with` has those that
-//! stand in WITH. `write` is the one way rows get into a table.
+//! stand in WITH. `write` is the one way rows get into a table, on this node; `fill` has other nodes go the same way with what they compute
+//! of a query (`checked_rows`).
 
 mod append;
 mod change;
+pub(crate) mod checked_rows;
 pub(crate) mod checks;
 mod clauses;
 mod columns;
@@ -13,6 +15,7 @@ mod conflict;
 pub(crate) mod constants;
 pub(crate) mod defaults;
 mod delete;
+mod fill;
 mod found;
 mod inputs;
 mod insert;

@@ -6,22 +6,28 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use wharf_catalog::Table;
 use wharf_lake::commit::{Edit, LoadedFiles, Step, Uncommitted};
-use wharf_lake::{LakeTable, RemovedFiles, RowDeletes, TableWriter, WriteOptions, WrittenFile};
+use wharf_lake::{LakeTable, RemovedFiles, RowDeletes, TableWriter, Warehouse, WriteOptions, WrittenFile};
 use wharf_values::SqlError;
 
 use super::checks::{Checks, Wording};
 use crate::cast::as_stored;
+use crate::engine::Engine;
 use crate::error::from_lake;
 use crate::session::{Branch, Session, Transaction, append, same_shape};
 
 /// A table that rows are being written to.
 pub(crate) struct Target {
     pub(crate) table: Arc<Table>,
+    warehouse: Arc<Warehouse>,
     schema: SchemaRef,
-    checks: Checks,
+    /// Of the state that the files are written for.
+    metadata_location: String,
+    checks: Arc<Checks>,
     /// Made when the first row comes, so that an empty write leaves nothing behind.
     writer: Option<TableWriter>,
     make: Box<dyn Fn() -> TableWriter + Send + Sync>,
+    /// What other nodes have written.
+    taken: Vec<WrittenFile>,
     rows: u64,
 }
 
@@ -35,17 +41,29 @@ impl Target {
     pub(crate) async fn open_branch(session: &Session, table: &Arc<Table>, branch: Branch) -> Result<Target, SqlError> {
         let lake_table = session.open_branch(table, branch).await?;
         let checks = Checks::new(session, table, &table.constraints, Wording::Row).await?;
-        Ok(Target::over(session, table, lake_table, checks))
+        Ok(Target::over(&session.engine, table, lake_table, checks))
     }
 
     /// The same for a table that is not in the catalog yet, or not as it is to be, with what its rows have to satisfy.
-    pub(crate) fn over(session: &Session, table: &Arc<Table>, lake_table: Arc<LakeTable>, checks: Checks) -> Target {
-        let warehouse = Arc::clone(&session.engine.warehouse);
+    pub(crate) fn over(engine: &Engine, table: &Arc<Table>, lake_table: Arc<LakeTable>, checks: Checks) -> Target {
+        let warehouse = Arc::clone(&engine.warehouse);
         let schema = lake_table.schema();
-        let runtime = Arc::clone(session.engine.base.runtime_env());
+        let metadata_location = lake_table.metadata_location().to_owned();
+        let runtime = Arc::clone(engine.base.runtime_env());
         let options = WriteOptions { runtime: Some(runtime), ..WriteOptions::default() };
-        let make = Box::new(move || TableWriter::new(&warehouse, &lake_table, options.clone()));
-        Target { table: Arc::clone(table), schema, checks, writer: None, make, rows: 0 }
+        let made_of = Arc::clone(&warehouse);
+        let make = Box::new(move || TableWriter::new(&made_of, &lake_table, options.clone()));
+        Target {
+            table: Arc::clone(table),
+            warehouse,
+            schema,
+            metadata_location,
+            checks: Arc::new(checks),
+            writer: None,
+            make,
+            taken: Vec::new(),
+            rows: 0,
+        }
     }
 
     /// Writes rows whose columns are at the table's types, in the table's order.
@@ -88,6 +106,22 @@ impl Target {
         Ok(())
     }
 
+    /// What its rows have to satisfy.
+    pub(super) fn checks(&self) -> &Arc<Checks> {
+        &self.checks
+    }
+
+    /// The metadata file of the state of the table that the files are written for.
+    pub(super) fn metadata_location(&self) -> &str {
+        &self.metadata_location
+    }
+
+    /// Takes files that other nodes have written of rows that they have checked.
+    pub(super) fn take(&mut self, files: Vec<WrittenFile>) {
+        self.rows += files.iter().map(WrittenFile::rows).sum::<u64>();
+        self.taken.extend(files);
+    }
+
     /// Another writer of the table's files; what it writes is its owner's to commit.
     pub(super) fn new_writer(&self) -> TableWriter {
         (self.make)()
@@ -95,16 +129,18 @@ impl Target {
 
     /// The rows written and their files, for a table that is not in the catalog yet.
     pub(crate) async fn into_files(self) -> Result<(u64, Vec<WrittenFile>), SqlError> {
-        let files = match self.writer {
-            Some(writer) => writer.finish().await.map_err(|error| from_lake(&error))?,
-            None => Vec::new(),
-        };
+        let mut files = self.taken;
+        if let Some(writer) = self.writer {
+            files.extend(writer.finish().await.map_err(|error| from_lake(&error))?);
+        }
         Ok((self.rows, files))
     }
 
     /// Gives up: what was written is removed.
     pub(crate) async fn abort(self) {
-        if let Some(writer) = self.writer {
+        let Target { writer, taken, warehouse, .. } = self;
+        Uncommitted::new(&warehouse).add_files(&taken);
+        if let Some(writer) = writer {
             writer.abort().await;
         }
     }
@@ -120,9 +156,11 @@ pub(crate) async fn finish(
         target.abort().await;
         return Err(error);
     }
-    let Target { table, writer, rows, .. } = target;
-    let Some(writer) = writer else { return Ok(0) };
-    let files = writer.finish().await.map_err(|error| from_lake(&error))?;
+    let table = Arc::clone(&target.table);
+    let (rows, files) = target.into_files().await?;
+    if files.is_empty() {
+        return Ok(0);
+    }
     if session.transaction.is_none() && !session.writes_to_branch() {
         let _span = session.span("commit");
         append(&session.engine, &table, files).await?;

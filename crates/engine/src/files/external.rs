@@ -24,7 +24,7 @@ use wharf_catalog::{Column, ForeignOption, ForeignTable, ForeignValue, SqlType};
 use wharf_values::{SqlError, TextFormat, mapping};
 
 use super::described::Described;
-use super::load::parquet_plan;
+use super::job::{Absent, parquet_plan};
 use super::progress::Progress;
 use super::{FileOptions, SourceFile, contents};
 use crate::bind::BindContext;
@@ -51,7 +51,7 @@ pub(crate) async fn provider(
     let described = Described::find(engine, &table.source.locations, &items, false).await?;
     if described.options.format == CopyFormat::Parquet {
         let columns: Vec<&Column> = table.columns.iter().collect();
-        let plan = parquet_plan(engine, described.files, &columns, context).await?;
+        let plan = parquet_plan(engine, described.files, &columns, Absent::Refused, context).await?;
         let plan = with_column_names(plan, &table.columns)?;
         return Ok(Arc::new(ViewTable::new(plan, None)));
     }

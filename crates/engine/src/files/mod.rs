@@ -6,15 +6,20 @@
 
 pub(crate) mod contents;
 pub(crate) mod described;
+mod divide;
 pub(crate) mod external;
+mod for_others;
 pub(crate) mod glob;
 pub(crate) mod infer;
+mod job;
 pub(crate) mod load;
 pub(crate) mod loaded;
 pub(crate) mod options;
 pub(crate) mod place;
 pub(crate) mod progress;
 mod rejects;
+mod travelling;
+mod units;
 pub(crate) mod unload;
 
 pub(crate) use options::FileOptions;

@@ -83,14 +83,7 @@ impl Place {
         }
         // The library's URL knows a question mark and brackets as something else.
         let bare = &url[..path_start.unwrap_or_default() + 1];
-        let (own, own_store) = warehouse.object_store();
-        let is_local = own.as_str().starts_with("file:");
-        // A local store's writes are durable only through the warehouse's own.
-        let (origin, store) = if bare.trim_end_matches('/') == own.as_str().trim_end_matches('/') && is_local {
-            (bare.trim_end_matches('/').to_owned(), own_store)
-        } else {
-            warehouse.other_store(bare, &options.store).map_err(|error| from_lake(&error))?
-        };
+        let (origin, store) = open_store(engine, bare, options)?;
         let origin = if origin == "file:" { "file://".to_owned() } else { origin };
         Ok(Place { name: name.to_owned(), plain, store, origin, path })
     }
@@ -170,7 +163,42 @@ impl Place {
     }
 }
 
+/// The store of the URLs that begin so, and their origin.
+fn open_store(engine: &Engine, bare: &str, options: &FileOptions) -> Result<(String, Arc<dyn ObjectStore>), SqlError> {
+    let (own, own_store) = engine.warehouse.object_store();
+    let is_local = own.as_str().starts_with("file:");
+    // A local store's writes are durable only through the warehouse's own.
+    if bare.trim_end_matches('/') == own.as_str().trim_end_matches('/') && is_local {
+        return Ok((bare.trim_end_matches('/').to_owned(), own_store));
+    }
+    engine.warehouse.other_store(bare, &options.store).map_err(|error| from_lake(&error))
+}
+
 impl SourceFile {
+    /// A file that another node has found.
+    ///
+    /// # Errors
+    /// As [`Place::resolve`]: what this node's configuration allows is its own affair.
+    pub(super) fn reopen(
+        engine: &Engine,
+        name: Arc<str>,
+        plain: bool,
+        origin: String,
+        meta: ObjectMeta,
+        options: &FileOptions,
+    ) -> Result<SourceFile, SqlError> {
+        let url = format!("{origin}/{}", meta.location);
+        check_allowed(&url, &engine.options.allowed_locations, &engine.warehouse.url())?;
+        let (_, store) = open_store(engine, &format!("{origin}/"), options)?;
+        Ok(SourceFile { name, plain, store, meta, origin })
+    }
+
+    /// Whether every node that has the warehouse has the file: what is on a disk is on this node's, unless it is the warehouse's.
+    pub(super) fn is_shared(&self, engine: &Engine) -> bool {
+        let local = self.origin.starts_with("file:") || self.origin.starts_with("memory:");
+        !local || engine.warehouse.contains(&format!("{}/{}", self.origin, self.meta.location))
+    }
+
     /// What the client is told when the store fails.
     pub(crate) fn error(&self, error: &object_store::Error) -> SqlError {
         store_failed(&self.name, "reading", error)

@@ -11,7 +11,7 @@ use wharf_values::{SqlError, SqlState};
 
 use crate::bind::BindContext;
 use crate::copy::Reject;
-use crate::copy_load::Rows;
+use crate::copy_intake::Intake;
 use crate::dml::write::Write;
 use crate::names::find_relation;
 use crate::session::{Branch, Session};
@@ -86,7 +86,8 @@ pub(super) async fn write(
     context: &BindContext,
 ) -> Result<Write, SqlError> {
     let places = COLUMNS.iter().filter_map(|(name, _)| table.columns.iter().position(|column| column.name == *name));
-    let mut rows = Rows::open(session, table, Branch::Main, places.collect(), context).await?;
+    let intake = Intake::open(session, table, Branch::Main, places.collect(), false, context).await?;
+    let mut rows = intake.rows(&session.engine);
     let text = |values: &dyn Fn(&Reject) -> Option<String>| -> ArrayRef {
         Arc::new(rejects.iter().map(values).collect::<StringViewArray>())
     };

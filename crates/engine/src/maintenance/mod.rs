@@ -13,7 +13,7 @@ mod orphans;
 mod readers;
 
 pub use background::MaintenanceOptions;
-pub(crate) use compact::{Helping, Rewrite, compact};
+pub(crate) use compact::{Rewrite, compact};
 pub(crate) use expire::expire;
 pub(crate) use instants::Instants;
 pub(crate) use manifests::rewrite_manifests;

@@ -11,10 +11,12 @@ mod join_promises;
 mod keys;
 mod missing_sorts;
 mod order;
+mod smaller_side;
 mod truth_tests;
 
 use std::sync::Arc;
 
+use datafusion::common::config::ConfigOptions;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -38,6 +40,7 @@ use join_promises::WithoutFalsePromises;
 use keys::{ASK_FOR_KEYS, WithoutFalseKeys};
 use missing_sorts::SortWhereOrderIsUnknown;
 use order::in_order_of_making;
+use smaller_side::BuildOfFewerRows;
 use truth_tests::TruthTestsAreNeverNull;
 
 /// The rule of DataFusion that chooses the sides of joins.
@@ -69,8 +72,9 @@ pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
     for rule in physical.iter_mut().filter(|rule| rule.name() == AGGREGATE_STATISTICS) {
         *rule = Arc::new(CountScansByMetadata);
     }
-    let before: [(&str, Arc<dyn PhysicalOptimizerRule + Send + Sync>); 3] = [
+    let before: [(&str, Arc<dyn PhysicalOptimizerRule + Send + Sync>); 4] = [
         (JOIN_SELECTION, Arc::new(EstimateFilters)),
+        (ENSURE_REQUIREMENTS, Arc::new(BuildOfFewerRows)),
         (ENSURE_REQUIREMENTS, Arc::new(WithoutFalsePromises)),
         (SANITY_CHECK, Arc::new(SortWhereOrderIsUnknown)),
     ];
@@ -79,9 +83,20 @@ pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
         physical.insert(place, rule);
     }
     let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
-        [Arc::new(PlaceRuntimeFilters), Arc::new(NarrowFilters), Arc::new(LetGoWhileMultiplying)];
+        [Arc::new(PlaceRuntimeFilters::default()), Arc::new(NarrowFilters), Arc::new(LetGoWhileMultiplying)];
     physical.extend(last);
     state.with_optimizer_rules(logical).with_physical_optimizer_rules(physical)
+}
+
+/// A part of a plan that another node has sent, with what is made of conditions last and does not travel.
+///
+/// # Errors
+/// What DataFusion says of a filter that cannot be made anew.
+pub(crate) fn finished(
+    part: Arc<dyn ExecutionPlan>,
+    options: &ConfigOptions,
+) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+    NarrowFilters.optimize(part, options)
 }
 
 /// What a typed plan is run by.

@@ -22,17 +22,27 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// The way to the other nodes of the cluster.
 #[async_trait]
 pub trait Peers: Send + Sync + 'static {
-    /// Asks the node at an address; what answers there is [`Engine::report`](crate::Engine::report).
+    /// Asks the node at an address; what answers there is [`Engine::answer`](crate::Engine::answer).
     ///
     /// # Errors
     /// Why there is no answer within the time.
-    async fn ask(&self, address: &str, request: Bytes, timeout: Duration) -> Result<Bytes, String>;
+    async fn ask(&self, address: &str, question: Question, request: Bytes, timeout: Duration) -> Result<Bytes, String>;
+}
 
-    /// Has the node at an address rewrite some files; what answers there is [`Engine::rewrite_files`](crate::Engine::rewrite_files).
-    ///
-    /// # Errors
-    /// Why there is no answer within the time.
-    async fn rewrite_files(&self, address: &str, request: Bytes, timeout: Duration) -> Result<Bytes, String>;
+/// What an engine asks others for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// What a node runs, or reads of a table.
+    Report,
+    /// To write some files of a table anew.
+    RewriteFiles,
+    /// To load some files into a table.
+    LoadFiles,
+}
+
+impl Question {
+    /// All there are.
+    pub const ALL: [Question; 3] = [Question::Report, Question::RewriteFiles, Question::LoadFiles];
 }
 
 /// What a node is asked. Without anything in it: what it runs.
@@ -196,7 +206,7 @@ impl Queries {
 
 async fn answer(peers: &dyn Peers, address: &str, request: &Request) -> Option<Report> {
     // Whoever asks has a deadline of its own, and this one does not depend on it.
-    let asked = tokio::time::timeout(TIMEOUT, peers.ask(address, request.bytes(), TIMEOUT)).await;
+    let asked = tokio::time::timeout(TIMEOUT, peers.ask(address, Question::Report, request.bytes(), TIMEOUT)).await;
     let refused = match asked.unwrap_or_else(|_| Err("it has not answered in time".to_owned())) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(report) => return Some(report),

@@ -23,8 +23,8 @@ use wharf_fanout::QueryTag;
 use crate::engine::now_us;
 use crate::session::{Canceller, TransactionStatus};
 
-pub use gather::Peers;
 pub(crate) use gather::{NodeReport, Report, Request, StageReport, StatementReport};
+pub use gather::{Peers, Question};
 pub(crate) use listing::{Listing, has_secrets};
 
 /// How much of a statement's text is shown, in characters.

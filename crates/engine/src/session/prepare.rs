@@ -13,7 +13,6 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Volatility};
-use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::{SendableRecordBatchStream, execute_stream};
 use sqlparser::ast;
 use uuid::Uuid;
@@ -342,7 +341,7 @@ impl Session {
     ) -> Result<SendableRecordBatchStream, SqlError> {
         let cached = query.physical.get();
         let (plan, task) = match cached {
-            Some((plan, task)) => (reset_plan_states(plan).map_err(from_datafusion)?, task),
+            Some((plan, task)) => (wharf_fanout::anew(plan).map_err(from_datafusion)?, task),
             // Boxed, like what follows: a plan that is kept needs none of it.
             None => Box::pin(self.plan_physical(query, values, types, limits)).await?,
         };

@@ -1,7 +1,8 @@
 //! Plans as bytes.
 //!
 //! DataFusion writes its own operators and expressions down; here is what it does not know, and what it would lose:
-//! - a scan of a table (its field ids, deletes, readers: [`wharf_lake::take_apart`]), and our own operators;
+//! - a scan of a table (its field ids, deletes, readers: [`wharf_lake::take_apart`]), what writes a table's files, and our own operators;
+//! - the operators of the engine, by what the [`Vocabulary`] says of them;
 //! - functions, by what the [`Vocabulary`] says of them;
 //! - the SQL types of expressions, which are in the metadata of their fields ([`expressions`]);
 //! - the value of an uncorrelated scalar subquery, which was computed before and travels as a constant.
@@ -15,7 +16,7 @@ mod expressions;
 use std::sync::Arc;
 
 use datafusion::common::{internal_err, plan_err};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF, Volatility, WindowUDF};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -27,10 +28,14 @@ use datafusion_proto::bytes::{
     physical_plan_from_bytes_with_proto_converter, physical_plan_to_bytes_with_proto_converter,
 };
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
-use wharf_lake::{PlaceRuntimeFilters, Warehouse};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wharf_lake::{PlaceRuntimeFilters, Warehouse, WriteFilesExec};
 
+use crate::filters::{Awaited, GatherKeysExec, Gathered};
+use crate::skew::SaltExec;
 use crate::task::TaskExec;
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{Vocabulary, WrittenOperator};
 pub(crate) use envelope::Envelope;
 use expressions::{Reader, Subqueries, Writer};
 
@@ -39,6 +44,8 @@ use expressions::{Reader, Subqueries, Writer};
 pub(crate) struct Codec {
     vocabulary: Arc<dyn Vocabulary>,
     warehouse: Arc<Warehouse>,
+    /// Functions that have another value each time are written, too.
+    volatile: bool,
 }
 
 impl std::fmt::Debug for Codec {
@@ -58,17 +65,29 @@ enum Kind {
     Envelope = 1,
     Scan = 2,
     Task = 3,
+    Keys = 4,
+    Salt = 5,
+    WriteFiles = 6,
+    /// One of the engine.
+    Engine = 7,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Kind> {
-        [Kind::Library, Kind::Envelope, Kind::Scan, Kind::Task].into_iter().find(|kind| *kind as u8 == byte)
+        let own = [Kind::Envelope, Kind::Scan, Kind::Task, Kind::Keys, Kind::Salt, Kind::WriteFiles];
+        let all = own.into_iter().chain([Kind::Library, Kind::Engine]);
+        { all }.find(|kind| *kind as u8 == byte)
     }
 }
 
 impl Codec {
     pub(crate) fn new(vocabulary: Arc<dyn Vocabulary>, warehouse: Arc<Warehouse>) -> Codec {
-        Codec { vocabulary, warehouse }
+        Codec { vocabulary, warehouse, volatile: false }
+    }
+
+    /// The same for what one node alone computes, once for each row: where it has that from does not matter then.
+    pub(crate) fn with_volatile(&self) -> Codec {
+        Codec { volatile: true, ..self.clone() }
     }
 
     pub(crate) fn vocabulary(&self) -> &Arc<dyn Vocabulary> {
@@ -101,6 +120,40 @@ impl Codec {
         let written = physical_plan_to_bytes_with_proto_converter(Arc::clone(plan), self, &writer);
         let bytes = written.map_err(|error| writer.into_refusal().unwrap_or(error))?;
         same(plan, &self.read(&bytes, context)?)
+    }
+}
+
+impl Codec {
+    /// A plan that is part of what an operator is, and what else there is of it.
+    fn write_beside(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        rest: &[u8],
+        buf: &mut Vec<u8>,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<()> {
+        let plan = physical_plan_to_bytes_with_proto_converter(plan, self, converter)?;
+        buf.extend_from_slice(&(plan.len() as u64).to_le_bytes());
+        buf.extend_from_slice(&plan);
+        buf.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// What was written so.
+    fn read_beside<'a>(
+        &self,
+        bytes: &'a [u8],
+        context: &TaskContext,
+        converter: &dyn PhysicalProtoConverterExtension,
+    ) -> Result<(Arc<dyn ExecutionPlan>, &'a [u8])> {
+        let Some((length, bytes)) = bytes.split_first_chunk::<8>() else {
+            return internal_err!("a plan without a length");
+        };
+        let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let Some((plan, rest)) = bytes.split_at_checked(length) else {
+            return internal_err!("a plan shorter than it says");
+        };
+        Ok((physical_plan_from_bytes_with_proto_converter(plan, context, self, converter)?, rest))
     }
 }
 
@@ -138,6 +191,14 @@ fn without_hints(mut text: String) -> String {
     text.replace(", reverse_row_groups=true", "")
 }
 
+fn json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| DataFusionError::External(Box::new(error)))
+}
+
+fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| DataFusionError::External(Box::new(error)))
+}
+
 impl PhysicalExtensionCodec for Codec {
     fn try_encode(
         &self,
@@ -151,13 +212,23 @@ impl PhysicalExtensionCodec for Codec {
         } else if let Some(task) = node.downcast_ref::<TaskExec>() {
             buf.push(Kind::Task as u8);
             buf.extend_from_slice(&task.stage().to_le_bytes());
+            buf.extend(json(task.awaited())?);
+        } else if let Some(gather) = node.downcast_ref::<GatherKeysExec>() {
+            buf.push(Kind::Keys as u8);
+            buf.extend(json(gather.gathered().as_ref())?);
+        } else if let Some(salt) = node.downcast_ref::<SaltExec>() {
+            buf.push(Kind::Salt as u8);
+            buf.extend_from_slice(&salt.to_bytes()?);
         } else if let Some((plain, rest)) = wharf_lake::take_apart(&node, &self.warehouse)? {
             let plain = datafusion::datasource::source::DataSourceExec::from_data_source(plain);
-            let plain = physical_plan_to_bytes_with_proto_converter(plain, self, converter)?;
             buf.push(Kind::Scan as u8);
-            buf.extend_from_slice(&(plain.len() as u64).to_le_bytes());
-            buf.extend_from_slice(&plain);
-            buf.extend_from_slice(&rest);
+            self.write_beside(plain, &rest, buf, converter)?;
+        } else if let Some(write) = node.downcast_ref::<WriteFilesExec>() {
+            buf.push(Kind::WriteFiles as u8);
+            buf.extend_from_slice(&write.to_bytes()?);
+        } else if let Some(WrittenOperator { bytes, expressions }) = self.vocabulary.write_operator(&node)? {
+            buf.push(Kind::Engine as u8);
+            self.write_beside(expressions, &bytes, buf, converter)?;
         } else if node.is::<LazyMemoryExec>() {
             return plan_err!("rows made up on the way stay where they are");
         } else {
@@ -178,22 +249,38 @@ impl PhysicalExtensionCodec for Codec {
         match (Kind::of(*kind), inputs) {
             (Some(Kind::Envelope), []) => self.read(bytes, context),
             (Some(Kind::Task), [input]) => {
-                let Ok(stage) = <[u8; 8]>::try_from(bytes) else { return internal_err!("a task without a stage") };
+                let Some((stage, bytes)) = bytes.split_first_chunk::<8>() else {
+                    return internal_err!("a task without a stage");
+                };
+                let awaited: Vec<Awaited> = from_json(bytes)?;
                 // All of the task is here: which of its joins make filters for which of its scans is known.
                 let options = context.session_config().options();
-                let input = PlaceRuntimeFilters.optimize(Arc::clone(input), options)?;
-                Ok(Arc::new(TaskExec::new(input, u64::from_le_bytes(stage), Arc::clone(&self.vocabulary))))
+                let elsewhere = awaited.iter().map(|awaited| awaited.filter).collect();
+                let input = PlaceRuntimeFilters::and(elsewhere).optimize(Arc::clone(input), options)?;
+                let input = self.vocabulary.finish(input, options)?;
+                let vocabulary = Arc::clone(&self.vocabulary);
+                Ok(Arc::new(TaskExec::new(input, u64::from_le_bytes(*stage), awaited, vocabulary)))
             }
+            (Some(Kind::Keys), [input]) => {
+                let gathered: Gathered = from_json(bytes)?;
+                let columns = input.schema().fields().len();
+                if gathered.keys.iter().any(|key| *key >= columns) {
+                    return internal_err!("keys in columns that there are not");
+                }
+                Ok(Arc::new(GatherKeysExec::new(Arc::clone(input), Arc::new(gathered))))
+            }
+            (Some(Kind::Salt), [input]) => Ok(Arc::new(SaltExec::from_bytes(bytes, Arc::clone(input))?)),
             (Some(Kind::Scan), []) => {
-                let Some((length, bytes)) = bytes.split_first_chunk::<8>() else {
-                    return internal_err!("a scan without a length");
-                };
-                let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
-                let Some((plain, rest)) = bytes.split_at_checked(length) else {
-                    return internal_err!("a scan shorter than it says");
-                };
-                let plain = physical_plan_from_bytes_with_proto_converter(plain, context, self, converter)?;
+                let (plain, rest) = self.read_beside(bytes, context, converter)?;
                 wharf_lake::put_together(&plain, rest, &self.warehouse, &context.runtime_env())
+            }
+            (Some(Kind::WriteFiles), [input]) => {
+                Ok(Arc::new(WriteFilesExec::from_bytes(bytes, Arc::clone(input), &self.warehouse)?))
+            }
+            (Some(Kind::Engine), [input]) => {
+                let (expressions, rest) = self.read_beside(bytes, context, converter)?;
+                let written = WrittenOperator { bytes: rest.to_vec(), expressions };
+                self.vocabulary.read_operator(&written, input, context.session_config())
             }
             (Some(Kind::Library), inputs) => DistributedCodec.try_decode(bytes, inputs, context, converter),
             _ => internal_err!("an operator of an unknown kind"),
@@ -201,7 +288,7 @@ impl PhysicalExtensionCodec for Codec {
     }
 
     fn try_encode_udf(&self, function: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
-        if function.signature().volatility == Volatility::Volatile {
+        if !self.volatile && function.signature().volatility == Volatility::Volatile {
             return plan_err!("{} has another value each time", function.name());
         }
         // Never without a byte: that would mean a function that the session of the other node has by its name.

@@ -4,7 +4,7 @@
 //! believe, `late_statistics` says it of files when they are opened, `column_sizes` how much a scan reads, `field_ids` finds columns in files, `places` says
 //! which rows of which files, `bundles` keeps plans of very many files small, `source` wraps DataFusion's Parquet source so that errors name their file, `runtime_filters` holds
 //! rows against what joins find out while they run, `wire` brings
-//! a scan to another node.
+//! a scan to another node, `sample` looks at a column before a scan is run.
 
 mod ahead;
 mod bundles;
@@ -19,6 +19,7 @@ mod provider;
 mod prune;
 mod queried;
 mod runtime_filters;
+mod sample;
 mod source;
 mod statistics;
 mod summaries;
@@ -32,6 +33,7 @@ pub use provider::{FILE_NUMBER, LakeProvider, POSITION, SpreadScans, TouchedFile
 pub(crate) use prune::Bounds;
 pub use queried::QueriedTable;
 pub use runtime_filters::PlaceRuntimeFilters;
+pub use sample::{ColumnSample, SampleOf, column_sample};
 pub use source::failed_in_filter;
 pub(crate) use statistics::{column_statistics, file_statistics, merged_statistics, scalar};
 pub use wire::{bytes_read, deal, is_scan, put_together, take_apart};

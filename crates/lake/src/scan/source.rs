@@ -127,6 +127,16 @@ impl LakeSource {
         }
     }
 
+    /// Where its files are.
+    pub(super) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// The same files by another source, without the order that is best for this scan, what it reads ahead, and the filters that joins make for it.
+    pub(super) fn plain(&self, inner: Arc<dyn FileSource>) -> LakeSource {
+        LakeSource { inner, ahead: None, runtime_filters: RuntimeFilters::default(), order: None, ..self.clone() }
+    }
+
     /// DataFusion's source in it.
     pub(super) fn inner(&self) -> &Arc<dyn FileSource> {
         &self.inner

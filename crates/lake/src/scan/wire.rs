@@ -218,7 +218,7 @@ fn file_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
     plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
 }
 
-fn lake_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, &LakeSource)> {
+pub(super) fn lake_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<(&FileScanConfig, &LakeSource)> {
     let config = file_scan(plan)?;
     Some((config, config.file_source().downcast_ref::<LakeSource>()?))
 }

@@ -22,6 +22,10 @@ impl Finished {
         Finished { file, guard }
     }
 
+    pub(super) fn file(&self) -> &WrittenFile {
+        &self.file
+    }
+
     /// The file, which is its taker's to remove from now on.
     pub(super) fn claim(self) -> WrittenFile {
         let Finished { file, mut guard } = self;

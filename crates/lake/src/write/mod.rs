@@ -5,7 +5,8 @@
 //! three row groups and the parts of an upload are held, and of all files of a writer together no more than
 //! [`WriteOptions::open_bytes`]; the largest are finished early when it is more.
 //!
-//! `fanout` divides rows by partition, `sorting` puts them in order, `sequence` makes the files of one partition.
+//! `fanout` divides rows by partition, `sorting` puts them in order, `sequence` makes the files of one partition. `operator` is writing as
+//! the top of a plan, for rows that are computed elsewhere than where they are committed, and `handed` is how the files get there.
 //!
 //! Values are only stored here. That they fit their SQL types and are not null where they must not be is the work of
 //! the engine (a null in such a column is refused all the same).
@@ -14,7 +15,9 @@ mod encoder;
 mod fanout;
 mod finished;
 mod foreign;
+mod handed;
 mod metrics;
+mod operator;
 mod row_group;
 mod sequence;
 mod settings;
@@ -38,6 +41,7 @@ use finished::Finished;
 pub use foreign::ParquetFile;
 use metrics::MetricsModes;
 pub(crate) use metrics::{next_bytes, next_text};
+pub use operator::{WriteFilesExec, written_files};
 use sequence::FileSequence;
 pub(crate) use settings::target_file_bytes;
 pub use settings::{Codec, WriteOptions};
@@ -126,10 +130,15 @@ impl TableWriter {
     ///
     /// # Errors
     /// As [`write`](TableWriter::write); what was written is removed.
-    pub async fn finish(mut self) -> Result<Vec<WrittenFile>, LakeError> {
+    pub async fn finish(self) -> Result<Vec<WrittenFile>, LakeError> {
+        Ok(self.finish_unclaimed().await?.into_iter().map(Finished::claim).collect())
+    }
+
+    /// The same for one who may yet give the files up.
+    async fn finish_unclaimed(mut self) -> Result<Vec<Finished>, LakeError> {
         self.check()?;
         match self.try_finish().await {
-            Ok(()) => Ok(self.finished.drain(..).map(Finished::claim).collect()),
+            Ok(()) => Ok(std::mem::take(&mut self.finished)),
             Err(error) => {
                 self.abort().await;
                 Err(error)

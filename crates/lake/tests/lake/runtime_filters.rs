@@ -27,7 +27,7 @@ async fn sessions(lake: &Lake) -> [SessionContext; 2] {
     let plain = session(&lake.warehouse, &table).await;
     plain.register_table("few", few.provider().await.unwrap()).unwrap();
     let filtering = SessionStateBuilder::new_from_existing(plain.state())
-        .with_physical_optimizer_rule(Arc::new(PlaceRuntimeFilters))
+        .with_physical_optimizer_rule(Arc::new(PlaceRuntimeFilters::default()))
         .build();
     [SessionContext::new_with_state(filtering), plain]
 }

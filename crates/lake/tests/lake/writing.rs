@@ -4,7 +4,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arrow::array::{Int64Array, StringViewArray};
-use wharf_lake::{Codec, TableWriter, WriteOptions, commit};
+use datafusion::catalog::memory::MemorySourceConfig;
+use datafusion::execution::TaskContext;
+use futures::StreamExt;
+use wharf_lake::{Codec, TableWriter, WriteFilesExec, WriteOptions, commit, written_files};
 
 use super::*;
 
@@ -66,6 +69,46 @@ async fn no_rows_no_files() {
     let table = lake.table(&bigint()).await;
     let files = write(&lake.warehouse, &table, [bigints([])], WriteOptions::default()).await;
     assert!(files.is_empty());
+    assert!(lake.files(".parquet").is_empty());
+}
+
+/// What an operator over three partitions of rows gives that has been to another node and back.
+async fn given(lake: &Lake, table: &LakeTable, partitions: &[Vec<RecordBatch>]) -> Vec<Result<RecordBatch, String>> {
+    let rows = MemorySourceConfig::try_new_exec(partitions, partitions[0][0].schema(), None).unwrap();
+    let location = table.metadata_location().to_owned();
+    let left = WriteFilesExec::new(rows, Arc::clone(&lake.warehouse), location);
+    let input = Arc::clone(left.children()[0]);
+    let arrived = WriteFilesExec::from_bytes(&left.to_bytes().unwrap(), input, &lake.warehouse).unwrap();
+    let given = arrived.execute(0, Arc::new(TaskContext::default())).unwrap();
+    given.map(|row| row.map_err(|error| error.to_string())).collect().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_a_plan_has_written_are_committed_by_another() {
+    let lake = Lake::new();
+    let table = lake.table(&bigint()).await;
+    let partitions: Vec<_> = (0..3).map(|part| vec![bigints(part * 1000..(part + 1) * 1000)]).collect();
+    let rows = given(&lake, &table, &partitions).await;
+    let [Ok(row)] = rows.as_slice() else { panic!("{rows:?}") };
+    let files = written_files(row).unwrap();
+    assert_eq!(files.iter().map(WrittenFile::rows).collect::<Vec<_>>(), [3000]);
+    assert_eq!(lake.warehouse.files_written_by_plans(), 1);
+    let location = commit::append(&lake.warehouse, &table, files).await.unwrap();
+    let table = lake.warehouse.load(&location).await.unwrap();
+    assert_eq!(all(&lake.warehouse, &table).await, (0..3000).collect::<Vec<_>>());
+    // The bounds have come with the file.
+    let session = session(&lake.warehouse, &table).await;
+    assert_eq!(number(&session, "SELECT max(a) FROM t WHERE a > 2990").await, 2999);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_fails_leaves_no_file() {
+    let lake = Lake::new();
+    let table = lake.table(&bigint()).await;
+    let two =
+        || batch([("a", Arc::new(Int64Array::from(vec![1])) as _), ("b", Arc::new(Int64Array::from(vec![2])) as _)]);
+    let rows = given(&lake, &table, &[vec![two()], vec![two()], vec![two()]]).await;
+    assert!(matches!(rows.as_slice(), [Err(_)]), "{rows:?}");
     assert!(lake.files(".parquet").is_empty());
 }
 

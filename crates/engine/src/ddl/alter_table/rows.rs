@@ -138,7 +138,7 @@ impl Draft {
         let valid = |constraint: &&Constraint| constraint.validated && matches!(constraint.rule, Rule::Check { .. });
         let conditions: Vec<Constraint> = table.constraints.iter().filter(valid).cloned().collect();
         let checks = Checks::new(session, table, &conditions, Wording::Table).await?;
-        let mut target = Target::over(session, table, Arc::clone(lake_table), checks);
+        let mut target = Target::over(&session.engine, table, Arc::clone(lake_table), checks);
         let mut rows = self.rows(session, table, state, &|_| true).await?;
         let result = async {
             while let Some(batch) = rows.next().await {

@@ -17,7 +17,7 @@ use wharf_values::{ColumnBuilder, SqlError, SqlState, TextFormat, mapping};
 use self::kind::Kind;
 use super::contents;
 use super::described::Described;
-use super::load::parquet_files;
+use super::job::parquet_files;
 use super::progress::Progress;
 use crate::bind::BindContext;
 use crate::copy::{CopyFormat, sample};

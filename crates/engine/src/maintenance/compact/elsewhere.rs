@@ -3,7 +3,7 @@
 //! What always holds:
 //! - A group is named by the table's metadata file and the paths of its files, so that whoever rewrites it reads exactly those.
 //! - A node that was lost may have committed its group. Whoever rewrites it again then finds the files gone, and commits nothing.
-//! - A node does not rewrite more groups for others at a time than it has room for, and says so.
+//! - A node does not rewrite more groups for others at a time than it has room for, and says so (`crate::helpers`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Semaphore;
 use uuid::Uuid;
 use wharf_lake::LakeProvider;
 use wharf_lake::maintain::{CompactionGroup, CompactionOptions};
@@ -23,31 +22,14 @@ use super::group::rewrite;
 use crate::engine::Engine;
 use crate::error::from_lake;
 use crate::files::progress::Progress;
+use crate::helpers::Helper;
 use crate::layout_text;
 use crate::procedures::parse_order;
-use crate::queries::Peers;
+use crate::queries::Question;
 use crate::session::conflict;
 
-/// How many groups a node rewrites for others at a time.
-const AT_ONCE: usize = 2;
 /// How long a group may take. A node that is gone is found within seconds.
 const TIMEOUT: Duration = Duration::from_secs(60 * 60);
-
-/// What a node may do for others.
-#[derive(Debug)]
-pub(crate) struct Helping(Semaphore);
-
-impl Default for Helping {
-    fn default() -> Helping {
-        Helping(Semaphore::new(AT_ONCE))
-    }
-}
-
-/// Another node.
-pub(super) struct Helper {
-    peers: Arc<dyn Peers>,
-    address: String,
-}
 
 /// A group for another node.
 #[derive(Deserialize, Serialize)]
@@ -75,60 +57,43 @@ enum Answer {
     Busy,
 }
 
-impl Helper {
-    /// The other nodes that take part in queries.
-    pub(super) fn all(engine: &Engine) -> Vec<Helper> {
-        let Some(peers) = engine.queries.peers() else { return Vec::new() };
-        let status = engine.group.status();
-        let others = status.members.into_iter().filter(|member| member.node != status.node);
-        let others = others.map(|member| member.address).filter(|address| engine.fanout.takes_part(address));
-        others.map(|address| Helper { peers: Arc::clone(&peers), address }).collect()
-    }
-
-    /// Where it is reached.
-    pub(super) fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Has it rewrite a group; gives the number of new files, or the conflict that the group was given up for.
-    ///
-    /// # Errors
-    /// Why somebody else has to see to the group, which may have been rewritten all the same.
-    pub(super) async fn rewrite(
-        &self,
-        table: Uuid,
-        provider: &LakeProvider,
-        group: &CompactionGroup,
-        asked: &Rewrite,
-    ) -> Result<Result<usize, SqlError>, String> {
-        let sort = |sort: &Vec<_>| layout_text::sort_by(&Layout { sort: sort.clone(), ..Layout::default() });
-        let request = Request {
-            table,
-            metadata_location: provider.table().metadata_location().to_owned(),
-            files: provider.paths(&group.files),
-            bytes: group.bytes,
-            rows: group.rows,
-            target_file_bytes: asked.options.target_file_bytes,
-            order: asked.order.as_ref().map(|order| sort(order).unwrap_or_default()),
-        };
-        let bytes = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
-        let answer = self.peers.rewrite_files(&self.address, bytes.into(), TIMEOUT).await?;
-        match serde_json::from_slice(&answer).map_err(|error| error.to_string())? {
-            Answer::Added(files) => Ok(Ok(files)),
-            Answer::Failed { code, message } if code == SqlState::SERIALIZATION_FAILURE.as_str() => {
-                Ok(Err(SqlError::new(SqlState::SERIALIZATION_FAILURE, message)))
-            }
-            // It may be stopping, or have no room; where it is not to blame, whoever has the group next fails, too.
-            Answer::Failed { code, message } => Err(format!("{message} ({code})")),
-            Answer::Busy => Err("it rewrites files for others already".to_owned()),
+/// Has another node rewrite a group; gives the number of new files, or the conflict that the group was given up for.
+///
+/// # Errors
+/// Why somebody else has to see to the group, which may have been rewritten all the same.
+pub(super) async fn rewrite_at(
+    helper: &Helper,
+    table: Uuid,
+    provider: &LakeProvider,
+    group: &CompactionGroup,
+    asked: &Rewrite,
+) -> Result<Result<usize, SqlError>, String> {
+    let sort = |sort: &Vec<_>| layout_text::sort_by(&Layout { sort: sort.clone(), ..Layout::default() });
+    let request = Request {
+        table,
+        metadata_location: provider.table().metadata_location().to_owned(),
+        files: provider.paths(&group.files),
+        bytes: group.bytes,
+        rows: group.rows,
+        target_file_bytes: asked.options.target_file_bytes,
+        order: asked.order.as_ref().map(|order| sort(order).unwrap_or_default()),
+    };
+    let answer: Answer = helper.ask(Question::RewriteFiles, &request, TIMEOUT).await?;
+    match answer {
+        Answer::Added(files) => Ok(Ok(files)),
+        Answer::Failed { code, message } if code == SqlState::SERIALIZATION_FAILURE.as_str() => {
+            Ok(Err(SqlError::new(SqlState::SERIALIZATION_FAILURE, message)))
         }
+        // It may be stopping, or have no room; where it is not to blame, whoever has the group next fails, too.
+        Answer::Failed { code, message } => Err(format!("{message} ({code})")),
+        Answer::Busy => Err("it rewrites files for others already".to_owned()),
     }
 }
 
 impl Engine {
-    /// Rewrites a group of files for another node that asks; see [`Peers`].
-    pub async fn rewrite_files(&self, request: &[u8]) -> Bytes {
-        let answer = match self.helping.0.try_acquire() {
+    /// Rewrites a group of files for another node that asks.
+    pub(crate) async fn rewrite_files(&self, request: &[u8]) -> Bytes {
+        let answer = match self.helping.rewrites.try_acquire() {
             Ok(_permit) => match self.rewrite_group(request).await {
                 Ok(added) => Answer::Added(added),
                 Err(error) => Answer::Failed { code: error.code.as_str().to_owned(), message: error.message },

@@ -25,9 +25,8 @@ use super::head;
 use crate::engine::Engine;
 use crate::error::from_lake;
 use crate::files::progress::Progress;
+use crate::helpers::Helper;
 
-use elsewhere::Helper;
-pub(crate) use elsewhere::Helping;
 use group::rewrite;
 
 /// What a compaction is to do.
@@ -124,7 +123,7 @@ impl Work<'_> {
     /// Another node's share. One that is lost, or has too much to do, gets no further group, and leaves the one that it had.
     async fn elsewhere(&self, helper: &Helper) -> Result<(), SqlError> {
         while let Some(group) = self.next() {
-            match helper.rewrite(self.id, self.provider, &group, self.asked).await {
+            match elsewhere::rewrite_at(helper, self.id, self.provider, &group, self.asked).await {
                 Ok(added) => {
                     if added.is_ok() {
                         self.progress.read(group.bytes);

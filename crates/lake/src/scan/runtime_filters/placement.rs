@@ -20,11 +20,21 @@ use crate::scan::source::LakeSource;
 
 /// Switches row filters on for the scans that gain by them. To be run after DataFusion has pushed dynamic filters down.
 #[derive(Debug, Default)]
-pub struct PlaceRuntimeFilters;
+pub struct PlaceRuntimeFilters {
+    elsewhere: Vec<u64>,
+}
+
+impl PlaceRuntimeFilters {
+    /// For a part of a plan: the scans that have one of these filters, by their ids, too, which joins of other parts make.
+    pub fn and(elsewhere: Vec<u64>) -> PlaceRuntimeFilters {
+        PlaceRuntimeFilters { elsewhere }
+    }
+}
 
 impl PhysicalOptimizerRule for PlaceRuntimeFilters {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        place(plan, &[])
+        let elsewhere: Vec<Made> = self.elsewhere.iter().map(|id| Made { id: *id, far: true }).collect();
+        place(plan, &elsewhere)
     }
 
     fn name(&self) -> &str {

@@ -1,9 +1,14 @@
-//! Queries on several nodes, over workers in this process: what happens when one of them cannot be reached, and when time is up.
+//! Queries on several nodes, over workers in this process: what happens when one of them cannot be reached, when time is up, and when
+//! most rows are of one key.
 
 #![allow(clippy::unwrap_used)]
 
+mod filters;
+mod skew;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -15,7 +20,7 @@ use uuid::Uuid;
 use wharf_catalog::{Command, Envelope};
 use wharf_consensus::{Group, GroupOptions};
 use wharf_engine::{Engine, EngineOptions, Outcome, Session, Startup};
-use wharf_fanout::{Channel, Cluster};
+use wharf_fanout::{Channel, Cluster, FanoutOptions};
 use wharf_lake::{Warehouse, WarehouseOptions};
 use wharf_values::{SqlError, SqlState};
 
@@ -53,7 +58,9 @@ async fn engine() -> (Arc<Engine>, TempDir) {
     let warehouse = Warehouse::open(&url, WarehouseOptions::default()).unwrap();
     let spill_directory = folder.path().join("spill");
     std::fs::create_dir(&spill_directory).unwrap();
-    let options = EngineOptions { spill_directory, target_partitions: 2, ..EngineOptions::default() };
+    // However busy the machine is.
+    let fanout = FanoutOptions { sample_timeout: Duration::from_secs(60), ..FanoutOptions::default() };
+    let options = EngineOptions { spill_directory, target_partitions: 2, fanout, ..EngineOptions::default() };
     (Engine::open(group, warehouse, options).await.unwrap(), folder)
 }
 
@@ -83,6 +90,25 @@ const ROWS: &str = "CREATE TABLE t (a integer, b text); \
     INSERT INTO t SELECT g, 'x' || g % 10 FROM generate_series(1, 1000) AS g(g); \
     INSERT INTO t SELECT g, 'x' || g % 10 FROM generate_series(1001, 2000) AS g(g)";
 
+/// The texts in the first column of what a query gives.
+async fn lines(session: &mut Session, sql: &str) -> Vec<String> {
+    let batches = run(session, sql).await.unwrap();
+    let texts = batches.iter().flat_map(|batch| batch.column(0).as_string_view().iter().flatten());
+    texts.map(str::to_owned).collect()
+}
+
+/// A number as EXPLAIN shows it: `75.00 K`.
+fn count(text: &str) -> f64 {
+    let (number, unit) = text.split_once(' ').unwrap_or((text, ""));
+    let factor = match unit {
+        "" => 1.0,
+        "K" => 1e3,
+        "M" => 1e6,
+        other => panic!("{other}"),
+    };
+    number.parse::<f64>().unwrap() * factor
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_whose_node_is_dead_runs_on_the_others() {
     let (engine, _folder) = engine().await;
@@ -109,4 +135,28 @@ async fn an_error_on_another_node_is_the_statements() {
     assert_eq!((error.code, error.message.as_str()), (SqlState::DIVISION_BY_ZERO, "division by zero"));
     let error = run(&mut session, "SELECT count(*) FROM t WHERE a > (SELECT a FROM t WHERE a < 3)").await.unwrap_err();
     assert_eq!(error.code, SqlState::CARDINALITY_VIOLATION);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_write_what_they_compute() {
+    let (engine, _folder) = engine().await;
+    engine.fanout().join(engine.fanout().in_process(2));
+    let mut session = session(&engine);
+    run(&mut session, ROWS).await.unwrap();
+    run(&mut session, "SET wharf.distribute = 'on'").await.unwrap();
+    run(&mut session, "CREATE TABLE c (a numeric(6,2) NOT NULL, b varchar(2))").await.unwrap();
+    run(&mut session, "INSERT INTO c SELECT a, b FROM t WHERE a > (SELECT min(a) FROM t)").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT count(DISTINCT a) FROM c").await, 1999);
+    assert_eq!(number(&mut session, "SELECT count(*) FROM c$files").await, 2);
+    for (rows, code) in [
+        ("SELECT nullif(a, 1500), b FROM t", SqlState::NOT_NULL_VIOLATION),
+        ("SELECT a * 10, b FROM t", SqlState::NUMERIC_VALUE_OUT_OF_RANGE),
+        ("SELECT a, b || 'longer' FROM t", SqlState::STRING_DATA_RIGHT_TRUNCATION),
+    ] {
+        let error = run(&mut session, &format!("INSERT INTO c {rows}")).await.unwrap_err();
+        assert_eq!(error.code, code, "{rows}: {error:?}");
+    }
+    assert_eq!(number(&mut session, "SELECT count(*) FROM c").await, 1999);
+    run(&mut session, "CREATE TABLE d AS SELECT * FROM c").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT (sum(a) * 100)::bigint FROM d").await, 200_099_900);
 }
