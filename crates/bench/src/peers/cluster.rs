@@ -97,7 +97,11 @@ impl Cluster {
         for (index, launch) in self.launches.iter_mut().enumerate() {
             *launch = configure(index, launch.clone());
         }
-        self.nodes = self.launches.iter().map(Launch::start).collect::<anyhow::Result<_>>()?;
+        // At once: a node listens when the catalog answers, which takes most of them.
+        self.nodes = std::thread::scope(|scope| {
+            let starting: Vec<_> = self.launches.iter().map(|launch| scope.spawn(|| launch.start())).collect();
+            starting.into_iter().map(|node| node.join().expect("a start does not panic")).collect::<anyhow::Result<_>>()
+        })?;
         self.wait_for_all()
     }
 
