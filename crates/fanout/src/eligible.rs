@@ -12,7 +12,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
-use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, StatisticsArgs};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, InputOrderMode, StatisticsArgs};
 use tokio::time::Instant;
 
 use crate::parts::QueryTag;
@@ -88,14 +88,8 @@ fn obstacle_at(node: &Arc<dyn ExecutionPlan>) -> Option<&'static str> {
     if windows(node).iter().any(|window| format!("{window:?}").contains("filter: Some(")) {
         return Some("it has a window function with FILTER");
     }
-    // What one node knows of a column, that it is the same in all rows, another does not: it would not find the order that the
-    // window was promised.
-    if let Some(bounded) = node.downcast_ref::<BoundedWindowAggExec>() {
-        let known = bounded.input().equivalence_properties();
-        let mut keys = windows(node).iter().flat_map(|window| window.partition_by());
-        if keys.any(|key| known.is_expr_constant(key).is_some()) {
-            return Some("it has a window over a constant");
-        }
+    if !keys_are_sorted(node) {
+        return Some("it has a window whose order is known in other words");
     }
     let memory =
         node.downcast_ref::<DataSourceExec>().is_some_and(|scan| scan.data_source().is::<MemorySourceConfig>());
@@ -110,6 +104,25 @@ fn windows(node: &Arc<dyn ExecutionPlan>) -> &[Arc<dyn WindowExpr>] {
         return bounded.window_expr();
     }
     node.downcast_ref::<WindowAggExec>().map_or(&[], |windows| windows.window_expr())
+}
+
+/// Whether the keys that a window finds in order are those which its input says it is sorted by. What one node knows beside
+/// that, that a column is the same in all rows or the same as the other one of a join, is not sent: a node that gets the plan
+/// would not find the order that the window was promised.
+fn keys_are_sorted(node: &Arc<dyn ExecutionPlan>) -> bool {
+    let Some(keys) = windows(node).first().map(|window| window.partition_by()) else { return true };
+    let keys: Vec<_> = match node.downcast_ref::<BoundedWindowAggExec>().map(|window| &window.input_order_mode) {
+        Some(InputOrderMode::Linear) => return true,
+        Some(InputOrderMode::PartiallySorted(sorted)) => sorted.iter().filter_map(|at| keys.get(*at)).collect(),
+        // A window that is not bounded finds all its keys in order.
+        Some(InputOrderMode::Sorted) | None => keys.iter().collect(),
+    };
+    let input = node.children()[0].equivalence_properties();
+    keys.is_empty()
+        || input.oeq_class().iter().any(|order| {
+            let first = &order[..keys.len().min(order.len())];
+            keys.iter().all(|key| first.iter().any(|sorted| sorted.expr.eq(key)))
+        })
 }
 
 fn few_rows(node: &Arc<dyn ExecutionPlan>) -> bool {

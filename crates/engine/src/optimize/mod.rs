@@ -1,5 +1,6 @@
 //! The engine's own rules beside DataFusion's, each for something that the plans of PostgreSQL's SQL need.
 
+mod bare_sorts;
 mod cast_nullability;
 mod conjunction;
 mod cooperation;
@@ -29,6 +30,7 @@ use wharf_values::SqlError;
 
 use crate::error::from_datafusion;
 
+use bare_sorts::WithoutBareSorts;
 use cast_nullability::CastsAreNullLikeTheirOperands;
 use conjunction::NarrowFilters;
 use cooperation::LetGoWhileMultiplying;
@@ -82,8 +84,12 @@ pub(crate) fn with_rules(state: SessionStateBuilder) -> SessionStateBuilder {
         let place = physical.iter().position(|rule| rule.name() == next).unwrap_or_default();
         physical.insert(place, rule);
     }
-    let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 3] =
-        [Arc::new(PlaceRuntimeFilters::default()), Arc::new(NarrowFilters), Arc::new(LetGoWhileMultiplying)];
+    let last: [Arc<dyn PhysicalOptimizerRule + Send + Sync>; 4] = [
+        Arc::new(WithoutBareSorts),
+        Arc::new(PlaceRuntimeFilters::default()),
+        Arc::new(NarrowFilters),
+        Arc::new(LetGoWhileMultiplying),
+    ];
     physical.extend(last);
     state.with_optimizer_rules(logical).with_physical_optimizer_rules(physical)
 }

@@ -176,9 +176,9 @@ pub fn deal(
     let partitions = config.file_groups.len();
     let mut parts = unbundled(config.file_groups.iter().flat_map(FileGroup::iter)).ok()?;
     let total: u64 = parts.iter().map(|part| part.effective_size().max(1)).sum();
-    // Nobody gets much more than the others, whomever the parts would like best.
+    // Nobody gets more than a little beyond the others, whomever the parts would like best: all wait for who reads the most.
     let fair = total.div_ceil(owners.max(1) as u64);
-    let limit = fair + fair / 4;
+    let limit = fair + fair / 20;
     parts.sort_by_key(|part| std::cmp::Reverse(part.effective_size()));
     let mut dealt = vec![(0_u64, Vec::new()); owners.max(1)];
     for part in parts {
