@@ -122,7 +122,7 @@ pub enum CatalogError {
         expected: RelationKind,
         /// Was it a DROP? Then there is a hint.
         drop: bool,
-        /// What it is, for the hint; not there in what was written before there were external tables.
+        /// What it is, for the hint; none when neither is an external table.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         found: Option<RelationKind>,
     },

@@ -15,6 +15,7 @@ mod command;
 mod constraint;
 mod encoding;
 mod error;
+mod format;
 mod model;
 mod state;
 mod state_hash;
@@ -28,6 +29,7 @@ pub use command::{
 pub use constraint::{Action, Constraint, Rule};
 pub use encoding::{EncodingError, decode_envelope, decode_state, encode_envelope, encode_state};
 pub use error::CatalogError;
+pub use format::{NEWEST_FORMAT, OLDEST_FORMAT};
 pub use model::{
     Column, Database, DroppedTable, ForeignOption, ForeignSource, ForeignTable, ForeignValue, Namespace, Relation,
     RelationKind, Role, Table, View, oids,

@@ -71,6 +71,14 @@ pub enum ConsensusError {
         /// How many may wait.
         limit: usize,
     },
+    /// The command needs a newer format than some members read, so it was not taken.
+    #[error("not all nodes of the cluster read version {format} of the catalog's format, which this needs")]
+    OlderMembers {
+        /// The lowest format that can say it.
+        format: u16,
+        /// Members that do not read it, and up to which version they do; none: they have not said so and do not answer.
+        members: Vec<(u64, Option<u16>)>,
+    },
     /// No answer in time. The command may still be applied; a retry with the same request id is safe.
     #[error("catalog command was not confirmed within {} ms", .after.as_millis())]
     Timeout {
@@ -153,7 +161,7 @@ impl ConsensusError {
             | ConsensusError::Removed { .. } => "57P03",
             ConsensusError::JoinFailed { .. } => "08001",
             ConsensusError::UnknownMember { .. } => "42704",
-            ConsensusError::ChangeRefused { .. } => "55000",
+            ConsensusError::ChangeRefused { .. } | ConsensusError::OlderMembers { .. } => "55000",
             ConsensusError::Diverged { .. } => "XX001",
             ConsensusError::Stopped => "57P01",
             ConsensusError::Failed { .. } => "58000",
@@ -169,6 +177,13 @@ impl ConsensusError {
             }
             ConsensusError::Timeout { .. } => Some("It may still be applied.".to_owned()),
             ConsensusError::Overloaded { limit } => Some(format!("{limit} commands may wait at a time.")),
+            ConsensusError::OlderMembers { members, .. } => {
+                let sentences = members.iter().map(|(node, reads)| match reads {
+                    Some(reads) => format!("Node {node} reads up to version {reads}."),
+                    None => format!("Node {node} does not answer and has not said what it reads."),
+                });
+                Some(sentences.collect::<Vec<_>>().join(" "))
+            }
             _ => None,
         }
     }
@@ -196,6 +211,7 @@ impl ConsensusError {
                 "Stop the node, keep its data folder for a report, and let it join again with an empty one."
             }
             ConsensusError::Failed { .. } => "See the server's log; restart the server when the cause is removed.",
+            ConsensusError::OlderMembers { members, .. } => return Some(how_to_upgrade(members)),
             ConsensusError::CommandTooLarge { .. }
             | ConsensusError::Timeout { .. }
             | ConsensusError::ReadTimeout { .. }
@@ -217,5 +233,44 @@ impl ConsensusError {
 
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
         ConsensusError::Damaged { path: path.to_owned(), reason: reason.into() }
+    }
+}
+
+/// What to do about members of earlier builds, and about those of which it is not known.
+fn how_to_upgrade(members: &[(u64, Option<u16>)]) -> String {
+    let nodes = |known: bool| {
+        let those =
+            members.iter().filter(|(_, reads)| reads.is_some() == known).map(|(node, _)| format!("node {node}"));
+        those.collect::<Vec<_>>().join(", ")
+    };
+    let (older, silent) = (nodes(true), nodes(false));
+    let upgrade = (!older.is_empty()).then(|| format!("Upgrade {older}."));
+    let start = (!silent.is_empty()).then(|| format!("Start {silent}, or remove what does not come back."));
+    let retry = "Then try again.".to_owned();
+    upgrade.into_iter().chain(start).chain([retry]).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn who_has_to_be_upgraded_is_named() {
+        let error = ConsensusError::OlderMembers { format: 2, members: vec![(2, Some(1)), (3, Some(1)), (4, None)] };
+        assert_eq!(error.sqlstate(), "55000");
+        assert_eq!(
+            error.to_string(),
+            "not all nodes of the cluster read version 2 of the catalog's format, which this needs"
+        );
+        assert_eq!(
+            error.detail().unwrap(),
+            "Node 2 reads up to version 1. Node 3 reads up to version 1. Node 4 does not answer and has not said what it reads."
+        );
+        assert_eq!(
+            error.hint().unwrap(),
+            "Upgrade node 2, node 3. Start node 4, or remove what does not come back. Then try again."
+        );
     }
 }

@@ -38,7 +38,7 @@ use crate::runtime::{self, Task, blocking};
 use crate::space::Space;
 use crate::state_machine::StateMachine;
 use crate::transport::Transport;
-use crate::wire::{Change, Join, Request, StateHashAnswer, Versions};
+use crate::wire::{Change, Hello, Join, Request, StateHashAnswer};
 
 /// The number of the node that founds a group.
 const FOUNDER: NodeId = 1;
@@ -131,7 +131,7 @@ impl Group {
             let opened = tokio::task::spawn_blocking(move || Disk::open(&opening)).await;
             let disk =
                 opened.unwrap_or_else(|error| Err(ConsensusError::damaged(&options.directory, error.to_string())))?;
-            Self::start_on(disk, options, entrance, transport, Versions::OURS).await
+            Self::start_on(disk, options, entrance, transport, Hello::OURS).await
         });
         let (abort, started) = (starting.abort_handle(), tokio::time::timeout(timeout, starting).await);
         let mut group = match started {
@@ -155,10 +155,10 @@ impl Group {
         options: GroupOptions,
         entrance: Entrance,
         transport: Arc<dyn Transport>,
-        versions: Versions,
+        hello: Hello,
     ) -> Result<Group, ConsensusError> {
-        let identity = identify(&disk, &options, &entrance, &transport, versions).await?;
-        let caller = Caller { cluster: identity.cluster, node: identity.node, versions };
+        let identity = identify(&disk, &options, &entrance, &transport, hello).await?;
+        let caller = Caller { cluster: identity.cluster, node: identity.node, hello };
         let peers = Arc::new(Peers::new(transport, caller));
         let health = Arc::new(Health::default());
         let (storage, data) = (Arc::downgrade(&disk.storage), Arc::downgrade(&disk.data));
@@ -232,9 +232,9 @@ impl Group {
     ///
     /// # Errors
     /// The outer error is the node's: the command was not taken ([`ConsensusError::Overloaded`], [`ConsensusError::DiskFull`],
-    /// [`ConsensusError::CommandTooLarge`], [`ConsensusError::NoLeader`]), or it is not known whether it will be applied
-    /// ([`ConsensusError::Timeout`], [`ConsensusError::Stopped`], [`ConsensusError::Failed`]). The inner error is the catalog's
-    /// answer.
+    /// [`ConsensusError::CommandTooLarge`], [`ConsensusError::OlderMembers`], [`ConsensusError::NoLeader`]), or it is not known whether it
+    /// will be applied ([`ConsensusError::Timeout`], [`ConsensusError::Stopped`], [`ConsensusError::Failed`]). The inner error
+    /// is the catalog's answer.
     pub async fn propose(&self, envelope: Envelope) -> Result<Result<Answer, CatalogError>, ConsensusError> {
         self.node.propose(&envelope).await
     }
@@ -346,7 +346,7 @@ async fn identify(
     options: &GroupOptions,
     entrance: &Entrance,
     transport: &Arc<dyn Transport>,
-    versions: Versions,
+    hello: Hello,
 ) -> Result<Identity, ConsensusError> {
     let known = disk.identity.clone();
     if let Some(identity) = known.as_ref().filter(|identity| identity.has_joined()) {
@@ -369,9 +369,10 @@ async fn identify(
             }
             // Before anybody hears of it.
             write_identity(disk, &identity).await?;
-            let nobody = Caller { cluster: uuid::Uuid::nil(), node: 0, versions };
+            let nobody = Caller { cluster: uuid::Uuid::nil(), node: 0, hello };
             let peers = Peers::new(Arc::clone(transport), nobody);
-            let join = Join { instance: identity.instance, address: options.address.clone() };
+            let (instance, address) = (identity.instance, options.address.clone());
+            let join = Join { instance, address, catalog: hello.catalog };
             // A little earlier than the start itself, whose error would say less.
             let deadline = runtime::now() + options.startup_timeout.mul_f64(0.9);
             let joined = keeper::join(&peers, contact, &join, deadline).await?;
@@ -536,18 +537,26 @@ async fn compare_states(node: Arc<Node>, mut jobs: mpsc::Receiver<HashJob>) {
     while let Some((index, state)) = jobs.recv().await {
         let Ok(hash) = blocking(move || Ok(state_hash(&state))).await else { continue };
         node.hashes.put(index, hash);
+        let mut differed = false;
         for _ in 0..HASH_ATTEMPTS {
             // Whoever leads is compared with by the others.
             let Leader::Other(leader) = node.leader() else { break };
-            let asked = node.peers.call::<StateHashAnswer>(&leader, &Request::StateHash { index }, HASH_PAUSE).await;
-            match asked {
-                Ok(Some(theirs)) if theirs != hash => {
-                    let error = ConsensusError::Diverged { index };
-                    tracing::error!(node = node.id, leader = leader.id, index, "the states of two replicas differ");
-                    node.fail(error).await;
-                    return;
-                }
-                Ok(Some(_)) => break,
+            let request = Request::StateHash { index, catalog: node.peers.caller().hello.catalog };
+            match node.peers.call::<StateHashAnswer>(&leader, &request, HASH_PAUSE).await {
+                Ok(Some(theirs)) if theirs == hash => break,
+                Ok(Some(_)) => match node.peers.hello(&leader, HASH_PAUSE).await {
+                    // It may write an equal state in other bytes.
+                    Ok(hello) if hello.catalog.is_none() => break,
+                    // The hash may have come from the build before, which ran in its place until now.
+                    Ok(_) if !differed => differed = true,
+                    Ok(_) => {
+                        let error = ConsensusError::Diverged { index };
+                        tracing::error!(node = node.id, leader = leader.id, index, "the states of two replicas differ");
+                        node.fail(error).await;
+                        return;
+                    }
+                    Err(_) => runtime::sleep(HASH_PAUSE).await,
+                },
                 Ok(None) | Err(_) => runtime::sleep(HASH_PAUSE).await,
             }
         }

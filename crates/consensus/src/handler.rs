@@ -9,6 +9,7 @@ use bytes::Bytes;
 use openraft::ServerState;
 use openraft::error::RaftError;
 use serde::Serialize;
+use wharf_catalog::{decode_envelope, encode_envelope};
 
 use crate::error::ConsensusError;
 use crate::node::Node;
@@ -23,7 +24,7 @@ type Answer = Result<Bytes, Refusal>;
 impl Node {
     /// Answers what has arrived for consensus.
     pub(crate) async fn handle(self: &Arc<Self>, request: Bytes) -> Bytes {
-        let (head, request) = wire::decode_request(self.peers.caller().versions, &request);
+        let (head, request) = wire::decode_request(self.peers.caller().hello.versions, &request);
         let answer = match request {
             Ok(request) => match self.admit(head, &request) {
                 Ok(()) => self.answer(head, request).await,
@@ -57,7 +58,13 @@ impl Node {
     async fn answer(self: &Arc<Self>, head: Head, request: Request) -> Answer {
         let version = head.version;
         match request {
-            Request::Hello(_) => Ok(wire::encode_versions(version, self.peers.caller().versions)),
+            Request::Hello(hello) => {
+                let me = self.peers.caller();
+                if head.cluster == me.cluster {
+                    self.peers.note_hello(head.from, hello);
+                }
+                Ok(wire::encode_hello(version, me.hello))
+            }
             Request::Vote(request) => answered(version, self.vote(request).await),
             Request::Append(request) => answered(version, self.follow(request).await),
             Request::Snapshot(request) => {
@@ -82,7 +89,10 @@ impl Node {
                 let joined = self.admit_member(&join).await.map_err(|error| self.refusal(&error))?;
                 Ok(wire::encode_answer(version, &joined))
             }
-            Request::StateHash { index } => Ok(wire::encode_answer(version, &self.hashes.get(index))),
+            Request::StateHash { index, catalog } => {
+                let hash = catalog.and_then(|_| self.hashes.get(index));
+                Ok(wire::encode_answer(version, &hash))
+            }
             Request::Elect => {
                 let elected = self.raft.trigger().elect().await;
                 answered(version, elected.map_err(RaftError::<_, openraft::error::Infallible>::Fatal))
@@ -105,12 +115,18 @@ impl Node {
     async fn propose_for(&self, timeout: Duration, command: Bytes) -> ProposeAnswer {
         let deadline = runtime::now() + timeout.min(self.options.propose_timeout);
         // It will be applied by every replica: what this version cannot read must not get into the log.
-        if let Err(error) = wharf_catalog::decode_envelope(&command) {
+        let envelope = decode_envelope(&command).map_err(|error| {
             tracing::error!(%error, "a node has sent a command that is not readable");
-            return Err(ProposeError::Elsewhere);
-        }
-        let proposer = self.proposer().map_err(|error| ProposeError::of(&error))?;
-        proposer.propose(command.to_vec(), deadline).await.map_err(|error| ProposeError::of(&error))
+            ProposeError::Elsewhere
+        })?;
+        let format = envelope.format();
+        let command = match command.starts_with(&format.to_be_bytes()) {
+            true => command.to_vec(),
+            // Another build has written it in a higher format than it needs.
+            false => encode_envelope(&envelope),
+        };
+        let proposed = self.propose_as_leader(format, command, deadline).await;
+        proposed.map_err(|error| ProposeError::of(&error))
     }
 
     /// Refuses what only a leader can answer, and those who are not members any more.

@@ -4,6 +4,9 @@
 //! the entry, whatever has been applied since. Encoding a state for its hash takes a while, so that happens beside the log, and an
 //! index whose turn comes while the one before is still at work is passed over. A node that finds that it differs from its
 //! leader stops: from there on one of them is wrong, and only the leader's answers are the group's.
+//!
+//! Only nodes that say which formats of the catalog they read compare: all of those write a state in the lowest format
+//! that can say it, so equal states have equal bytes. Builds before that wrote the newest they knew.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -55,6 +55,7 @@ impl Node {
                 node
             }
             None => {
+                self.check_joiner_reads(join)?;
                 let node = self.next_node_id();
                 tracing::info!(node, address = join.address, "node joins the group");
                 self.change(ChangeMembers::AddNodes(BTreeMap::from([(node, member)])), deadline).await?;
@@ -310,7 +311,9 @@ impl Node {
 
     /// Tells the leader when this node is not where the group thinks.
     async fn keep_own_address(&self, metrics: &Metrics) -> Result<(), ConsensusError> {
-        let join = Join { instance: self.identity.lock().instance, address: self.options.address.clone() };
+        let instance = self.identity.lock().instance;
+        let catalog = self.peers.caller().hello.catalog;
+        let join = Join { instance, address: self.options.address.clone(), catalog };
         let membership = metrics.membership_config.membership();
         let Some(me) = membership.get_node(&self.id) else { return Ok(()) };
         if join.address.is_empty() || me.addr == join.address || me.instance != join.instance {

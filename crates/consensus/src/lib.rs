@@ -31,6 +31,9 @@ mod elections;
 mod error;
 mod files;
 mod flushed;
+mod formats;
+#[cfg(test)]
+mod formats_tests;
 mod group;
 mod handler;
 mod hashes;

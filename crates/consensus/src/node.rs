@@ -96,14 +96,19 @@ impl Node {
     pub(crate) async fn propose(&self, envelope: &Envelope) -> Result<CommandAnswer, ConsensusError> {
         let after = self.options.propose_timeout;
         let deadline = runtime::now() + after;
-        let command = encode_envelope(envelope);
+        let (format, command) = (envelope.format(), encode_envelope(envelope));
         self.proposer()?.check_size(&command)?;
         let (mut hint, mut hops) = (None, 0);
         // May someone have taken it?
         let mut sent = false;
         loop {
             let leader = hint.take().map_or_else(|| self.leader(), Leader::Other);
-            match self.propose_to(&leader, &command, deadline).await? {
+            let attempt = match self.propose_to(&leader, format, &command, deadline).await {
+                // Who took it may have known more than who leads now.
+                Err(ConsensusError::OlderMembers { .. }) if sent => Attempt::Unanswered,
+                attempt => attempt?,
+            };
+            match attempt {
                 Attempt::Done(answer) => return Ok(answer),
                 Attempt::Elsewhere(next) => hint = next,
                 Attempt::Unanswered => sent = true,
@@ -118,11 +123,12 @@ impl Node {
     async fn propose_to(
         &self,
         leader: &Leader,
+        format: u16,
         command: &[u8],
         deadline: Moment,
     ) -> Result<Attempt<CommandAnswer>, ConsensusError> {
         match leader {
-            Leader::Me => match self.proposer()?.propose(command.to_vec(), deadline).await {
+            Leader::Me => match self.propose_as_leader(format, command.to_vec(), deadline).await {
                 Err(ConsensusError::NotLeader) => Ok(Attempt::Unanswered),
                 // The caller says how long he has waited in all.
                 Err(ConsensusError::Timeout { .. }) => Ok(Attempt::Unanswered),
@@ -130,6 +136,9 @@ impl Node {
             },
             Leader::Other(peer) => {
                 self.check_running()?;
+                if !self.leader_reads(peer, format, deadline).await? {
+                    return Ok(Attempt::Elsewhere(None));
+                }
                 let timeout = self.attempt_timeout(deadline);
                 let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
                 let request = Request::Propose { timeout_ms, command: Bytes::copy_from_slice(command) };

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::raft_types::NodeId;
 use crate::runtime::{self, Moment};
 use crate::transport::{Peer, Transport, TransportError};
-use crate::wire::{self, Head, Refusal, Request, Versions};
+use crate::wire::{self, Head, Hello, Refusal, Request};
 
 /// Why a call was not answered.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub(crate) enum CallError {
 pub(crate) struct Caller {
     pub(crate) cluster: Uuid,
     pub(crate) node: NodeId,
-    pub(crate) versions: Versions,
+    pub(crate) hello: Hello,
 }
 
 /// The other nodes, as seen from one.
@@ -41,11 +41,14 @@ pub(crate) struct Peers {
     answered: Mutex<BTreeMap<NodeId, Moment>>,
     /// When a node last asked for something.
     heard: Mutex<BTreeMap<NodeId, Moment>>,
+    /// The newest format of the catalog that a node reads, as it last said.
+    reads: Mutex<BTreeMap<NodeId, u16>>,
 }
 
 impl Peers {
     pub(crate) fn new(transport: Arc<dyn Transport>, caller: Caller) -> Self {
-        Peers { transport, caller, agreed: Mutex::default(), answered: Mutex::default(), heard: Mutex::default() }
+        let (answered, heard) = (Mutex::default(), Mutex::default());
+        Peers { transport, caller, agreed: Mutex::default(), answered, heard, reads: Mutex::default() }
     }
 
     pub(crate) fn caller(&self) -> Caller {
@@ -97,16 +100,46 @@ impl Peers {
         }
     }
 
+    /// Asks a node what it speaks and reads now: it may be of another build than it was.
+    ///
+    /// # Errors
+    /// The transport's, or why the node does not answer.
+    pub(crate) async fn hello(&self, peer: &Peer, timeout: Duration) -> Result<Hello, CallError> {
+        let ours = self.caller.hello;
+        let hello = wire::encode_request(self.head(ours.versions.oldest, peer), &Request::Hello(ours));
+        let answer: Bytes = self.transport.call(peer, hello, timeout).await?;
+        let theirs = wire::decode_hello(&answer)?;
+        self.note_hello(peer.id, theirs);
+        Ok(theirs)
+    }
+
+    /// A node has said what it speaks and reads.
+    pub(crate) fn note_hello(&self, node: NodeId, hello: Hello) {
+        if node != 0 {
+            self.reads.lock().insert(node, hello.reads());
+        }
+    }
+
+    /// The newest format of the catalog that a node reads: as it says now or, when it does not answer, as it last said.
+    /// None when it has not said so since this node started.
+    pub(crate) async fn reads(&self, peer: &Peer, timeout: Duration) -> Option<u16> {
+        match self.hello(peer, timeout).await {
+            Ok(hello) => Some(hello.reads()),
+            Err(error) => {
+                tracing::debug!(node = peer.id, address = peer.address, %error, "hello not answered");
+                self.reads.lock().get(&peer.id).copied()
+            }
+        }
+    }
+
     fn agreed_with(&self, peer: &Peer) -> Option<u16> {
         self.agreed.lock().get(&peer.address).copied()
     }
 
     /// Finds the version to speak with a node.
     async fn agree(&self, peer: &Peer, timeout: Duration) -> Result<u16, CallError> {
-        let ours = self.caller.versions;
-        let hello = wire::encode_request(self.head(ours.oldest, peer), &Request::Hello(ours));
-        let answer: Bytes = self.transport.call(peer, hello, timeout).await?;
-        let theirs = wire::decode_versions(&answer)?;
+        let ours = self.caller.hello.versions;
+        let theirs = self.hello(peer, timeout).await?.versions;
         let Some(version) = ours.common(theirs) else {
             tracing::error!(
                 node = peer.id,
@@ -133,10 +166,14 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::wire::ReadIndexAnswer;
+    use crate::wire::{ReadIndexAnswer, Versions};
 
     /// A node that speaks some versions; it answers read indexes with the version that it was asked in.
     struct Node(Mutex<Versions>);
+
+    fn hello(versions: Versions) -> Hello {
+        Hello { versions, catalog: Some(versions.newest) }
+    }
 
     #[async_trait]
     impl Transport for Node {
@@ -144,7 +181,7 @@ mod tests {
             let versions = *self.0.lock();
             let (head, request) = wire::decode_request(versions, &request);
             Ok(match request {
-                Ok(Request::Hello(_)) => wire::encode_versions(head.version, versions),
+                Ok(Request::Hello(_)) => wire::encode_hello(head.version, hello(versions)),
                 Ok(_) => wire::encode_answer(head.version, &Some(u64::from(head.version))),
                 Err(refusal) => wire::encode_refusal(head.version, &refusal),
             })
@@ -160,7 +197,7 @@ mod tests {
             peers.call::<ReadIndexAnswer>(&peer, &Request::ReadIndex, Duration::from_secs(1)).await
         };
         let speaks = |versions| {
-            let caller = Caller { cluster: Uuid::nil(), node: 1, versions };
+            let caller = Caller { cluster: Uuid::nil(), node: 1, hello: hello(versions) };
             Peers::new(Arc::clone(&node) as Arc<dyn Transport>, caller)
         };
         let (previous, next, stranger) = (speaks(versions(1, 1)), speaks(versions(2, 3)), speaks(versions(4, 5)));
@@ -173,5 +210,34 @@ mod tests {
         *node.0.lock() = versions(3, 4);
         assert!(matches!(ask(&next).await.unwrap_err(), CallError::Refused(Refusal::Version(_))));
         assert_eq!(ask(&next).await.unwrap(), Some(3));
+    }
+
+    /// A node that says which formats of the catalog it reads, or says nothing of it, or is away.
+    struct Reader(Mutex<Option<Option<u16>>>);
+
+    #[async_trait]
+    impl Transport for Reader {
+        async fn call(&self, peer: &Peer, _: Bytes, _: Duration) -> Result<Bytes, TransportError> {
+            let away = || TransportError::Unreachable(peer.address.clone());
+            let catalog = (*self.0.lock()).ok_or_else(away)?;
+            Ok(wire::encode_hello(1, Hello { versions: Versions::OURS, catalog }))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_node_reads_is_what_it_says_now_or_last_said() {
+        let node = Arc::new(Reader(Mutex::new(None)));
+        let caller = Caller { cluster: Uuid::nil(), node: 1, hello: Hello::OURS };
+        let peers = Peers::new(Arc::clone(&node) as Arc<dyn Transport>, caller);
+        let peer = Peer { id: 2, address: "there:1".to_owned() };
+        let reads = async || peers.reads(&peer, Duration::from_secs(1)).await;
+        assert_eq!(reads().await, None, "it has never said anything");
+        *node.0.lock() = Some(Some(2));
+        assert_eq!(reads().await, Some(2));
+        *node.0.lock() = None;
+        assert_eq!(reads().await, Some(2), "it is away");
+        // An earlier build is started in its place.
+        *node.0.lock() = Some(None);
+        assert_eq!(reads().await, Some(1));
     }
 }

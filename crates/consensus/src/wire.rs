@@ -1,12 +1,14 @@
 //! The bytes that nodes send to each other.
 //!
-//! What always holds: the first bytes of a frame (version, kind, cluster, sender, receiver) and the whole of a hello are the same in
-//! all versions, so that two nodes can always find out which version to speak, or say clearly why they cannot. A frame is
-//! answered in its own version. All numbers are big endian.
+//! What always holds: the first bytes of a frame (version, kind, cluster, sender, receiver) and the whole of a hello
+//! are the same in all versions, so that two nodes can always find out which version to speak, or say clearly why they
+//! cannot. Only at the end of a hello may something be added: who does not know it passes over it. A frame is answered
+//! in its own version. All numbers are big endian.
 //!
 //! ```text
 //! request  u16 version | u8 kind | 16 cluster | u64 from | u64 to | body
 //! answer   u16 version | u8 status | body
+//! hello    u16 oldest and u16 newest version spoken | u16 newest format of the catalog, if it is said
 //! ```
 //!
 //! Log entries inside have the encoding (and version) of the log, commands and answers that of `wharf-catalog`.
@@ -20,6 +22,7 @@ use openraft::raft::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+use wharf_catalog::{NEWEST_FORMAT, OLDEST_FORMAT};
 
 use crate::error::ConsensusError;
 use crate::log_record;
@@ -44,6 +47,25 @@ impl Versions {
 
     fn contains(self, version: u16) -> bool {
         (self.oldest..=self.newest).contains(&version)
+    }
+}
+
+/// What a node says of itself in a hello and in the answer to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hello {
+    pub(crate) versions: Versions,
+    /// The newest format of the catalog's commands and states that it reads; none: it is of a build that did not say
+    /// that yet.
+    pub(crate) catalog: Option<u16>,
+}
+
+impl Hello {
+    /// That of this build.
+    pub(crate) const OURS: Hello = Hello { versions: Versions::OURS, catalog: Some(NEWEST_FORMAT) };
+
+    /// The newest format of the catalog that the node is known to read.
+    pub(crate) fn reads(self) -> u16 {
+        self.catalog.unwrap_or(OLDEST_FORMAT)
     }
 }
 
@@ -84,6 +106,16 @@ pub(crate) struct Join {
     pub(crate) instance: Uuid,
     /// Where it can be called.
     pub(crate) address: String,
+    /// As in its [`Hello`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) catalog: Option<u16>,
+}
+
+impl Join {
+    /// The newest format of the catalog that the node is known to read.
+    pub(crate) fn reads(&self) -> u16 {
+        self.catalog.unwrap_or(OLDEST_FORMAT)
+    }
 }
 
 /// What a node that joins is told.
@@ -108,7 +140,7 @@ pub(crate) enum Change {
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     /// Which versions do you speak?
-    Hello(Versions),
+    Hello(Hello),
     Vote(VoteRequest<NodeId>),
     Append(AppendEntriesRequest<TypeConfig>),
     Snapshot(InstallSnapshotRequest<TypeConfig>),
@@ -123,6 +155,8 @@ pub(crate) enum Request {
     /// The hash of the state right after an index.
     StateHash {
         index: u64,
+        /// As in the sender's [`Hello`].
+        catalog: Option<u16>,
     },
     /// Stand for election now.
     Elect,
@@ -165,6 +199,10 @@ pub(crate) enum ProposeError {
     Timeout {
         after_ms: u64,
     },
+    OlderMembers {
+        format: u16,
+        members: Vec<(NodeId, Option<u16>)>,
+    },
     /// Not the leader's to answer: someone else leads now, or it stops.
     Elsewhere,
 }
@@ -183,6 +221,9 @@ impl ProposeError {
             ConsensusError::Timeout { after } => {
                 ProposeError::Timeout { after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) }
             }
+            ConsensusError::OlderMembers { format, members } => {
+                ProposeError::OlderMembers { format: *format, members: members.clone() }
+            }
             _ => ProposeError::Elsewhere,
         }
     }
@@ -200,6 +241,7 @@ impl ProposeError {
             ProposeError::Timeout { after_ms } => {
                 ConsensusError::Timeout { after: std::time::Duration::from_millis(after_ms) }
             }
+            ProposeError::OlderMembers { format, members } => ConsensusError::OlderMembers { format, members },
             ProposeError::Elsewhere => return None,
         })
     }
@@ -268,7 +310,7 @@ pub(crate) fn encode_request(head: Head, request: &Request) -> Bytes {
     bytes.put_u64(head.from);
     bytes.put_u64(head.to);
     match request {
-        Request::Hello(versions) => put_versions(&mut bytes, *versions),
+        Request::Hello(hello) => put_hello(&mut bytes, *hello),
         Request::Vote(vote) => put_json(&mut bytes, vote),
         Request::Append(append) => {
             let AppendEntriesRequest { vote, prev_log_id, entries, leader_commit } = append;
@@ -292,7 +334,10 @@ pub(crate) fn encode_request(head: Head, request: &Request) -> Bytes {
         }
         Request::ReadIndex | Request::Elect => {}
         Request::Join(join) => put_json(&mut bytes, join),
-        Request::StateHash { index } => bytes.put_u64(*index),
+        Request::StateHash { index, catalog } => {
+            bytes.put_u64(*index);
+            put_catalog(&mut bytes, *catalog);
+        }
         Request::Change(change) => put_json(&mut bytes, change),
     }
     bytes.freeze()
@@ -323,7 +368,7 @@ pub(crate) fn decode_request(ours: Versions, bytes: &Bytes) -> (Head, Result<Req
 
 fn decode_body(kind: u8, mut reader: Reader) -> Option<Request> {
     Some(match kind {
-        HELLO => Request::Hello(reader.versions()?),
+        HELLO => Request::Hello(reader.hello()?),
         VOTE => Request::Vote(reader.json()?),
         APPEND => {
             let AppendHead { vote, prev_log_id, leader_commit } = reader.sized_json()?;
@@ -341,7 +386,7 @@ fn decode_body(kind: u8, mut reader: Reader) -> Option<Request> {
         PROPOSE => Request::Propose { timeout_ms: reader.u64()?, command: reader.0 },
         READ_INDEX => Request::ReadIndex,
         JOIN => Request::Join(reader.json()?),
-        STATE_HASH => Request::StateHash { index: reader.u64()? },
+        STATE_HASH => Request::StateHash { index: reader.u64()?, catalog: reader.u16() },
         ELECT => Request::Elect,
         CHANGE => Request::Change(reader.json()?),
         _ => return None,
@@ -387,11 +432,11 @@ pub(crate) fn encode_refusal(version: u16, refusal: &Refusal) -> Bytes {
 }
 
 /// The bytes of the answer to a hello.
-pub(crate) fn encode_versions(version: u16, versions: Versions) -> Bytes {
+pub(crate) fn encode_hello(version: u16, hello: Hello) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_u16(version);
     bytes.put_u8(ANSWERED);
-    put_versions(&mut bytes, versions);
+    put_hello(&mut bytes, hello);
     bytes.freeze()
 }
 
@@ -402,8 +447,8 @@ pub(crate) fn decode_answer<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Ref
 }
 
 /// Reads the answer to a hello.
-pub(crate) fn decode_versions(bytes: &Bytes) -> Result<Versions, Refusal> {
-    open_answer(bytes)?.versions().ok_or_else(|| Refusal::Unreadable("the answer to a hello is cut off".to_owned()))
+pub(crate) fn decode_hello(bytes: &Bytes) -> Result<Hello, Refusal> {
+    open_answer(bytes)?.hello().ok_or_else(|| Refusal::Unreadable("the answer to a hello is cut off".to_owned()))
 }
 
 fn open_answer(bytes: &Bytes) -> Result<Reader, Refusal> {
@@ -420,6 +465,18 @@ fn open_answer(bytes: &Bytes) -> Result<Reader, Refusal> {
 fn put_versions(bytes: &mut BytesMut, versions: Versions) {
     bytes.put_u16(versions.oldest);
     bytes.put_u16(versions.newest);
+}
+
+fn put_hello(bytes: &mut BytesMut, hello: Hello) {
+    put_versions(bytes, hello.versions);
+    put_catalog(bytes, hello.catalog);
+}
+
+/// At the end of a body: earlier builds pass over what follows there.
+fn put_catalog(bytes: &mut BytesMut, catalog: Option<u16>) {
+    if let Some(format) = catalog {
+        bytes.put_u16(format);
+    }
 }
 
 fn put_json(bytes: &mut BytesMut, value: &impl Serialize) {
@@ -468,6 +525,10 @@ impl Reader {
     fn versions(&mut self) -> Option<Versions> {
         Some(Versions { oldest: self.u16()?, newest: self.u16()? })
     }
+
+    fn hello(&mut self) -> Option<Hello> {
+        Some(Hello { versions: self.versions()?, catalog: self.u16() })
+    }
 }
 
 #[cfg(test)]
@@ -493,7 +554,8 @@ mod tests {
         let entries = vec![entry(8, EntryPayload::Blank), entry(9, EntryPayload::Normal(Proposal { commands }))];
         let vote = Vote::new_committed(3, 1);
         vec![
-            Request::Hello(OURS),
+            Request::Hello(Hello { versions: OURS, catalog: None }),
+            Request::Hello(Hello { versions: OURS, catalog: Some(3) }),
             Request::Vote(VoteRequest::new(Vote::new(4, 2), Some(log_id(9)))),
             Request::Append(AppendEntriesRequest { vote, prev_log_id: Some(log_id(7)), entries, leader_commit: None }),
             Request::Snapshot(InstallSnapshotRequest {
@@ -505,8 +567,9 @@ mod tests {
             }),
             Request::Propose { timeout_ms: 5, command: Bytes::from_static(b"command") },
             Request::ReadIndex,
-            Request::Join(Join { instance: Uuid::from_u128(5), address: "a:1".to_owned() }),
-            Request::StateHash { index: 4 },
+            Request::Join(Join { instance: Uuid::from_u128(5), address: "a:1".to_owned(), catalog: Some(2) }),
+            Request::StateHash { index: 4, catalog: None },
+            Request::StateHash { index: 4, catalog: Some(2) },
             Request::Elect,
             Request::Change(Change::Remove(3)),
         ]
@@ -538,8 +601,24 @@ mod tests {
             assert_eq!(refusal.to_string(), "it speaks versions 1 to 2 of the peer protocol");
         }
         // But a hello is always understood.
-        let hello = encode_request(head(9), &Request::Hello(Versions { oldest: 9, newest: 9 }));
-        assert!(matches!(decode_request(OURS, &hello).1.unwrap(), Request::Hello(Versions { oldest: 9, .. })));
+        let hello = Hello { versions: Versions { oldest: 9, newest: 9 }, catalog: Some(7) };
+        let bytes = encode_request(head(9), &Request::Hello(hello));
+        assert!(matches!(decode_request(OURS, &bytes).1.unwrap(), Request::Hello(found) if found == hello));
+    }
+
+    /// Builds that did not say which format of the catalog they read speak with those that do, and the other way round.
+    #[test]
+    fn what_is_said_of_the_catalog_is_added_at_the_end() {
+        let said = encode_request(head(1), &Request::Hello(Hello { versions: OURS, catalog: Some(2) }));
+        assert_eq!(said[35..], [0, 1, 0, 2, 0, 2]);
+        let before = said.slice(..said.len() - 2);
+        let Request::Hello(hello) = decode_request(OURS, &before).1.unwrap() else { panic!("a hello") };
+        assert_eq!((hello, hello.reads()), (Hello { versions: OURS, catalog: None }, 1));
+        let hash = encode_request(head(1), &Request::StateHash { index: 4, catalog: Some(2) });
+        assert_eq!(hash[35..], [0, 0, 0, 0, 0, 0, 0, 4, 0, 2]);
+        let join: Join = serde_json::from_str(&format!(r#"{{"instance":"{}","address":"a:1"}}"#, Uuid::nil())).unwrap();
+        assert_eq!(join.catalog, None);
+        assert!(!serde_json::to_string(&join).unwrap().contains("catalog"));
     }
 
     #[test]
@@ -558,7 +637,14 @@ mod tests {
         assert!(matches!(read, Err(ProposeError::Overloaded { limit: 3 })));
         let hash: StateHashAnswer = Some([7; 32]);
         assert_eq!(decode_answer::<StateHashAnswer>(&encode_answer(1, &hash)).unwrap(), hash);
-        assert_eq!(decode_versions(&encode_versions(1, OURS)).unwrap(), OURS);
+        for catalog in [None, Some(2)] {
+            let hello = Hello { versions: OURS, catalog };
+            assert_eq!(decode_hello(&encode_hello(1, hello)).unwrap(), hello);
+        }
+        let error = ConsensusError::OlderMembers { format: 2, members: vec![(3, Some(1)), (4, None)] };
+        let answer: ProposeAnswer = Err(ProposeError::of(&error));
+        let read: ProposeAnswer = decode_answer(&encode_answer(1, &answer)).unwrap();
+        assert_eq!(read.unwrap_err().into_error().unwrap().to_string(), error.to_string());
         let refusal = Refusal::NotLeader { leader: Some((2, "b:2".to_owned())) };
         assert_eq!(decode_answer::<ReadIndexAnswer>(&encode_refusal(1, &refusal)).unwrap_err(), refusal);
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use super::{Change, invalid, is_missing};
 use crate::command::{Command, DroppedRelation, Effect, RelationName};
 use crate::error::{CatalogError, listing};
+use crate::format::tells;
 use crate::model::{DroppedTable, Relation};
 use crate::state::State;
 
@@ -37,7 +38,7 @@ impl Change {
                 Err(error) if if_exists && is_missing(&error) => self.skip(&error),
                 Err(error) => return Err(error),
                 Ok(relation) if !relation.is(kind) => {
-                    let found = Some(relation.kind());
+                    let found = Some(relation.kind()).filter(|found| tells(kind, *found));
                     return Err(CatalogError::WrongObjectType {
                         name: name.name.clone(),
                         expected: kind,

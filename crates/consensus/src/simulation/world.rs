@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
-use wharf_catalog::{Command, Envelope, oids, state_hash};
+use wharf_catalog::{Command, Envelope, NEWEST_FORMAT, OLDEST_FORMAT, RelationKind, RelationName, oids, state_hash};
 
 use super::PlantedBug;
 use super::checks::{Checks, schemas};
@@ -21,7 +21,7 @@ use super::runtime::Sleep;
 use crate::error::ConsensusError;
 use crate::group::{Entrance, Group};
 use crate::options::{GroupOptions, Role};
-use crate::wire::Versions;
+use crate::wire::{Hello, Versions};
 
 /// How many nodes a world has at most, those that have left included.
 const MOST_NODES: u64 = 8;
@@ -155,6 +155,9 @@ async fn live(world: Arc<World>) {
     if let Err(reason) = world.recover().await {
         world.checks.violated(reason);
     }
+    if let Err(reason) = world.use_newer_format().await {
+        world.checks.violated(reason);
+    }
     world.finished.store(true, Ordering::Relaxed);
 }
 
@@ -228,7 +231,7 @@ impl World {
             if let Some(node) = known {
                 self.checks.started(node);
             }
-            match Group::start_on(disk, options, entrance, transport, versions(place)).await {
+            match Group::start_on(disk, options, entrance, transport, hello(place)).await {
                 Ok(group) => {
                     if known.is_none() {
                         self.tally.lock().joined += 1;
@@ -437,6 +440,29 @@ impl World {
         Ok(())
     }
 
+    /// What the older nodes could not read is refused by all. (The first node is one of the older, and never leaves.)
+    async fn use_newer_format(&self) -> Result<(), String> {
+        let deadline = machine().now() + RECOVERY;
+        for place in self.running() {
+            loop {
+                let Some(group) = self.group(place) else { break };
+                let (told, answer) = oneshot::channel();
+                let drops = drop_foreign_table(place);
+                machine().spawn_on(place, async move { drop(told.send(group.propose(drops).await)) });
+                match answer.await {
+                    Ok(Err(ConsensusError::OlderMembers { members, .. }))
+                        if members.iter().any(|(_, reads)| *reads == Some(OLDEST_FORMAT)) =>
+                    {
+                        break;
+                    }
+                    Ok(Err(_)) if machine().now() < deadline => pause(Duration::from_millis(100)).await,
+                    other => return Err(format!("place {place} was asked for something newer, and says {other:?}")),
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Do all run, know the same leader and the same members, with as many voters as there should be?
     fn is_well(&self) -> bool {
         let (present, running) = (self.present(), self.running());
@@ -520,9 +546,11 @@ impl World {
     }
 }
 
-/// Every other node is of a build that speaks a newer version besides.
-fn versions(place: u64) -> Versions {
-    Versions { newest: Versions::OURS.newest + u16::from(place.is_multiple_of(2)), ..Versions::OURS }
+/// Every other node is of a build that speaks a newer version besides, and reads a newer format of the catalog.
+fn hello(place: u64) -> Hello {
+    let newer = place.is_multiple_of(2);
+    let versions = Versions { newest: Versions::OURS.newest + u16::from(newer), ..Versions::OURS };
+    Hello { versions, catalog: Some(if newer { NEWEST_FORMAT } else { OLDEST_FORMAT }) }
 }
 
 fn address(place: u64) -> String {
@@ -539,4 +567,18 @@ pub(super) fn create_schema(number: u64) -> Envelope {
     let (database, owner) = (oids::FIRST_USER, oids::BOOTSTRAP_SUPERUSER);
     let command = Command::CreateSchema { database, name: format!("s{number}"), owner, if_not_exists: false };
     Envelope { request_id: Uuid::from_u128(number.into()), now_ms: 0, command }
+}
+
+/// A command that takes the newest format.
+fn drop_foreign_table(place: u64) -> Envelope {
+    let command = Command::DropRelations {
+        database: oids::FIRST_USER,
+        kind: RelationKind::Foreign,
+        names: vec![RelationName::new("public", "f")],
+        if_exists: false,
+        cascade: false,
+        search_path: Vec::new(),
+        purge: false,
+    };
+    Envelope { request_id: Uuid::from_u128((1 << 65) + u128::from(place)), now_ms: 0, command }
 }
