@@ -18,6 +18,7 @@ use crate::copy_load::Loading;
 use crate::files;
 use crate::files::load::Load;
 use crate::names::{find_relation, refused_of_foreign};
+use crate::places::Place;
 use crate::session::{Branch, Observed, Outcome, Session};
 use crate::statement::Statement;
 
@@ -30,6 +31,8 @@ pub struct CopyIn {
     pub binary: bool,
     /// How many columns a row has.
     pub columns: usize,
+    /// Its statement's among those that run, if it has one.
+    pub(crate) place: Option<Arc<Place>>,
     loading: Loading,
 }
 
@@ -37,9 +40,16 @@ impl CopyIn {
     /// Takes the next bytes, cut anywhere; waits while the decoder is behind.
     ///
     /// # Errors
-    /// Nothing here: when decoding has failed, the bytes are dropped and the error comes at the end.
+    /// `57014` when the statement is stopped while it waits for a place to go on. When decoding has failed, the bytes are dropped and
+    /// the error comes at the end.
     pub async fn write(&mut self, bytes: Bytes) -> Result<(), SqlError> {
+        if let Some(place) = &self.place {
+            place.resume().await?;
+        }
         self.loading.write(bytes).await;
+        if let Some(place) = &self.place {
+            place.rests();
+        }
         Ok(())
     }
 
@@ -80,7 +90,7 @@ pub(crate) async fn start(session: &mut Session, statement: &Statement) -> Resul
             let binary = options.format == CopyFormat::Binary;
             let columns = provided.len();
             let loading = load(session, &table, provided, &options, &context).await?;
-            Ok(Outcome::CopyIn(CopyIn { binary, columns, loading }))
+            Ok(Outcome::CopyIn(CopyIn { binary, columns, place: None, loading }))
         }
         ast::CopyTarget::File { filename } => {
             let (branch, options) = (Branch::OfWrites, &statement.copy_options);
@@ -152,7 +162,15 @@ impl Session {
     /// What was wrong with the data, and what the commit raises.
     pub async fn finish_copy(&mut self, copy: CopyIn) -> Result<String, SqlError> {
         let observed = self.copying.take().inspect(Observed::resumes);
-        let finished = copy.loading.finish(self).await;
+        let CopyIn { place, loading, .. } = copy;
+        let goes_on = match &place {
+            Some(place) => place.resume().await,
+            None => Ok(()),
+        };
+        let finished = match goes_on {
+            Ok(()) => loading.finish(self).await,
+            Err(error) => Err(loading.give_up(error).await),
+        };
         if let Some(observed) = observed {
             match &finished {
                 Ok(_) => observed.succeeded(),

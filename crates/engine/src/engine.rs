@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 use wharf_catalog::{Answer, Command, Envelope, State};
-use wharf_consensus::Group;
+use wharf_consensus::{ConsensusError, Group};
 use wharf_fanout::{Fanout, FanoutOptions};
 use wharf_lake::Warehouse;
 use wharf_traces::Traces;
@@ -32,8 +32,10 @@ use crate::helpers::Helping;
 use crate::maintenance::Instants;
 use crate::metrics::Statistics;
 use crate::operators::OperatorPlanner;
+use crate::places::Places;
 use crate::queries::{Peers, Queries, Question, Report, Request};
 use crate::session::{KeptPlans, Queues, Session, Startup};
+use crate::task_spans;
 use crate::unique_names::UniqueNamesPlanner;
 
 /// The limits of the engine.
@@ -53,6 +55,10 @@ pub struct EngineOptions {
     pub commit_attempts: usize,
     /// How many statements a session keeps the plans of.
     pub plan_cache_entries: usize,
+    /// How many statements that work on tables run at a time, further ones wait; 0: as many as there are.
+    pub max_running_statements: usize,
+    /// How many may wait; one more fails with `53300`.
+    pub max_queued_statements: usize,
     /// How long a dropped table can come back; zero: not at all.
     pub dropped_retention: Duration,
     /// What the locations of files that statements name begin with, separated by commas; `*` is everything.
@@ -73,6 +79,8 @@ impl Default for EngineOptions {
             batch_rows: 8192,
             commit_attempts: 100,
             plan_cache_entries: 256,
+            max_running_statements: 0,
+            max_queued_statements: 1000,
             dropped_retention: Duration::from_secs(7 * 24 * 60 * 60),
             allowed_locations: "*".to_owned(),
             fanout: FanoutOptions::default(),
@@ -80,6 +88,10 @@ impl Default for EngineOptions {
         }
     }
 }
+
+/// How long a login waits for the catalog of now: longer than an election takes, as a rule. A client with a password waits so
+/// long twice.
+const LOGIN_READ_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The engine of one node. Cheap to share; sessions hold it.
 pub struct Engine {
@@ -102,6 +114,8 @@ pub struct Engine {
     pub(crate) external_turns: ExternalTurns,
     /// What is counted.
     pub(crate) statistics: Arc<Statistics>,
+    /// Where statements wait for their turn; none when all of them run.
+    pub(crate) places: Option<Arc<Places>>,
     /// Queries on several nodes.
     pub(crate) fanout: Arc<Fanout>,
     /// What runs now.
@@ -121,6 +135,7 @@ impl Engine {
         warehouse: Arc<Warehouse>,
         options: EngineOptions,
     ) -> Result<Arc<Engine>, SqlError> {
+        task_spans::keep();
         let runtime = runtime(&warehouse, &options)?;
         let base = base_state(Arc::clone(&runtime), &options);
         let fanout = Fanout::new(
@@ -131,6 +146,8 @@ impl Engine {
             options.fanout.clone(),
             Arc::clone(&options.traces),
         );
+        let statistics = Arc::default();
+        let places = Places::new(options.max_running_statements, options.max_queued_statements, &statistics);
         Ok(Arc::new(Engine {
             group,
             warehouse,
@@ -143,7 +160,8 @@ impl Engine {
             external_turns: ExternalTurns::default(),
             fanout,
             progress: Arc::default(),
-            statistics: Arc::default(),
+            statistics,
+            places,
             queries: Arc::default(),
             next_process: AtomicU32::new(1),
             turns: Mutex::default(),
@@ -151,16 +169,21 @@ impl Engine {
     }
 
     /// What is kept of a role's password, in PostgreSQL's form; none when the role does not exist or has none.
-    pub fn scram_verifier(&self, role: &str) -> Option<String> {
-        self.group.local().role_by_name(role)?.password.clone()
+    ///
+    /// # Errors
+    /// As [`Engine::open_session`] for a catalog that has stopped.
+    pub async fn scram_verifier(&self, role: &str) -> Result<Option<String>, SqlError> {
+        let state = self.catalog_at_login().await?;
+        Ok(state.role_by_name(role).and_then(|role| role.password.clone()))
     }
 
     /// Opens a session for a client that has proven who it is.
     ///
     /// # Errors
-    /// `28000` for an unknown role, `3D000` for an unknown database, and what a setting can be refused with.
-    pub fn open_session(self: &Arc<Self>, startup: Startup) -> Result<Session, SqlError> {
-        let state = self.group.local();
+    /// `28000` for an unknown role, `3D000` for an unknown database, what a setting can be refused with, and what has stopped the
+    /// catalog of this node.
+    pub async fn open_session(self: &Arc<Self>, startup: Startup) -> Result<Session, SqlError> {
+        let state = self.catalog_at_login().await?;
         let role = state
             .role_by_name(&startup.user)
             .ok_or_else(|| {
@@ -190,6 +213,26 @@ impl Engine {
             process => process.unsigned_abs(),
         };
         Session::new(Arc::clone(self), &role, database, process, startup)
+    }
+
+    /// The catalog for somebody who logs in: that of now, so that every node knows a new role and none takes a former password. Where
+    /// that cannot be found out it is the one that this node has: a node that is cut off can be looked at.
+    ///
+    /// # Errors
+    /// What has stopped the catalog of this node.
+    async fn catalog_at_login(&self) -> Result<Arc<State>, SqlError> {
+        let error = match tokio::time::timeout(LOGIN_READ_TIMEOUT, self.group.read()).await {
+            Ok(Ok(state)) => return Ok(state),
+            Ok(Err(
+                error @ (ConsensusError::ReadTimeout { .. }
+                | ConsensusError::NoLeader { .. }
+                | ConsensusError::NotLeader),
+            )) => error,
+            Ok(Err(error)) => return Err(from_consensus(&error)),
+            Err(_) => ConsensusError::ReadTimeout { after: LOGIN_READ_TIMEOUT },
+        };
+        tracing::info!(%error, "a client that logs in is judged by the catalog that this node has");
+        Ok(self.group.local())
     }
 
     /// Queries on several nodes: what has to be told which nodes there are, and what works for the others.
@@ -270,14 +313,29 @@ impl Engine {
     /// # Errors
     /// As [`Engine::catalog`].
     pub(crate) async fn instant(&self) -> Result<Arc<State>, SqlError> {
-        let mut instant = self.catalog().await?;
+        Ok(self.noted(self.catalog().await?))
+    }
+
+    /// The same as far as this node has applied it: no other node is asked, so it may be older than what others have answered.
+    ///
+    /// # Errors
+    /// `XX001` on a node whose state is known to be another than that of the leader.
+    pub(crate) fn local_instant(&self) -> Result<Arc<State>, SqlError> {
+        match self.group.failure() {
+            Some(error @ ConsensusError::Diverged { .. }) => Err(from_consensus(&error)),
+            _ => Ok(self.noted(self.group.local())),
+        }
+    }
+
+    /// Notes an instant of this node, or a newer one.
+    fn noted(&self, mut instant: Arc<State>) -> Arc<State> {
         loop {
             self.instants.note(&instant);
             // Who asked which instants there are may have come between: it was read and not yet noted. He asks after this node has
             // applied what gave files up, so then there is a newer one now; where there is none, he has not asked yet.
             let latest = self.group.local();
             if Arc::ptr_eq(&latest, &instant) {
-                return Ok(instant);
+                return instant;
             }
             instant = latest;
         }

@@ -67,9 +67,7 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> SqlError {
         DataFusionError::NotImplemented(message) => from_unsupported(&message),
         DataFusionError::SQL(inner, _) => syntax(&inner.to_string()),
         DataFusionError::Plan(message) => from_plan(&message),
-        DataFusionError::ResourcesExhausted(message) => SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory")
-            .with_detail(sentence(&first_line(&message)))
-            .with_hint("Raise memory_limit_bytes in the configuration, or reduce what the query keeps at once."),
+        DataFusionError::ResourcesExhausted(message) => out_of_memory(&message),
         DataFusionError::Execution(message) => from_execution(&message),
         DataFusionError::Configuration(message) => {
             SqlError::new(SqlState::INVALID_PARAMETER_VALUE, first_line(&message))
@@ -161,9 +159,7 @@ pub(crate) fn from_shared(error: &DataFusionError) -> SqlError {
         DataFusionError::NotImplemented(message) => SqlError::unsupported(first_line(message)),
         DataFusionError::Plan(message) => from_plan(message),
         DataFusionError::Execution(message) => from_execution(message),
-        DataFusionError::ResourcesExhausted(message) => {
-            SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(sentence(&first_line(message)))
-        }
+        DataFusionError::ResourcesExhausted(message) => out_of_memory(message),
         other => SqlError::internal(first_line(&other.strip_backtrace())),
     }
 }
@@ -214,6 +210,13 @@ fn from_io(error: &std::io::Error) -> SqlError {
         return disk_full();
     }
     SqlError::new(SqlState::IO_ERROR, format!("input/output error: {error}"))
+}
+
+fn out_of_memory(message: &str) -> SqlError {
+    SqlError::new(SqlState::OUT_OF_MEMORY, "out of memory").with_detail(sentence(&first_line(message))).with_hint(
+        "Run the statement again when less runs, raise engine.memory_limit_bytes in the configuration, or reduce what \
+         the query keeps at once.",
+    )
 }
 
 fn disk_full() -> SqlError {
@@ -278,9 +281,16 @@ pub(crate) fn from_consensus(error: &wharf_consensus::ConsensusError) -> SqlErro
     let code = SqlState::parse(error.sqlstate()).unwrap_or(SqlState::INTERNAL_ERROR);
     let mut sql = SqlError::new(code, error.to_string());
     sql.detail = error.detail();
-    sql.hint = error.hint();
+    sql.hint = match error {
+        wharf_consensus::ConsensusError::ReadTimeout { .. } => Some(CUT_OFF.to_owned()),
+        _ => error.hint(),
+    };
     sql
 }
+
+/// What can be done on a node that does not reach enough others.
+const CUT_OFF: &str = "Check that more than half of the cluster's voters run and can reach each other. After \
+    SET wharf.read_consistency = 'local', statements that only read see what this node has.";
 
 fn from_schema(error: SchemaError) -> SqlError {
     match error {

@@ -24,6 +24,11 @@ struct Options {
     verbose: bool,
 }
 
+/// Does an EXPLAIN run what it explains? One with options that are refused does not.
+pub(crate) fn analyzes(explain: &Ast) -> bool {
+    asked(explain).is_ok_and(|options| options.analyze)
+}
+
 /// Runs EXPLAIN.
 ///
 /// # Errors
@@ -34,17 +39,13 @@ pub(crate) async fn run(
     values: Vec<Option<ArrayRef>>,
     types: &[SqlType],
 ) -> Result<Outcome, SqlError> {
-    let Ast::Explain { analyze, verbose, statement, format, options, .. } = explain else {
+    let Ast::Explain { statement, format, .. } = explain else {
         return Err(SqlError::internal("not EXPLAIN"));
     };
     if format.is_some() {
         return Err(other_format());
     }
-    let mut asked = Options { analyze: *analyze, verbose: *verbose };
-    for option in options.iter().flatten() {
-        apply(&mut asked, option)?;
-    }
-    let options = asked;
+    let options = asked(explain)?;
     let catalog = session.catalog().await?;
     let mut context = session.bind_context(catalog);
     let declared: Vec<_> = types.iter().cloned().map(Some).collect();
@@ -124,6 +125,18 @@ fn push(lines: &mut Vec<String>, plan: DisplayableExecutionPlan<'_>, verbose: bo
 
 fn other_format() -> SqlError {
     SqlError::unsupported("EXPLAIN formats other than text are not supported").with_hint("Leave FORMAT out.")
+}
+
+/// What an EXPLAIN asks for.
+fn asked(explain: &Ast) -> Result<Options, SqlError> {
+    let Ast::Explain { analyze, verbose, options, .. } = explain else {
+        return Err(SqlError::internal("not EXPLAIN"));
+    };
+    let mut asked = Options { analyze: *analyze, verbose: *verbose };
+    for option in options.iter().flatten() {
+        apply(&mut asked, option)?;
+    }
+    Ok(asked)
 }
 
 fn apply(options: &mut Options, option: &UtilityOption) -> Result<(), SqlError> {

@@ -37,6 +37,7 @@ mod names;
 mod operators;
 mod optimize;
 mod pg_catalog;
+mod places;
 mod procedures;
 mod queries;
 mod scram;
@@ -47,6 +48,7 @@ mod statement;
 mod syntax;
 mod table_functions;
 mod table_reader;
+mod task_spans;
 mod time_zone;
 mod unique_names;
 

@@ -70,7 +70,11 @@ pub(crate) struct KindLabels {
 pub(crate) struct Statistics {
     pub(crate) statements: Family<StatementLabels, Counter>,
     pub(crate) durations: Family<KindLabels, Histogram, fn() -> Histogram>,
+    /// Those that wait for a place are not among them.
     pub(crate) running: Gauge,
+    pub(crate) queued: Gauge,
+    /// How long those waited that did.
+    pub(crate) waits: Histogram,
     pub(crate) sessions: Gauge,
     pub(crate) groups_for_others: Counter,
     pub(crate) units_for_others: Counter,
@@ -82,6 +86,8 @@ impl Default for Statistics {
             statements: Family::default(),
             durations: Family::new_with_constructor(seconds),
             running: Gauge::default(),
+            queued: Gauge::default(),
+            waits: seconds(),
             sessions: Gauge::default(),
             groups_for_others: Counter::default(),
             units_for_others: Counter::default(),
@@ -111,6 +117,13 @@ impl Engine {
             statistics.durations.clone(),
         );
         registry.register("statements_running", "Statements that run now", statistics.running.clone());
+        registry.register("statements_queued", "Statements that wait for their turn", statistics.queued.clone());
+        registry.register_with_unit(
+            "statement_wait",
+            "How long statements waited for their turn, of those that had to",
+            Unit::Seconds,
+            statistics.waits.clone(),
+        );
         registry.register("sessions", "Sessions that are open now", statistics.sessions.clone());
         registry.register(
             "file_groups_rewritten_for_others",

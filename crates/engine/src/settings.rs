@@ -11,6 +11,10 @@ use wharf_values::{ByteaOutput, DateStyle, IntervalStyle, SqlError, SqlState, Te
 /// The PostgreSQL version clients are told: what they decide their catalog queries by.
 pub(crate) const SERVER_VERSION: &str = "15.0";
 
+/// Which catalog statements that only read get, and the value for the one that the node has.
+const READ_CONSISTENCY: &str = "wharf.read_consistency";
+const LOCAL: &str = "local";
+
 /// A setting that Wharf knows.
 struct Known {
     /// As PostgreSQL spells it.
@@ -110,6 +114,7 @@ static KNOWN: &[Known] = &[
     known("transaction_read_only", "off", Kind::Boolean, false),
     known("wharf.distribute", "auto", Kind::Choice(&["auto", "on", "off"]), false),
     known("wharf.distribute_min_bytes", "256MB", Kind::Bytes, false),
+    known(READ_CONSISTENCY, "linearizable", Kind::Choice(&["linearizable", LOCAL]), false),
     known("wharf.split_hot_keys", "on", Kind::Boolean, false),
     known("wharf.write_branch", "", Kind::Text, false),
     known("work_mem", "4MB", Kind::Text, false),
@@ -285,6 +290,11 @@ impl Settings {
         let value = self.values.get("statement_timeout")?;
         let milliseconds = parse_milliseconds(value)?;
         (milliseconds > 0).then(|| std::time::Duration::from_millis(milliseconds))
+    }
+
+    /// `wharf.read_consistency` is `local`. Asked by every statement, so it takes no copy of the value.
+    pub(crate) fn reads_locally(&self) -> bool {
+        self.values.get(READ_CONSISTENCY).is_some_and(|value| value == LOCAL)
     }
 
     /// A size, in bytes.
@@ -494,6 +504,21 @@ mod tests {
         assert!(!settings.is_on("wharf.split_hot_keys"));
         settings.reset("wharf.split_hot_keys").unwrap();
         assert!(settings.is_on("wharf.split_hot_keys"));
+    }
+
+    #[test]
+    fn reads_are_local_where_that_is_asked_for() {
+        let mut settings = Settings::new("wharf", true);
+        assert_eq!(settings.get("wharf.read_consistency").unwrap(), "linearizable");
+        assert!(!settings.reads_locally());
+        settings.set("Wharf.Read_Consistency", "LOCAL").unwrap();
+        assert_eq!(settings.get("wharf.read_consistency").unwrap(), "local");
+        assert!(settings.reads_locally());
+        let error = settings.set("wharf.read_consistency", "eventual").unwrap_err();
+        assert_eq!(error.code, SqlState::INVALID_PARAMETER_VALUE);
+        assert_eq!(error.hint.as_deref(), Some("Available values: linearizable, local."));
+        settings.reset("wharf.read_consistency").unwrap();
+        assert!(!settings.reads_locally());
     }
 
     #[test]

@@ -21,7 +21,8 @@ use url::Url;
 use crate::cluster::Cluster;
 use crate::codec::{Codec, Envelope};
 use crate::losses::Losses;
-use crate::travelling::{self, Arrived, Lost};
+use crate::travelling::{self, Arrived, Lost, Short};
+use crate::vocabulary::Vocabulary;
 
 /// What the library says on a node to which no plan was sent in time: whoever was to send it is cut off from it, or too busy.
 const NO_PLAN: &str = "timed-out while waiting for the plan";
@@ -38,7 +39,8 @@ pub(crate) struct Channels {
 #[async_trait]
 impl ChannelResolver for Channels {
     async fn get_worker_client_for_url(&self, url: &Url) -> Result<Box<dyn WorkerChannel>> {
-        let node = Node { url: url.clone(), answer_timeout: self.answer_timeout };
+        let vocabulary = Arc::clone(self.codec.vocabulary());
+        let node = Node { url: url.clone(), answer_timeout: self.answer_timeout, vocabulary };
         let channel = node.within(async { Ok(self.cluster.channel(url).await) }).await?;
         let inner = create_worker_client(channel.map_err(|reason| node.lost(&reason))?);
         Ok(Box::new(NodeChannel { inner, node, codec: Arc::clone(&self.codec) }))
@@ -50,6 +52,7 @@ impl ChannelResolver for Channels {
 struct Node {
     url: Url,
     answer_timeout: Duration,
+    vocabulary: Arc<dyn Vocabulary>,
 }
 
 impl Node {
@@ -57,12 +60,19 @@ impl Node {
         travelling::lost(Lost { node: self.url.to_string(), reason: reason.to_owned() })
     }
 
-    /// What a call failed with: the loss of the node, if it is the connection that failed.
+    /// What a call failed with: the loss of the node, if it is the connection that failed. A node does not know its own name, which
+    /// is written here into what it says of itself.
     fn failed(&self, error: DataFusionError) -> DataFusionError {
+        let error = match travelling::is_shortage(&error) {
+            true => travelling::departing(error, self.vocabulary.as_ref()),
+            false => error,
+        };
         match travelling::arrived(&error) {
-            // It has refused, and does not know its own name.
             Some(Arrived::Lost(lost)) if lost.node.is_empty() => return self.lost(&lost.reason),
-            Some(Arrived::Lost(_) | Arrived::Sql(_)) => return error,
+            Some(Arrived::Short(short)) if short.node.is_empty() => {
+                return travelling::short(Short { node: self.url.to_string(), ..short });
+            }
+            Some(Arrived::Lost(_) | Arrived::Short(_) | Arrived::Sql(_)) => return error,
             None => {}
         }
         let reason = match error.find_root() {

@@ -21,6 +21,16 @@ pub trait Cluster: Debug + Send + Sync + 'static {
     /// as long as they are the same.
     fn nodes(&self) -> Vec<Url>;
 
+    /// Those of them that take parts of a new query of this node: itself, and the others that do not say that they are busy.
+    fn free(&self) -> Vec<Url> {
+        self.nodes()
+    }
+
+    /// Whether it is this node.
+    fn is_own(&self, _node: &Url) -> bool {
+        false
+    }
+
     /// How many [`Cluster::nodes`] there are. Asked for each statement.
     fn count(&self) -> usize {
         self.nodes().len()

@@ -156,6 +156,7 @@ impl std::fmt::Display for NotSpread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             NotSpread::Alone => f.write_str("there is no other node"),
+            NotSpread::Busy => f.write_str("the other nodes are busy"),
             NotSpread::Off => f.write_str("wharf.distribute is off"),
             NotSpread::Small(bytes) => write!(f, "it reads about {bytes} bytes"),
             NotSpread::Cannot(reason) => f.write_str(reason),

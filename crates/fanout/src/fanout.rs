@@ -22,6 +22,7 @@ use crate::codec::Codec;
 use crate::eligible::{Distribute, Wanted, bytes_to_read};
 use crate::filters::{FilterService, Filters};
 use crate::live::{self, Live, Members};
+use crate::load::{Load, LoadService};
 use crate::parts::{Parts, StageRunning};
 use crate::planner;
 use crate::service::{OpenChannels, Watched};
@@ -103,6 +104,8 @@ impl Spread {
 pub enum NotSpread {
     /// There is no other.
     Alone,
+    /// All others are busy, or are not to take part in this query any more.
+    Busy,
     /// The session does not want it.
     Off,
     /// It reads so few bytes.
@@ -160,6 +163,7 @@ impl Fanout {
     pub fn routes(self: &Arc<Self>) -> Routes {
         Routes::new(Watched::new(self.worker().into_worker_server(), Arc::clone(&self.channels_open)))
             .add_service(FilterService(Arc::clone(&self.filters)))
+            .add_service(LoadService(self.load()))
     }
 
     /// Workers in this process that talk as nodes do, over memory instead of sockets.
@@ -169,6 +173,10 @@ impl Fanout {
 
     fn worker(self: &Arc<Self>) -> Worker {
         worker::worker(self)
+    }
+
+    fn load(&self) -> Load {
+        Load::new(Arc::clone(&self.parts), self.options.max_parts, Arc::clone(&self.runtime))
     }
 
     /// How many nodes queries can be divided among.
@@ -209,7 +217,8 @@ impl Fanout {
         }
     }
 
-    /// A plan for one node, divided among several, and not among those in `without`.
+    /// A plan for one node, divided among several. One that begins is divided among those that have room for it; one that began
+    /// among those in `without` is divided among all others, which may be busy with what is left of it.
     ///
     /// # Errors
     /// Why it is not.
@@ -221,10 +230,10 @@ impl Fanout {
         without: &[Url],
     ) -> Result<Spread, NotSpread> {
         self.consider(plan, wanted)?;
-        let mut nodes = self.cluster.read().nodes();
+        let mut nodes = if without.is_empty() { self.cluster.read().free() } else { self.cluster.read().nodes() };
         nodes.retain(|node| !without.contains(node));
         if nodes.len() < 2 {
-            return Err(NotSpread::Alone);
+            return Err(NotSpread::Busy);
         }
         let reasons = Mutex::new(Vec::new());
         let refused = |reason| reasons.lock().push(reason);
@@ -268,6 +277,11 @@ impl Fanout {
     /// A query has lost this node.
     pub(crate) fn lost(&self, node: &Url) {
         self.cluster.read().lost(node);
+    }
+
+    /// Whether it is this node.
+    pub(crate) fn is_own(&self, node: &Url) -> bool {
+        self.cluster.read().is_own(node)
     }
 
     pub(crate) fn options(&self) -> &FanoutOptions {

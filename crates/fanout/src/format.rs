@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 /// Counts the changes of what this crate and the engine write down.
-const REVISION: u32 = 4;
+const REVISION: u32 = 5;
 /// The version of `datafusion-distributed`; a test holds it to the one that is built.
 const LIBRARY: &str = "4.0.0";
 

@@ -12,7 +12,9 @@
 //! - A scan hears from joins on other nodes which of its rows can find a partner ([`filters`]).
 //! - A query whose node is lost begins anew on the others, as long as no row of it has left or whoever takes its rows can give them back, and
 //!   at last on its own node alone ([`run`]).
-//! - Nodes of another format give each other no work ([`format`]), and nodes that do not answer get none ([`live`]).
+//! - So does one a part of which has found too little memory or disk on its node ([`run`]).
+//! - Nodes of another format give each other no work ([`format`]), nodes that do not answer get none ([`live`]), and busy ones none of new
+//!   queries ([`load`]).
 //! - No work outlives its query: what runs a part ends when the stream of its rows is dropped, when the query's node is done or gone ([`service`]), or at the deadline.
 //!
 //! What nodes give each other to do that is no query uses the same format, settings, expressions ([`carried`]) and errors ([`WrittenError`]).
@@ -33,6 +35,7 @@ mod filters;
 mod format;
 mod joins;
 mod live;
+mod load;
 mod losses;
 mod parts;
 mod planner;

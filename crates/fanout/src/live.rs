@@ -4,6 +4,8 @@
 //! - A node is given work only after it has said that it does parts of queries, in this version's format; a node that does not
 //!   answer any more, is stopping or has another format is not. Which ones do is asked all the time, not when a query waits.
 //! - A node that a query has lost is left out for some seconds, whatever it says itself.
+//! - A node that says that it is busy gets no parts of new queries of others until it says otherwise. It takes part all the same: in
+//!   queries of its own, and in those that have begun.
 //! - Asking has a deadline, and one node that is slow to answer delays no query.
 //!
 //! Not here: who the members are and how they are reached ([`Members`]).
@@ -23,6 +25,7 @@ use url::Url;
 
 use crate::cluster::{Channel, Cluster};
 use crate::format;
+use crate::load::says_busy;
 
 /// The pause between two rounds of asking.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -51,6 +54,8 @@ struct Health {
     /// When it said last that it takes part.
     answered: Option<Instant>,
     left_out_until: Option<Instant>,
+    /// Whether it is busy, as it said last.
+    busy: bool,
     /// Whether it takes part, as was logged last.
     logged: bool,
 }
@@ -64,7 +69,9 @@ impl Health {
 
 /// What a node says when it is asked.
 enum Answer {
-    TakesPart,
+    TakesPart {
+        busy: bool,
+    },
     /// It is there and does not take part, or nobody is there.
     No(String),
     /// Nothing is known.
@@ -102,18 +109,27 @@ impl Live {
             .filter_map(|address| url(&address).map(|url| (address, url)))
             .collect();
         let answers = join_all(members.iter().map(|(address, url)| async {
-            // This node is there.
-            if *url == self.own { Answer::TakesPart } else { self.ask(address).await }
+            // This node is there, and whether it is busy is the business of the others.
+            if *url == self.own { Answer::TakesPart { busy: false } } else { self.ask(address).await }
         }))
         .await;
+        self.hear(members, answers);
+    }
+
+    /// Takes what the members have answered.
+    fn hear(&self, members: Vec<(String, Url)>, answers: Vec<Answer>) {
         let now = Instant::now();
         let mut health = self.health.lock();
         health.retain(|known, _| members.iter().any(|(_, url)| url == known));
         for ((address, url), answer) in members.into_iter().zip(answers) {
             let known = health.entry(url).or_default();
             let reason = match answer {
-                Answer::TakesPart => {
+                Answer::TakesPart { busy } => {
                     known.answered = Some(now);
+                    if busy != known.busy {
+                        known.busy = busy;
+                        tracing::debug!(node = address, busy, "a node is busy, or is not any more");
+                    }
                     String::new()
                 }
                 Answer::No(reason) => {
@@ -133,11 +149,11 @@ impl Live {
         }
     }
 
-    /// Those that take part at an instant, always in the same order.
-    fn nodes_at(&self, now: Instant) -> Vec<Url> {
+    /// Those that take part at an instant and are of use, always in the same order.
+    fn nodes_at(&self, now: Instant, is_of_use: impl Fn(&Health) -> bool) -> Vec<Url> {
         let health = self.health.lock();
-        let taking_part = health.iter().filter(|(_, health)| health.takes_part(now));
-        let mut nodes: Vec<Url> = taking_part.map(|(url, _)| url.clone()).collect();
+        let found = health.iter().filter(|(_, health)| health.takes_part(now) && is_of_use(health));
+        let mut nodes: Vec<Url> = found.map(|(url, _)| url.clone()).collect();
         drop(health);
         nodes.sort();
         nodes
@@ -148,20 +164,32 @@ impl Live {
             Ok(channel) => Channel::new(channel),
             Err(reason) => return Answer::No(reason),
         };
-        let mut client = create_worker_client(channel);
-        match tokio::time::timeout(ANSWER_TIMEOUT, client.get_worker_info(GetWorkerInfoRequest {})).await {
-            Err(_) => Answer::Late,
-            Ok(Err(error)) => Answer::No(error.strip_backtrace()),
-            Ok(Ok(info)) if info.version == format::name() => Answer::TakesPart,
-            Ok(Ok(info)) => Answer::No(format!("its format is \"{}\", not \"{}\"", info.version, format::name())),
-        }
+        tokio::time::timeout(ANSWER_TIMEOUT, answer(channel)).await.unwrap_or(Answer::Late)
+    }
+}
+
+/// What the node at the other end says of itself.
+async fn answer(channel: Channel) -> Answer {
+    let mut client = create_worker_client(channel.clone());
+    match client.get_worker_info(GetWorkerInfoRequest {}).await {
+        Err(error) => Answer::No(error.strip_backtrace()),
+        Ok(info) if info.version == format::name() => Answer::TakesPart { busy: says_busy(channel).await },
+        Ok(info) => Answer::No(format!("its format is \"{}\", not \"{}\"", info.version, format::name())),
     }
 }
 
 #[async_trait]
 impl Cluster for Live {
     fn nodes(&self) -> Vec<Url> {
-        self.nodes_at(Instant::now())
+        self.nodes_at(Instant::now(), |_| true)
+    }
+
+    fn free(&self) -> Vec<Url> {
+        self.nodes_at(Instant::now(), |health| !health.busy)
+    }
+
+    fn is_own(&self, node: &Url) -> bool {
+        *node == self.own
     }
 
     fn count(&self) -> usize {
@@ -194,6 +222,8 @@ pub(crate) fn address(url: &Url) -> Option<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::slice;
+
     use super::*;
 
     #[derive(Debug)]
@@ -224,7 +254,7 @@ mod tests {
         live.round().await;
         assert_eq!(live.nodes(), [url("a:1").unwrap()]);
         // An answer is not believed for ever.
-        assert!(live.nodes_at(Instant::now() + BELIEVED).is_empty());
+        assert!(live.nodes_at(Instant::now() + BELIEVED, |_| true).is_empty());
         // Whoever has left the cluster is not asked any more.
         members.0.lock().remove(0);
         live.round().await;
@@ -240,6 +270,28 @@ mod tests {
         live.lost(&node);
         live.round().await;
         assert!(live.nodes().is_empty());
-        assert_eq!(live.nodes_at(Instant::now() + LEFT_OUT), [node]);
+        assert_eq!(live.nodes_at(Instant::now() + LEFT_OUT, |_| true), [node]);
+    }
+
+    #[tokio::test]
+    async fn a_busy_node_gets_no_parts_until_it_says_otherwise() {
+        let live = Live::new(Arc::new(NoWays(Mutex::default())), "a:1").unwrap();
+        let (own, other) = (url("a:1").unwrap(), url("b:1").unwrap());
+        let members = || vec![("a:1".to_owned(), own.clone()), ("b:1".to_owned(), other.clone())];
+        let hear = |answer| live.hear(members(), vec![Answer::TakesPart { busy: false }, answer]);
+        hear(Answer::TakesPart { busy: true });
+        assert_eq!(live.free(), slice::from_ref(&own));
+        // It is there, for queries that have begun.
+        assert_eq!((live.nodes(), live.count()), (vec![own.clone(), other.clone()], 2));
+        hear(Answer::Late);
+        assert_eq!(live.free(), slice::from_ref(&own));
+        hear(Answer::TakesPart { busy: false });
+        assert_eq!(live.free(), [own.clone(), other.clone()]);
+    }
+
+    #[test]
+    fn a_node_knows_itself() {
+        let live = Live::new(Arc::new(NoWays(Mutex::default())), "a:1").unwrap();
+        assert!(live.is_own(&url("a:1").unwrap()) && !live.is_own(&url("b:1").unwrap()));
     }
 }

@@ -1,10 +1,14 @@
-//! Running a query on several nodes, and once more on others when one of them is lost.
+//! Running a query on several nodes, and once more on others when one of them is lost, or has too little memory or disk for its part.
 //!
-//! What always holds: as long as no row has left, the loss of other nodes is no error. The query begins anew on those that are left, a
-//! few times, and then runs on its own node, which needs no other. Nor is it an error later, where whoever takes the rows does nothing
-//! with them before it has them all, and lets go of them when it is told to.
+//! What always holds:
+//! - As long as no row has left, the loss of other nodes is no error, nor is their lack of memory or disk. The query begins anew on those
+//!   that are left, a few times, and then runs on its own node, which needs no other. Nor is it an error later, where whoever takes the rows
+//!   does nothing with them before it has them all, and lets go of them when it is told to.
+//! - A node that was lost is better left out by all queries for a while; one with too little memory or disk by this query alone.
+//! - A query does not run alone on its own node if a part of it has found too little there: that is the statement's error.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -22,7 +26,11 @@ use crate::eligible::Wanted;
 use crate::explain::Ran;
 use crate::fanout::{Fanout, Spread};
 use crate::losses::Losses;
-use crate::travelling::{self, Arrived, Lost, arrived};
+use crate::travelling::{self, Arrived, Lost, Short, arrived};
+
+/// How long a query waits before it begins anew for want of memory or disk: what its parts have is given back only when they hear
+/// that they are over.
+const GIVEN_BACK: Duration = Duration::from_millis(200);
 
 /// What a query gives that may begin anew at any time.
 #[derive(Debug)]
@@ -44,7 +52,10 @@ struct Running {
     /// What is lost without its rows telling so.
     losses: Arc<Losses>,
     ran: Ran,
-    lost: Vec<Url>,
+    /// The nodes that were lost, or had too little.
+    without: Vec<Url>,
+    /// What a part of it on its own node has lacked.
+    lacking_here: Option<SqlError>,
     attempts_left: usize,
     /// A row has left: what begins anew would give it again.
     given: bool,
@@ -53,9 +64,9 @@ struct Running {
 }
 
 impl Fanout {
-    /// The rows of a plan that was divided. `whole` and `task` are what it was made of; should a node be lost before the first row is
-    /// there, the plan is divided among the others, and is run whole when there are none. Beside the rows there is what knows how they
-    /// were computed in the end.
+    /// The rows of a plan that was divided. `whole` and `task` are what it was made of; should a node be lost, or have too little
+    /// memory or disk, before the first row is there, the plan is divided among the others, and is run whole when there are none.
+    /// Beside the rows there is what knows how they were computed in the end.
     ///
     /// # Errors
     /// What the plan says before its first row.
@@ -78,7 +89,7 @@ impl Fanout {
         Ok((Box::pin(RecordBatchStreamAdapter::new(schema, rows)), ran))
     }
 
-    /// The same for somebody who takes all rows before anything comes of them: the query begins anew also when a node is lost after
+    /// The same for somebody who takes all rows before anything comes of them: the query begins anew also when that happens after
     /// rows were given, and says so.
     ///
     /// # Errors
@@ -111,7 +122,8 @@ impl Fanout {
             rows: execute_stream(spread.plan, spread.task)?,
             losses,
             ran,
-            lost: Vec::new(),
+            without: Vec::new(),
+            lacking_here: None,
             attempts_left: self.options().attempts.saturating_sub(1),
             given: false,
             returns: false,
@@ -148,7 +160,7 @@ impl Running {
             };
             match arrived(&error) {
                 None => return Some(Err(error)),
-                Some(Arrived::Sql(sql)) => return Some(Err(DataFusionError::External(Box::new(sql)))),
+                Some(Arrived::Sql(sql)) => return Some(Err(statements(sql))),
                 Some(Arrived::Lost(lost)) => {
                     tracing::warn!(node = lost.node, reason = lost.reason, given = self.given, "a query lost a node");
                     let node = Url::parse(&lost.node).ok();
@@ -156,34 +168,60 @@ impl Running {
                         self.fanout.lost(node);
                     }
                     if self.given && !self.returns {
-                        return Some(Err(DataFusionError::External(Box::new(failed(&lost)))));
+                        return Some(Err(statements(failed(&lost))));
                     }
-                    self.lost.extend(node);
-                    if let Err(error) = self.again().await {
-                        return Some(Err(error));
-                    }
-                    if self.given {
-                        self.given = false;
-                        return Some(Ok(Given::Anew));
-                    }
+                    self.without.extend(node);
+                    self.stop();
                 }
+                Some(Arrived::Short(short)) => {
+                    let reason = &short.error.message;
+                    tracing::warn!(
+                        node = short.node,
+                        reason,
+                        given = self.given,
+                        "a part of a query lacks room on its node"
+                    );
+                    if self.given && !self.returns {
+                        return Some(Err(statements(cut_short(short))));
+                    }
+                    let node = Url::parse(&short.node).ok();
+                    if node.as_ref().is_some_and(|node| self.fanout.is_own(node)) {
+                        self.lacking_here = Some(short.error);
+                    }
+                    self.without.extend(node);
+                    self.stop();
+                    tokio::time::sleep(GIVEN_BACK).await;
+                }
+            }
+            if let Err(error) = self.again().await {
+                return Some(Err(error));
+            }
+            if self.given {
+                self.given = false;
+                return Some(Ok(Given::Anew));
             }
         }
     }
 
-    async fn again(&mut self) -> Result<()> {
-        // What the other nodes still do for the attempt that failed ends before the next one begins.
+    /// Ends what the other nodes still do for the attempt that failed.
+    fn stop(&mut self) {
         self.rows = Box::pin(EmptyRecordBatchStream::new(self.whole.schema()));
+    }
+
+    async fn again(&mut self) -> Result<()> {
         self.whole = anew(Arc::clone(&self.whole))?;
         if self.attempts_left > 0 {
             self.attempts_left -= 1;
-            let spread = self.fanout.spread(&self.whole, &self.task, &self.wanted, &self.lost).await;
+            let spread = self.fanout.spread(&self.whole, &self.task, &self.wanted, &self.without).await;
             if let Ok(spread) = spread {
                 self.losses = losses(&spread.task);
                 self.ran.again(&spread.plan, &spread.nodes);
                 self.rows = execute_stream(spread.plan, spread.task)?;
                 return Ok(());
             }
+        }
+        if let Some(error) = self.lacking_here.take() {
+            return Err(statements(error));
         }
         tracing::info!("a query that lost nodes runs on this one alone");
         self.losses = Arc::default();
@@ -198,6 +236,11 @@ fn losses(task: &TaskContext) -> Arc<Losses> {
     task.session_config().get_extension::<Losses>().unwrap_or_default()
 }
 
+/// An error of the statement on its way to the session.
+fn statements(error: SqlError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
 /// What the client is told of a node that was lost.
 fn failed(lost: &Lost) -> SqlError {
     SqlError::new(SqlState::ADMIN_SHUTDOWN, lost.to_string())
@@ -205,11 +248,27 @@ fn failed(lost: &Lost) -> SqlError {
         .with_hint("Run the statement again.")
 }
 
+/// What the client is told of a node that had too little memory or disk.
+fn cut_short(short: Short) -> SqlError {
+    let Short { node, error } = short;
+    let hint = match error.code {
+        SqlState::DISK_FULL => "Run the statement again, or free some space on the disk of that node.",
+        _ => "Run the statement again, or give that node more memory (engine.memory_limit_bytes).",
+    };
+    let said = error.detail.as_deref().map(|detail| format!(" {detail}")).unwrap_or_default();
+    let detail =
+        format!("It was node {node}, and some rows had been sent, so the query could not be begun again.{said}");
+    error.with_detail(detail).with_hint(hint)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use arrow::array::Int64Array;
     use arrow::datatypes::{DataType, Field, Schema};
+    use async_trait::async_trait;
     use datafusion::catalog::memory::MemorySourceConfig;
     use datafusion::common::internal_err;
     use datafusion::logical_expr::{AggregateUDF, ScalarUDF, WindowUDF};
@@ -217,6 +276,7 @@ mod tests {
     use wharf_lake::{Warehouse, WarehouseOptions};
 
     use super::*;
+    use crate::cluster::{Channel, Cluster};
     use crate::eligible::Distribute;
     use crate::fanout::FanoutOptions;
     use crate::parts::QueryTag;
@@ -316,7 +376,8 @@ mod tests {
             rows: Box::pin(RecordBatchStreamAdapter::new(schema, rows)),
             losses,
             ran,
-            lost: Vec::new(),
+            without: Vec::new(),
+            lacking_here: None,
             attempts_left: 0,
             given: false,
             returns: false,
@@ -375,6 +436,86 @@ mod tests {
             }
         }
         assert_eq!(kept, [batch(7)]);
+    }
+
+    /// A node that lacks memory or disk, by the error of its part.
+    fn short(node: &str, code: SqlState) -> DataFusionError {
+        let error = SqlError::new(code, "too little").with_detail("It was taken.").with_hint("Take less.");
+        travelling::short(Short { node: node.to_owned(), error })
+    }
+
+    fn sql(rows: &Result<RecordBatch>) -> &SqlError {
+        let Err(DataFusionError::External(error)) = rows else { panic!("{rows:?}") };
+        error.downcast_ref().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_query_without_rows_begins_anew_when_another_node_lacks_memory_or_disk() {
+        for code in [SqlState::OUT_OF_MEMORY, SqlState::DISK_FULL] {
+            let rows = outcome(vec![Err(short("http://b/", code))]).await;
+            let rows: Vec<_> = rows.into_iter().map(Result::unwrap).collect();
+            assert_eq!(rows, [batch(7)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lack_of_memory_after_rows_is_the_statements_error() {
+        let rows = outcome(vec![Ok(batch(1)), Err(short("http://b/", SqlState::OUT_OF_MEMORY))]).await;
+        assert_eq!(rows.len(), 2);
+        let error = sql(&rows[1]);
+        assert_eq!((error.code, error.message.as_str()), (SqlState::OUT_OF_MEMORY, "too little"));
+        let detail = error.detail.as_deref().unwrap();
+        assert!(detail.contains("http://b/") && detail.contains("It was taken."), "{detail}");
+        assert!(error.hint.as_deref().unwrap().starts_with("Run the statement again"));
+    }
+
+    #[tokio::test]
+    async fn rows_that_can_be_given_back_are_void_when_memory_is_lacking() {
+        let rows = stream::iter(vec![Ok(batch(1)), Err(short("http://b/", SqlState::OUT_OF_MEMORY))]);
+        let running = Running { returns: true, ..running(Box::pin(rows), Arc::default()) };
+        let mut kept = Vec::new();
+        for given in running.stream().collect::<Vec<_>>().await {
+            match given.unwrap() {
+                Given::Rows(batch) => kept.push(batch),
+                Given::Anew => kept.clear(),
+            }
+        }
+        assert_eq!(kept, [batch(7)]);
+    }
+
+    /// A cluster whose only business is to say which node this one is.
+    #[derive(Debug)]
+    struct Here(Url, Arc<AtomicUsize>);
+
+    #[async_trait]
+    impl Cluster for Here {
+        fn nodes(&self) -> Vec<Url> {
+            Vec::new()
+        }
+
+        async fn channel(&self, node: &Url) -> Result<Channel, String> {
+            Err(format!("no way to {node}"))
+        }
+
+        fn is_own(&self, node: &Url) -> bool {
+            *node == self.0
+        }
+
+        fn lost(&self, _: &Url) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_lacks_memory_on_its_own_node_does_not_run_there_alone() {
+        let rows = stream::iter(vec![Err(short("http://a/", SqlState::OUT_OF_MEMORY))]);
+        let mut running = running(Box::pin(rows), Arc::default());
+        let lost = Arc::default();
+        running.fanout.join(Arc::new(Here(Url::parse("http://a/").unwrap(), Arc::clone(&lost))));
+        let error = rows_of(running.next().await.unwrap());
+        let error = sql(&error);
+        assert_eq!((error.code, error.hint.as_deref()), (SqlState::OUT_OF_MEMORY, Some("Take less.")));
+        assert_eq!(lost.load(Ordering::Relaxed), 0, "other queries were told of a loss");
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@ use datafusion::physical_plan::{
 use datafusion_distributed::DistributedTaskContext;
 use futures::{Stream, StreamExt, TryFutureExt, TryStreamExt, stream};
 use tokio::time::Instant;
+use tracing::Span;
 use wharf_values::{SqlError, SqlState};
 
 use crate::filters::{Arrivals, Awaited, Exchange};
@@ -112,9 +113,10 @@ impl ExecutionPlan for TaskExec {
         let vocabulary = Arc::clone(&self.vocabulary);
         let departing = move |error| travelling::departing(error, vocabulary.as_ref());
         let end = context.session_config().get_extension::<End>();
+        let span = self.span(&context);
         // Listed as long as the rows are there.
         let part = self.begin(&context);
-        let rows = self.rows(partition, context).map_err(&departing)?;
+        let rows = span.in_scope(|| self.rows(partition, context)).map_err(&departing)?;
         let rows: SendableRecordBatchStream = match deadline {
             Some(deadline) => until(rows, tokio::time::sleep_until(deadline.0), timed_out),
             None => rows,
@@ -128,11 +130,21 @@ impl ExecutionPlan for TaskExec {
                 part.gave(batch.num_rows());
             }
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), within(span, rows))))
     }
 }
 
 impl TaskExec {
+    /// What is logged for it goes there, with the id that the log of the statement's node has; none where that is not told.
+    fn span(&self, context: &TaskContext) -> Span {
+        match context.session_config().get_extension::<QueryTag>() {
+            Some(query) => {
+                tracing::info_span!("part", query_id = %query.id, process = query.process, stage = self.stage)
+            }
+            None => Span::none(),
+        }
+    }
+
     /// The rows of a partition of its input, which begins when the filters of its scans are there.
     fn rows(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let exchange = context.session_config().get_extension::<Exchange>();
@@ -158,6 +170,14 @@ impl TaskExec {
 /// Rows that do not end before their end: a panic is an error.
 fn whole(rows: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> + Send {
     AssertUnwindSafe(rows).catch_unwind().map(|next| next.unwrap_or_else(|_| Err(panicked())))
+}
+
+/// Rows whose making is logged within a span.
+fn within(
+    span: Span,
+    mut rows: impl Stream<Item = Result<RecordBatch>> + Send + Unpin,
+) -> impl Stream<Item = Result<RecordBatch>> + Send {
+    stream::poll_fn(move |cx| span.in_scope(|| rows.poll_next_unpin(cx)))
 }
 
 /// Rows until something happens, and an error then.
@@ -199,8 +219,12 @@ fn timed_out() -> DataFusionError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use arrow::datatypes::Schema;
     use datafusion::physical_plan::EmptyRecordBatchStream;
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Event, Metadata, Subscriber};
 
     use super::*;
 
@@ -212,5 +236,44 @@ mod tests {
         let rows = whole(Box::pin(RecordBatchStreamAdapter::new(schema, panics)));
         let rows: Vec<Result<RecordBatch>> = rows.collect().await;
         assert!(rows.len() == 1 && rows[0].is_err(), "{rows:?}");
+    }
+
+    /// Takes all spans, and knows whether one is entered.
+    #[derive(Default)]
+    struct OneSpan(Arc<AtomicBool>);
+
+    impl Subscriber for OneSpan {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {}
+        fn enter(&self, _: &Id) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+        fn exit(&self, _: &Id) {
+            self.0.store(false, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn rows_are_made_within_their_span() {
+        let subscriber = OneSpan::default();
+        let entered = Arc::clone(&subscriber.0);
+        let seen = Arc::new(AtomicBool::default());
+        tracing::subscriber::with_default(subscriber, || {
+            let (entered, seen) = (Arc::clone(&entered), Arc::clone(&seen));
+            let batch = RecordBatch::new_empty(Arc::new(Schema::empty()));
+            let rows = stream::iter([Ok(batch)]);
+            let rows = rows.inspect(move |_| seen.store(entered.load(Ordering::Relaxed), Ordering::Relaxed));
+            let rows = within(tracing::info_span!("part"), rows);
+            assert_eq!(futures::executor::block_on(rows.collect::<Vec<_>>()).len(), 1);
+        });
+        assert!(seen.load(Ordering::Relaxed), "the span is not entered");
+        assert!(!entered.load(Ordering::Relaxed), "the span is not left");
     }
 }

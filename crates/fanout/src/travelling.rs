@@ -3,6 +3,9 @@
 //! The protocol carries the text of an error, not its SQLSTATE. So an error becomes a text that says all of it on the node where it
 //! happens, passes through the other nodes as that, and becomes the error again where the client is.
 
+use std::io::ErrorKind;
+
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use serde::{Deserialize, Serialize};
 use wharf_values::{ErrorObject, SqlError, SqlState};
@@ -19,6 +22,8 @@ pub(crate) enum Arrived {
     Sql(SqlError),
     /// A node did not answer, or stopped answering.
     Lost(Lost),
+    /// A node had too little memory or disk for its part.
+    Short(Short),
 }
 
 /// A node that was lost.
@@ -30,10 +35,20 @@ pub(crate) struct Lost {
     pub(crate) reason: String,
 }
 
+/// A node that had too little memory or disk for its part of a query. Others may have enough.
+#[derive(Clone, Debug)]
+pub(crate) struct Short {
+    /// Its URL; empty while on the way, as that of a [`Lost`] is.
+    pub(crate) node: String,
+    /// What the statement fails with when it is not begun anew.
+    pub(crate) error: SqlError,
+}
+
 #[derive(Deserialize, Serialize)]
 enum Written {
     Sql(WrittenError),
     Lost(Lost),
+    Short { node: String, error: WrittenError },
 }
 
 /// All that an error of SQL says but its position in the statement, which the node of the session alone knows.
@@ -86,7 +101,23 @@ pub(crate) fn departing(error: DataFusionError, vocabulary: &dyn Vocabulary) -> 
         // This node ends, and the query need not.
         return lost(Lost { node: String::new(), reason: "it is stopping".to_owned() });
     }
+    if matches!(sql.code, SqlState::DISK_FULL | SqlState::OUT_OF_MEMORY) {
+        return short(Short { node: String::new(), error: sql });
+    }
     written(&Written::Sql(sql.into()))
+}
+
+/// Whether an error that is no text yet says of a node that it has too little memory or disk. Such leave a node as they are where
+/// what divides its rows for others finds it.
+pub(crate) fn is_shortage(error: &DataFusionError) -> bool {
+    match error.find_root() {
+        DataFusionError::ResourcesExhausted(_) => true,
+        DataFusionError::IoError(error) => error.kind() == ErrorKind::StorageFull,
+        DataFusionError::ArrowError(inner, _) => {
+            matches!(&**inner, ArrowError::IoError(_, error) if error.kind() == ErrorKind::StorageFull)
+        }
+        _ => false,
+    }
 }
 
 /// The loss of a node as an error.
@@ -94,11 +125,17 @@ pub(crate) fn lost(lost: Lost) -> DataFusionError {
     written(&Written::Lost(lost))
 }
 
+/// A node's lack of memory or disk as an error.
+pub(crate) fn short(short: Short) -> DataFusionError {
+    written(&Written::Short { node: short.node, error: short.error.into() })
+}
+
 /// What a text says; none for an error that is no such text.
 pub(crate) fn arrived(error: &DataFusionError) -> Option<Arrived> {
     let written: Written = serde_json::from_str(marked(error)?.strip_prefix(MARK)?).ok()?;
     Some(match written {
         Written::Lost(lost) => Arrived::Lost(lost),
+        Written::Short { node, error } => Arrived::Short(Short { node, error: error.into() }),
         Written::Sql(error) => Arrived::Sql(error.into()),
     })
 }
@@ -115,7 +152,7 @@ fn marked(error: &DataFusionError) -> Option<&str> {
         DataFusionError::Shared(inner) => marked(inner),
         DataFusionError::External(inner) => marked(inner.downcast_ref::<DataFusionError>()?),
         DataFusionError::ArrowError(inner, _) => match &**inner {
-            arrow::error::ArrowError::ExternalError(inner) => marked(inner.downcast_ref::<DataFusionError>()?),
+            ArrowError::ExternalError(inner) => marked(inner.downcast_ref::<DataFusionError>()?),
             _ => None,
         },
         DataFusionError::Collection(errors) => errors.iter().find_map(marked),
@@ -136,7 +173,7 @@ mod tests {
         let error = DataFusionError::Shared(Arc::new(lost(gone.clone()).context("while reading")));
         match arrived(&error).unwrap() {
             Arrived::Lost(found) => assert_eq!(found, gone),
-            Arrived::Sql(error) => panic!("{error}"),
+            other => panic!("{other:?}"),
         }
         assert!(arrived(&DataFusionError::Execution("node lost".to_owned())).is_none());
     }

@@ -81,8 +81,8 @@ pub(crate) async fn token(application: Shared, headers: HeaderMap, body: Bytes) 
                 Err(error) => return error.into_response(),
             };
             let lifetime_s = application.options.token_lifetime.as_secs();
-            let find = |role: &str| state.role_by_name(role).map(|role| Role::clone(role));
-            match application.tokens.renew(token, now_s(), lifetime_s, find) {
+            let claims = application.claims(&state, token).await;
+            match claims.and_then(|claims| application.tokens.renew(claims, now_s(), lifetime_s)) {
                 Ok((token, lifetime_s)) => answer(&token, lifetime_s),
                 Err(_) => bad_request("invalid_grant", "the token is not valid or has expired"),
             }

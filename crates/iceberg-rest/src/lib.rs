@@ -30,6 +30,9 @@ mod tables;
 mod tokens;
 mod view_metadata;
 mod views;
+mod vouched;
 
 pub use options::{Authentication, Options};
 pub use router::router;
+pub use tokens::Tokens;
+pub use vouched::OtherNodes;

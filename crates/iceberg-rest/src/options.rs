@@ -3,7 +3,10 @@
 //! What always holds: [`Options::default`] asks for passwords and limits everything. Where the values come from is not known
 //! here.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::vouched::OtherNodes;
 
 /// The settings of the catalog.
 #[derive(Clone)]
@@ -20,8 +23,11 @@ pub struct Options {
     pub request_timeout: Duration,
     /// How long a token is good for.
     pub token_lifetime: Duration,
-    /// What tokens are signed with: whoever knows it can be anybody. Tokens of another secret are refused.
+    /// What tokens are signed with: whoever knows it can be anybody. Tokens of another secret are refused unless
+    /// another node says that they are its own.
     pub token_secret: [u8; 32],
+    /// The other nodes of the cluster, which sign with secrets of their own; none for a node that is alone.
+    pub other_nodes: Option<Arc<dyn OtherNodes>>,
 }
 
 /// How clients prove who they are.
@@ -48,6 +54,7 @@ impl Default for Options {
             request_timeout: Duration::from_secs(60),
             token_lifetime: Duration::from_secs(3_600),
             token_secret,
+            other_nodes: None,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) async fn run(
         peer: "iceberg-rest".to_owned(),
         process: 0,
     };
-    let mut session = application.engine.open_session(startup)?;
+    let mut session = application.engine.open_session(startup).await?;
     let statements = session.split(text)?;
     let [statement] = statements.as_slice() else {
         return Err(ApiError::bad_request("the text is not one query"));

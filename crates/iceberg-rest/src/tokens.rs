@@ -1,8 +1,8 @@
 //! Bearer tokens: JSON web tokens (RFC 7519) signed with HMAC-SHA-256.
 //!
-//! What always holds: a token is taken only with this server's signature, before it expires, and while its role has the
-//! password it had; so a changed password and a dropped role end all tokens. A token can be exchanged for a fresh one, but
-//! not for ever: after [`MAX_AGE_S`] the password is asked for again.
+//! What always holds: a token is taken only with the signature of this node, or of one that says so (`vouched`), before
+//! it expires, and while its role has the password it had; so a changed password and a dropped role end all tokens. A
+//! token can be exchanged for a fresh one, but not for ever: after [`MAX_AGE_S`] the password is asked for again.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
@@ -15,16 +15,20 @@ use wharf_catalog::Role;
 const MAX_AGE_S: u64 = 24 * 3_600;
 /// The header of every token.
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
+/// More than the longest name of a role takes.
+const MAX_TOKEN_BYTES: usize = 2_048;
+/// The length of a signature.
+const SIGNATURE_BYTES: usize = 32;
 
 /// What a token says.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Claims {
+pub(crate) struct Claims {
     /// The role.
-    sub: String,
+    pub(crate) sub: String,
     /// When it was made.
     iat: u64,
     /// When it expires.
-    exp: u64,
+    pub(crate) exp: u64,
     /// When the password was proven.
     auth_time: u64,
     /// A fingerprint of the role's verifier at that time.
@@ -42,14 +46,24 @@ pub(crate) enum Refused {
     Expired,
 }
 
-/// The signing and checking of tokens.
-pub(crate) struct Tokens {
+/// The signing of tokens with one secret, and the checking of signatures.
+pub struct Tokens {
     key: Hmac<Sha256>,
 }
 
 impl Tokens {
-    pub(crate) fn new(secret: [u8; 32]) -> Tokens {
+    /// Those of a node with this secret.
+    pub fn new(secret: [u8; 32]) -> Tokens {
         Tokens { key: <Hmac<Sha256> as Mac>::new_from_slice(&secret).expect("HMAC takes keys of any length") }
+    }
+
+    /// Was this token signed with this secret? Whether it is good besides is not looked at.
+    pub fn has_signed(&self, token: &str) -> bool {
+        let Some((signed, signature)) = token.rsplit_once('.') else { return false };
+        let Ok(signature) = BASE64.decode(signature) else { return false };
+        let mut mac = self.key.clone();
+        mac.update(signed.as_bytes());
+        mac.verify_slice(&signature).is_ok()
     }
 
     /// A token for a role that has just proven who it is.
@@ -63,51 +77,14 @@ impl Tokens {
         })
     }
 
-    /// A fresh token for one that is still good; how long it is good for, too.
-    pub(crate) fn renew(
-        &self,
-        token: &str,
-        now_s: u64,
-        lifetime_s: u64,
-        find: impl FnOnce(&str) -> Option<Role>,
-    ) -> Result<(String, u64), Refused> {
-        let claims = self.claims(token, now_s, find)?;
+    /// A fresh token for one that is still good, by its claims; how long it is good for, too.
+    pub(crate) fn renew(&self, claims: Claims, now_s: u64, lifetime_s: u64) -> Result<(String, u64), Refused> {
         let end = claims.auth_time.saturating_add(MAX_AGE_S);
         let exp = now_s.saturating_add(lifetime_s).min(end);
         if exp <= now_s {
             return Err(Refused::Expired);
         }
         Ok((self.sign(&Claims { iat: now_s, exp, ..claims }), exp - now_s))
-    }
-
-    /// The role a token is for. `find` looks a role up by its name.
-    pub(crate) fn role_of(
-        &self,
-        token: &str,
-        now_s: u64,
-        find: impl FnOnce(&str) -> Option<Role>,
-    ) -> Result<String, Refused> {
-        self.claims(token, now_s, find).map(|claims| claims.sub)
-    }
-
-    fn claims(&self, token: &str, now_s: u64, find: impl FnOnce(&str) -> Option<Role>) -> Result<Claims, Refused> {
-        let (signed, signature) = token.rsplit_once('.').ok_or(Refused::Invalid)?;
-        let signature = BASE64.decode(signature).map_err(|_| Refused::Invalid)?;
-        let mut mac = self.key.clone();
-        mac.update(signed.as_bytes());
-        mac.verify_slice(&signature).map_err(|_| Refused::Invalid)?;
-        // What follows was signed by this server, so its header is known.
-        let (_, body) = signed.split_once('.').ok_or(Refused::Invalid)?;
-        let body = BASE64.decode(body).map_err(|_| Refused::Invalid)?;
-        let claims: Claims = serde_json::from_slice(&body).map_err(|_| Refused::Invalid)?;
-        if claims.exp <= now_s {
-            return Err(Refused::Expired);
-        }
-        let role = find(&claims.sub).ok_or(Refused::Invalid)?;
-        if fingerprint(&role) != claims.pwd {
-            return Err(Refused::Expired);
-        }
-        Ok(claims)
     }
 
     fn sign(&self, claims: &Claims) -> String {
@@ -117,6 +94,30 @@ impl Tokens {
         mac.update(signed.as_bytes());
         format!("{signed}.{}", BASE64.encode(mac.finalize().into_bytes()))
     }
+}
+
+/// What a token says that has the form of ours, has not expired, and whose role has the password it had. `find` looks a
+/// role up by its name. Whether anybody has signed it is not looked at.
+///
+/// # Errors
+/// Why it is none.
+pub(crate) fn read(token: &str, now_s: u64, find: impl FnOnce(&str) -> Option<Role>) -> Result<Claims, Refused> {
+    let parts: Vec<&str> = token.splitn(4, '.').collect();
+    let [header, body, signature] = parts[..] else { return Err(Refused::Invalid) };
+    let is_signature = BASE64.decode(signature).is_ok_and(|signature| signature.len() == SIGNATURE_BYTES);
+    if token.len() > MAX_TOKEN_BYTES || header != BASE64.encode(HEADER) || !is_signature {
+        return Err(Refused::Invalid);
+    }
+    let body = BASE64.decode(body).map_err(|_| Refused::Invalid)?;
+    let claims: Claims = serde_json::from_slice(&body).map_err(|_| Refused::Invalid)?;
+    if claims.exp <= now_s {
+        return Err(Refused::Expired);
+    }
+    let role = find(&claims.sub).ok_or(Refused::Invalid)?;
+    if fingerprint(&role) != claims.pwd {
+        return Err(Refused::Expired);
+    }
+    Ok(claims)
 }
 
 /// Tells verifiers apart without showing them.
@@ -143,18 +144,37 @@ mod tests {
         }
     }
 
+    /// As for a token of one's own.
+    fn claims(
+        tokens: &Tokens,
+        token: &str,
+        now_s: u64,
+        find: impl FnOnce(&str) -> Option<Role>,
+    ) -> Result<Claims, Refused> {
+        if tokens.has_signed(token) { read(token, now_s, find) } else { Err(Refused::Invalid) }
+    }
+
+    fn role_of(
+        tokens: &Tokens,
+        token: &str,
+        now_s: u64,
+        find: impl FnOnce(&str) -> Option<Role>,
+    ) -> Result<String, Refused> {
+        claims(tokens, token, now_s, find).map(|claims| claims.sub)
+    }
+
     #[test]
     fn a_token_is_good_until_it_expires() {
         let tokens = Tokens::new([7; 32]);
         let alice = role("alice", Some("verifier"));
         let token = tokens.issue(&alice, 1_000, 60);
-        let at = |now| tokens.role_of(&token, now, |name| (name == "alice").then(|| alice.clone()));
+        let at = |now| role_of(&tokens, &token, now, |name| (name == "alice").then(|| alice.clone()));
         assert_eq!(at(1_059), Ok("alice".to_owned()));
         assert_eq!(at(1_060), Err(Refused::Expired));
-        let changed = tokens.role_of(&token, 1_001, |_| Some(role("alice", Some("another"))));
+        let changed = role_of(&tokens, &token, 1_001, |_| Some(role("alice", Some("another"))));
         assert_eq!(changed, Err(Refused::Expired), "a new password ends old tokens");
-        assert_eq!(tokens.role_of(&token, 1_001, |_| None), Err(Refused::Invalid));
-        let stranger = Tokens::new([8; 32]).role_of(&token, 1_001, |_| Some(alice.clone()));
+        assert_eq!(role_of(&tokens, &token, 1_001, |_| None), Err(Refused::Invalid));
+        let stranger = role_of(&Tokens::new([8; 32]), &token, 1_001, |_| Some(alice.clone()));
         assert_eq!(stranger, Err(Refused::Invalid), "another server's secret");
     }
 
@@ -168,7 +188,11 @@ mod tests {
             changed[index] = if changed[index] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
             if changed != token {
-                assert_eq!(tokens.role_of(&changed, 1_001, |_| Some(alice.clone())), Err(Refused::Invalid), "{index}");
+                assert_eq!(
+                    role_of(&tokens, &changed, 1_001, |_| Some(alice.clone())),
+                    Err(Refused::Invalid),
+                    "{index}"
+                );
             }
         }
     }
@@ -181,13 +205,36 @@ mod tests {
         let mut now = 0;
         for _ in 0..23 {
             now += 3_599;
-            let renewed = tokens.renew(&token, now, 3_600, |_| Some(alice.clone())).unwrap();
+            let renewed =
+                tokens.renew(claims(&tokens, &token, now, |_| Some(alice.clone())).unwrap(), now, 3_600).unwrap();
             assert_eq!(renewed.1, 3_600);
             token = renewed.0;
         }
         now += 3_599;
-        let (last, lifetime) = tokens.renew(&token, now, 3_600, |_| Some(alice.clone())).unwrap();
+        let (last, lifetime) =
+            tokens.renew(claims(&tokens, &token, now, |_| Some(alice.clone())).unwrap(), now, 3_600).unwrap();
         assert_eq!(lifetime, MAX_AGE_S - now);
-        assert_eq!(tokens.role_of(&last, MAX_AGE_S, |_| Some(alice.clone())), Err(Refused::Expired));
+        assert_eq!(role_of(&tokens, &last, MAX_AGE_S, |_| Some(alice.clone())), Err(Refused::Expired));
+    }
+
+    #[test]
+    fn what_is_no_token_is_not_read() {
+        let alice = role("alice", Some("verifier"));
+        let token = Tokens::new([7; 32]).issue(&alice, 1_000, 60);
+        let read = |token: &str| read(token, 1_001, |_| Some(alice.clone())).map(|claims| claims.exp);
+        assert_eq!(read(&token), Ok(1_060));
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        let (_, rest) = token.split_once('.').unwrap();
+        let others = [
+            signed.to_owned(),
+            format!("{signed}."),
+            format!("{signed}.{}", BASE64.encode([0; SIGNATURE_BYTES - 1])),
+            format!("{token}."),
+            format!("{}.{rest}", BASE64.encode(r#"{"alg":"none"}"#)),
+            Tokens::new([7; 32]).issue(&role(&"a".repeat(MAX_TOKEN_BYTES), Some("verifier")), 1_000, 60),
+        ];
+        for other in others {
+            assert_eq!(read(&other), Err(Refused::Invalid), "{other}");
+        }
     }
 }

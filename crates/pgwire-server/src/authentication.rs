@@ -3,8 +3,11 @@
 //! What always holds: a user that does not exist, a user without a password and a wrong password get the same messages
 //! and the same error. Whether the user may open a session is the engine's decision, afterwards.
 
+use std::future::Future;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use wharf_values::SqlError;
 
 use crate::decode::sasl_initial_response;
 use crate::encode::messages;
@@ -13,20 +16,20 @@ use crate::options::{Authentication, Options};
 use crate::scram::{Channel, Exchange, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramError, Verifier};
 use crate::wire::Wire;
 
-/// Sees that `user` is who they say; `verifier` is what is kept of their password.
+/// Sees that `user` is who they say; `verifier` finds what is kept of their password, and is asked where there is need.
 ///
 /// # Errors
-/// `28P01` for a wrong password or an unknown user, `08P01` for a client that does not keep to SCRAM.
+/// `28P01` for a wrong password or an unknown user, `08P01` for a client that does not keep to SCRAM, and what `verifier` fails with.
 pub(crate) async fn authenticate(
     wire: &mut Wire,
     options: &Options,
     user: &str,
-    verifier: impl FnOnce() -> Option<String>,
+    verifier: impl Future<Output = Result<Option<String>, SqlError>>,
 ) -> Result<(), End> {
     match options.authentication {
         Authentication::Trust => Ok(()),
         Authentication::ScramSha256 => {
-            let verifier = verifier().and_then(|text| Verifier::parse(&text));
+            let verifier = verifier.await?.and_then(|text| Verifier::parse(&text));
             let verifier = verifier.unwrap_or_else(|| Verifier::mock(user, &options.mock_authentication_secret));
             scram(wire, options, user, verifier).await
         }

@@ -21,14 +21,20 @@ pub trait Backend: Send + Sync + 'static {
     type Session: Session;
 
     /// What is kept of a role's password, in PostgreSQL's form; `None` when there is no such role or no password.
-    fn scram_verifier(&self, role: &str) -> Option<String>;
+    ///
+    /// # Errors
+    /// What keeps the engine from knowing its roles.
+    fn scram_verifier(&self, role: &str) -> impl Future<Output = Result<Option<String>, SqlError>> + Send;
 
     /// Opens the session of an authenticated client.
     ///
     /// # Errors
     /// `28000` for a role that does not exist or may not log in, `3D000` for an unknown database, and what a setting
     /// among the parameters can be refused with.
-    fn open_session(self: &Arc<Self>, startup: SessionStartup) -> Result<Self::Session, SqlError>;
+    fn open_session(
+        self: &Arc<Self>,
+        startup: SessionStartup,
+    ) -> impl Future<Output = Result<Self::Session, SqlError>> + Send;
 }
 
 /// One client's session. The protocol runs at most one of its futures at a time, and drops one only to end the session.

@@ -1,16 +1,31 @@
 //! Which session runs what, for cancel requests, which arrive on connections of their own.
 //!
 //! What always holds: a request is obeyed only with the session's secret, compared without telling how much of it was
-//! right, and nobody is told whether it was obeyed. A session's entry goes with the session. Stopping the work is the
-//! engine's part; what makes a connection end is not known here.
+//! right, and nobody is told whether it was obeyed. A session's entry goes with the session. A request that fits no
+//! session here may be for one elsewhere ([`CancelElsewhere`]); one that comes from there goes no further. Stopping the
+//! work is the engine's part; what makes a connection end is not known here.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::scram::same;
+
+/// The lengths of the secrets of sessions: protocol 3.0 has room for four bytes alone.
+pub(crate) const KEY_BYTES_3_0: usize = 4;
+pub(crate) const KEY_BYTES_3_2: usize = 32;
+
+/// Where the session of a cancel request may be when it is not here: a load balancer brings the request, which has a
+/// connection of its own, to whatever server.
+#[async_trait]
+pub trait CancelElsewhere: Send + Sync + 'static {
+    /// Hands a request on, and ends when it has arrived or was given up: the client waits meanwhile, so that its next
+    /// statement is not hit. Nobody is told what came of it.
+    async fn cancel(&self, process: i32, key: Vec<u8>);
+}
 
 /// Stops what one session runs.
 pub(crate) struct CancelHandle {
@@ -54,8 +69,9 @@ impl Drop for Sending<'_> {
 
 /// The sessions of the server by process id.
 #[derive(Default)]
-pub(crate) struct CancelRegistry {
+pub struct CancelRegistry {
     sessions: Mutex<Sessions>,
+    elsewhere: Option<Arc<dyn CancelElsewhere>>,
 }
 
 #[derive(Default)]
@@ -77,6 +93,40 @@ pub(crate) struct Registration {
 }
 
 impl CancelRegistry {
+    /// Has no sessions yet. What fits none of them is handed on to `elsewhere`, if there is such a place.
+    pub fn new(elsewhere: Option<Arc<dyn CancelElsewhere>>) -> Arc<CancelRegistry> {
+        Arc::new(CancelRegistry { elsewhere, ..CancelRegistry::default() })
+    }
+
+    /// Stops what a session of this server runs, and says whether there is such a session with this secret. Asks nobody
+    /// else.
+    pub fn cancel(&self, process: i32, key: &[u8]) -> bool {
+        let handle = {
+            let sessions = self.sessions.lock();
+            let entry = sessions.entries.get(&process).filter(|entry| same(&entry.key, key));
+            let Some(entry) = entry else { return false };
+            entry.handle.clone()
+        };
+        // Without a handle the session is not open yet, and runs nothing.
+        if let Some(handle) = handle {
+            handle.cancel();
+        }
+        true
+    }
+
+    /// Obeys the request of a client, or hands it on.
+    pub(crate) async fn request(&self, process: i32, key: Vec<u8>) {
+        if self.cancel(process, &key) {
+            return;
+        }
+        // What fits no session of any server troubles nobody else.
+        let may_fit = process > 0 && [KEY_BYTES_3_0, KEY_BYTES_3_2].contains(&key.len());
+        match self.elsewhere.as_ref().filter(|_| may_fit) {
+            Some(elsewhere) => elsewhere.cancel(process, key).await,
+            None => tracing::info!(process, "cancel request for no session, or with the wrong key"),
+        }
+    }
+
     /// Chooses a process id and keeps it with a secret of the session.
     pub(crate) fn register(self: &Arc<Self>, key: Box<[u8]>) -> Registration {
         let mut sessions = self.sessions.lock();
@@ -90,21 +140,6 @@ impl CancelRegistry {
         Registration { registry: self.clone(), process, key }
     }
 
-    /// Stops what the session runs, if the secret is right.
-    pub(crate) fn cancel(&self, process: i32, key: &[u8]) {
-        let handle = {
-            let sessions = self.sessions.lock();
-            let entry = sessions.entries.get(&process).filter(|entry| same(&entry.key, key));
-            entry.and_then(|entry| entry.handle.clone())
-        };
-        match handle {
-            Some(handle) => handle.cancel(),
-            None => tracing::info!(process, "cancel request for no session, or with the wrong key"),
-        }
-    }
-}
-
-impl CancelRegistry {
     /// Stops what every session runs.
     pub(crate) fn cancel_all(&self) {
         let handles: Vec<_> = self.sessions.lock().entries.values().filter_map(|entry| entry.handle.clone()).collect();
@@ -145,10 +180,10 @@ mod tests {
         registration.attach(handle.clone());
         let other = registry.register(Box::from(*b"other"));
         assert_ne!(registration.process, other.process);
-        registry.cancel(registration.process, b"secre");
-        registry.cancel(other.process, b"secret");
+        assert!(!registry.cancel(registration.process, b"secre"));
+        assert!(!registry.cancel(other.process, b"secret"));
         assert_eq!(count.load(Ordering::Relaxed), 0);
-        registry.cancel(registration.process, b"secret");
+        assert!(registry.cancel(registration.process, b"secret"));
         assert_eq!(count.load(Ordering::Relaxed), 1);
 
         let token = CancellationToken::new();
@@ -163,7 +198,37 @@ mod tests {
         let process = registration.process;
         let before = count.load(Ordering::Relaxed);
         drop(registration);
-        registry.cancel(process, b"secret");
+        assert!(!registry.cancel(process, b"secret"));
         assert_eq!(count.load(Ordering::Relaxed), before);
+    }
+
+    /// Counts what is handed on.
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    #[async_trait]
+    impl CancelElsewhere for Counting {
+        async fn cancel(&self, _: i32, _: Vec<u8>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_may_fit_a_session_elsewhere_is_handed_on() {
+        let elsewhere = Arc::new(Counting::default());
+        let registry = CancelRegistry::new(Some(elsewhere.clone()));
+        let here = registry.register(Box::from(*b"here"));
+        registry.request(here.process, b"here".to_vec()).await;
+        registry.request(0, b"four".to_vec()).await;
+        registry.request(here.process, b"five!".to_vec()).await;
+        registry.request(here.process, Vec::new()).await;
+        assert_eq!(elsewhere.0.load(Ordering::Relaxed), 0);
+        // Process ids are those of one server: another may have the same.
+        registry.request(here.process, b"four".to_vec()).await;
+        registry.request(here.process + 1, vec![7; KEY_BYTES_3_2]).await;
+        assert_eq!(elsewhere.0.load(Ordering::Relaxed), 2);
+        // What comes from elsewhere does not go back there.
+        assert!(!registry.cancel(here.process, b"four"));
+        assert_eq!(elsewhere.0.load(Ordering::Relaxed), 2);
     }
 }

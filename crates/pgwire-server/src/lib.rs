@@ -43,6 +43,7 @@ mod decoder_fuzz;
 #[path = "../fuzz/harness.rs"]
 mod harness;
 
+pub use cancel::{CancelElsewhere, CancelRegistry};
 pub use listener::serve;
 pub use options::{Authentication, Keepalive, Options};
 pub use tls::{Tls, TlsError};

@@ -45,18 +45,20 @@ pub(crate) struct Shared<B> {
 }
 
 /// Serves clients until `shutdown`, then lets running statements finish within `options.drain_timeout` and returns when
-/// the last connection has ended.
+/// the last connection has ended. `cancels` gets to know their sessions, so that cancel requests that come to other
+/// servers reach them.
 pub async fn serve<B: Backend>(
     listener: TcpListener,
     backend: Arc<B>,
     options: Options,
+    cancels: Arc<CancelRegistry>,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let shared = Arc::new(Shared {
         limit: ConnectionLimit::new(options.max_connections),
         backend,
         options,
-        cancels: Arc::default(),
+        cancels,
         shutdown,
         deadline: CancellationToken::new(),
     });

@@ -17,11 +17,14 @@ use crate::backend::{self, Backend, Notice, Outcome, ResultColumn, SessionStartu
 impl Backend for Engine {
     type Session = wharf_engine::Session;
 
-    fn scram_verifier(&self, role: &str) -> Option<String> {
+    fn scram_verifier(&self, role: &str) -> impl Future<Output = Result<Option<String>, SqlError>> + Send {
         Engine::scram_verifier(self, role)
     }
 
-    fn open_session(self: &Arc<Self>, startup: SessionStartup) -> Result<wharf_engine::Session, SqlError> {
+    fn open_session(
+        self: &Arc<Self>,
+        startup: SessionStartup,
+    ) -> impl Future<Output = Result<wharf_engine::Session, SqlError>> + Send {
         Engine::open_session(self, startup)
     }
 }

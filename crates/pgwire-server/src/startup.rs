@@ -14,7 +14,7 @@ use wharf_values::{SqlError, SqlState};
 
 use crate::authentication::authenticate;
 use crate::backend::{Backend, Session, SessionStartup, TransactionStatus};
-use crate::cancel::{CancelHandle, Registration};
+use crate::cancel::{CancelHandle, KEY_BYTES_3_0, KEY_BYTES_3_2, Registration};
 use crate::encode::messages;
 use crate::error::{End, protocol_violation};
 use crate::limits::Place;
@@ -26,10 +26,6 @@ use crate::wire::Wire;
 
 /// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
-
-/// The lengths of the secrets of sessions: protocol 3.0 has room for four bytes alone.
-const KEY_BYTES_3_0: usize = 4;
-const KEY_BYTES_3_2: usize = 32;
 
 /// A session and what belongs to it.
 pub(crate) struct Started<S> {
@@ -48,7 +44,7 @@ pub(crate) async fn start<B: Backend>(
     let (version, parameters) = match negotiate(wire, shared).await? {
         StartupPacket::Startup { version, parameters } => (version, parameters),
         StartupPacket::Cancel { process, key } => {
-            shared.cancels.cancel(process, &key);
+            shared.cancels.request(process, key).await;
             return Ok(None);
         }
         StartupPacket::TlsRequest | StartupPacket::GssEncryptionRequest => {
@@ -69,7 +65,7 @@ pub(crate) async fn start<B: Backend>(
     let Some(place) = shared.limit.session() else {
         return Err(End::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already"));
     };
-    authenticate(wire, &shared.options, &startup.user, || shared.backend.scram_verifier(&startup.user)).await?;
+    authenticate(wire, &shared.options, &startup.user, shared.backend.scram_verifier(&startup.user)).await?;
 
     messages::authentication_ok(&mut wire.output);
 
@@ -78,7 +74,7 @@ pub(crate) async fn start<B: Backend>(
     getrandom::fill(&mut key).expect("the operating system has randomness");
     let registration = shared.cancels.register(key.into_boxed_slice());
     startup.process = registration.process;
-    let mut session = shared.backend.open_session(startup)?;
+    let mut session = shared.backend.open_session(startup).await?;
     let cancel = CancelHandle::new(session.canceller());
     registration.attach(cancel.clone());
 

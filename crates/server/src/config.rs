@@ -138,6 +138,8 @@ pub(crate) struct CatalogConfig {
     pub(crate) read_timeout_ms: u64,
     pub(crate) startup_timeout_ms: u64,
     pub(crate) min_free_bytes: u64,
+    pub(crate) max_voters: usize,
+    pub(crate) replace_voter_after_ms: u64,
 }
 
 /// `[warehouse]`
@@ -194,6 +196,8 @@ pub(crate) struct EngineConfig {
     pub(crate) batch_rows: usize,
     pub(crate) commit_attempts: usize,
     pub(crate) plan_cache_entries: usize,
+    pub(crate) max_running_statements: usize,
+    pub(crate) max_queued_statements: usize,
     pub(crate) dropped_retention_hours: u64,
 }
 
@@ -299,6 +303,8 @@ impl Default for CatalogConfig {
             read_timeout_ms: 5_000,
             startup_timeout_ms: 30_000,
             min_free_bytes: 16 << 20,
+            max_voters: 5,
+            replace_voter_after_ms: 60_000,
         }
     }
 }
@@ -350,6 +356,8 @@ impl Default for EngineConfig {
             batch_rows: 8192,
             commit_attempts: 100,
             plan_cache_entries: 256,
+            max_running_statements: 0,
+            max_queued_statements: 1_000,
             dropped_retention_hours: 168,
         }
     }
@@ -411,6 +419,31 @@ fn resolved(key: &str, text: &str) -> Result<SocketAddr, Failure> {
             "write it as 127.0.0.1:5439, [::1]:5439 or host:port",
         )
     })
+}
+
+impl CatalogConfig {
+    /// # Errors
+    /// The first value that is out of its range.
+    fn validate(&self) -> Result<(), Failure> {
+        at_least("catalog.snapshot_every_entries", self.snapshot_every_entries, 1)?;
+        at_least("catalog.max_waiting_commands", self.max_waiting_commands as u64, 1)?;
+        at_least("catalog.max_command_bytes", self.max_command_bytes as u64, 64 << 10)?;
+        at_least("catalog.propose_timeout_ms", self.propose_timeout_ms, 1)?;
+        at_least("catalog.read_timeout_ms", self.read_timeout_ms, 1)?;
+        at_least("catalog.startup_timeout_ms", self.startup_timeout_ms, 1)?;
+        at_least("catalog.max_voters", self.max_voters as u64, 1)?;
+        // Every write waits for more than half of them.
+        at_most("catalog.max_voters", self.max_voters as u64, 9)?;
+        if self.max_voters.is_multiple_of(2) {
+            return Err(Failure::new(
+                format!("catalog.max_voters = {} is an even number", self.max_voters),
+                "set it to 1, 3, 5, 7 or 9: an even number of voters outlives the loss of no more nodes than one voter \
+                 less does",
+            ));
+        }
+        // A restart shall not cost a vote.
+        at_least("catalog.replace_voter_after_ms", self.replace_voter_after_ms, 1_000)
+    }
 }
 
 impl Config {
@@ -521,12 +554,7 @@ impl Config {
         at_least("fanout.max_parts", self.fanout.max_parts as u64, 1)?;
         self.validate_http()?;
         self.peers.validate()?;
-        at_least("catalog.snapshot_every_entries", self.catalog.snapshot_every_entries, 1)?;
-        at_least("catalog.max_waiting_commands", self.catalog.max_waiting_commands as u64, 1)?;
-        at_least("catalog.max_command_bytes", self.catalog.max_command_bytes as u64, 64 << 10)?;
-        at_least("catalog.propose_timeout_ms", self.catalog.propose_timeout_ms, 1)?;
-        at_least("catalog.read_timeout_ms", self.catalog.read_timeout_ms, 1)?;
-        at_least("catalog.startup_timeout_ms", self.catalog.startup_timeout_ms, 1)?;
+        self.catalog.validate()?;
         at_least("store.connect_timeout_ms", self.store.connect_timeout_ms, 1)?;
         at_least("store.request_timeout_ms", self.store.request_timeout_ms, 1)?;
         at_least("store.initial_backoff_ms", self.store.initial_backoff_ms, 1)?;

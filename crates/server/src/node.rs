@@ -106,7 +106,7 @@ impl Node {
             Some(wanted) => Some(listen(wanted, "peers.listen").await?),
             None => None,
         };
-        let http = match config.http_address()? {
+        let mut http = match config.http_address()? {
             Some(wanted) => {
                 Some((listen(wanted, "http.listen").await?, http_options(config)?, catalog_options(config, &data)?))
             }
@@ -132,12 +132,16 @@ impl Node {
             peers.serve_fanout(engine.fanout(), &group)?;
             peers.serve_backups(&engine);
             peers.serve_engine(&engine);
+            if let Some((_, _, catalog)) = &mut http {
+                peers.share_tokens(catalog, &group);
+            }
         }
+        let cancels = peers.as_ref().map(|peers| peers.share_cancels(&group)).unwrap_or_default();
         warn_of_trust(config, address);
         let shutdown = CancellationToken::new();
         let front_end = tokio::spawn({
             let (engine, shutdown) = (Arc::clone(&engine), shutdown.clone());
-            async move { wharf_pgwire_server::serve(listener, engine, options, shutdown).await }
+            async move { wharf_pgwire_server::serve(listener, engine, options, cancels, shutdown).await }
         });
         let http = http.map(|((listener, address), options, catalog)| {
             let encrypted = options.tls.is_some();
@@ -200,7 +204,7 @@ impl Node {
     ///
     /// # Errors
     /// What the engine refuses a client for.
-    pub(crate) fn open_session(&self) -> Result<Session, Failure> {
+    pub(crate) async fn open_session(&self) -> Result<Session, Failure> {
         let startup = Startup {
             user: SUPERUSER.to_owned(),
             database: DATABASE.to_owned(),
@@ -208,7 +212,7 @@ impl Node {
             peer: "internal".to_owned(),
             process: 0,
         };
-        let session = self.engine.open_session(startup);
+        let session = self.engine.open_session(startup).await;
         session.map_err(|error| Failure::from_error("cannot open a session", &error, "see the log above"))
     }
 
@@ -302,6 +306,8 @@ async fn open_catalog(config: &Config, data: &DataDirectory, peers: Option<&Peer
         read_timeout: Duration::from_millis(catalog.read_timeout_ms),
         startup_timeout: Duration::from_millis(catalog.startup_timeout_ms),
         min_free_bytes: catalog.min_free_bytes,
+        max_voters: catalog.max_voters,
+        replace_after: Duration::from_millis(catalog.replace_voter_after_ms),
         address: peers.map_or_else(String::new, |peers| peers.address().to_owned()),
         ..GroupOptions::new(data.catalog())
     };
@@ -455,6 +461,8 @@ fn engine_options(config: &Config, spill_directory: PathBuf) -> EngineOptions {
         batch_rows: config.engine.batch_rows,
         commit_attempts: config.engine.commit_attempts,
         plan_cache_entries: config.engine.plan_cache_entries,
+        max_running_statements: config.engine.max_running_statements,
+        max_queued_statements: config.engine.max_queued_statements,
         dropped_retention: Duration::from_secs(config.engine.dropped_retention_hours.saturating_mul(60 * 60)),
         allowed_locations: config.files.allowed_locations.clone(),
         fanout: FanoutOptions {
@@ -530,6 +538,7 @@ fn catalog_options(config: &Config, data: &DataDirectory) -> Result<wharf_iceber
         request_timeout: Duration::from_millis(http.request_timeout_ms),
         token_lifetime: Duration::from_millis(http.token_lifetime_ms),
         token_secret: data.token_secret()?,
+        other_nodes: None,
     })
 }
 

@@ -1,8 +1,12 @@
-//! The port for the other nodes, wired: certificates, the port, channels to others, consensus' transport over them, and parts of
-//! queries.
+//! The port for the other nodes, wired: certificates, the port, channels to others, consensus' transport over them,
+//! parts of queries, and what clients want of this node that is another's.
 //!
 //! Always holds: the port opens before the catalog does, since a node that joins or comes back is called by the others before
 //! it can answer anything else; it closes after the catalog, which says goodbye to them.
+
+mod cancels;
+mod others;
+mod tokens;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
@@ -17,12 +21,16 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 use wharf_consensus::{Group, Peer, Transport, TransportError};
 use wharf_engine::{Engine, Fanout, Members, Question};
+use wharf_iceberg_rest::Tokens;
 use wharf_peers::{CallError, Identity, MessageService, PeerChannels, ServeError, Services, serve};
+use wharf_pgwire_server::CancelRegistry;
 
 use crate::backup;
 use crate::cluster;
 use crate::config::{Config, PeersConfig};
 use crate::failure::Failure;
+
+use others::Others;
 
 /// The service that takes messages of Raft.
 const RAFT: &str = "raft";
@@ -117,6 +125,22 @@ impl Peers {
             self.services.set_messages(service(question), Arc::new(answering));
         }
         engine.join_peers(Arc::new(EnginesOfPeers(Arc::clone(&self.channels))));
+    }
+
+    /// The sessions of this node, for cancel requests: those that fit none are handed on to the other nodes, and what
+    /// others hand on is obeyed.
+    pub(crate) fn share_cancels(&self, group: &Arc<Group>) -> Arc<CancelRegistry> {
+        let hand_on = cancels::HandOn::new(Others::new(group, &self.channels));
+        let registry = CancelRegistry::new(Some(Arc::new(hand_on)));
+        self.services.set_messages(cancels::SERVICE, Arc::new(cancels::Service(Arc::clone(&registry))));
+        registry
+    }
+
+    /// From now on the Iceberg catalog takes tokens of the other nodes, and they take those of this one.
+    pub(crate) fn share_tokens(&self, catalog: &mut wharf_iceberg_rest::Options, group: &Arc<Group>) {
+        let own = Tokens::new(catalog.token_secret);
+        self.services.set_messages(tokens::SERVICE, Arc::new(tokens::Service(own)));
+        catalog.other_nodes = Some(Arc::new(tokens::Signers(Others::new(group, &self.channels))));
     }
 
     /// Takes no more parts of queries; those that run go on.

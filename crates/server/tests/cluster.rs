@@ -121,14 +121,15 @@ impl Member {
     pub(crate) fn new(certificates: &TempDir, authority: &str) -> Member {
         let folder = folder();
         // A node has to know its own address before it is open.
-        let peers = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let peers = free_address();
         for file in ["ca.pem", "node1.pem", "node1.key.pem"] {
             std::fs::copy(certificates.path().join(format!("{authority}-certs")).join(file), folder.path().join(file))
                 .unwrap();
         }
         let text = format!(
             "[peers]\nenabled = true\nlisten = \"{peers}\"\ntls_authority_file = \"ca.pem\"\n\
-             tls_certificate_file = \"node1.pem\"\ntls_key_file = \"node1.key.pem\"\n",
+             tls_certificate_file = \"node1.pem\"\ntls_key_file = \"node1.key.pem\"\n\
+             [postgres]\nauthentication = \"trust\"\n",
         );
         std::fs::write(folder.path().join("wharf.toml"), text).unwrap();
         Member { folder, peers }
@@ -157,17 +158,7 @@ impl Member {
 
     fn command(&self, warehouse: &Path, contacts: &str) -> Command {
         let mut command = wharf(self.folder.path());
-        command.args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--auth",
-            "trust",
-            "--config",
-            "wharf.toml",
-            "--join",
-            contacts,
-        ]);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--config", "wharf.toml", "--join", contacts]);
         command.env("WHARF_WAREHOUSE__URL", format!("file://{}", warehouse.display()));
         command
     }
@@ -189,6 +180,18 @@ impl Member {
             std::array::from_fn(|_| words.next().unwrap())
         })
         .collect()
+    }
+}
+
+/// An address of this machine where nobody listens, below the ports that are given to connections: so nobody else is given it
+/// before it is taken, nor while the node is down.
+fn free_address() -> String {
+    loop {
+        let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
+        let address = format!("127.0.0.1:{}", 10_000 + random % 20_000);
+        if std::net::TcpListener::bind(&address).is_ok() {
+            return address;
+        }
     }
 }
 
@@ -277,4 +280,42 @@ async fn three_nodes_are_one_database_and_outlive_their_leader() {
     assert!(remedy.contains("empty data folder"), "{remedy}");
     let unknown = clients[0].batch_execute("CALL wharf.remove_node(99)").await.unwrap_err();
     assert!(unknown.code().is_some(), "{unknown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_is_lost_gives_its_vote_to_a_node_that_follows_and_is_removed() {
+    let shared = folder();
+    certificates(&shared, "ours");
+    let warehouse = shared.path().join("warehouse");
+    let members: Vec<Member> = (0..4).map(|_| Member::new(&shared, "ours")).collect();
+    let contacts = members.iter().map(|member| member.peers.clone()).collect::<Vec<_>>().join(",");
+    let variables = [("WHARF_CATALOG__MAX_VOTERS", "3"), ("WHARF_CATALOG__REPLACE_VOTER_AFTER_MS", "2000")];
+    let mut servers: Vec<Option<Server>> =
+        members.iter().map(|member| Some(member.start_with(&warehouse, &contacts, &variables))).collect();
+    let rows = until("three of four nodes vote", async || {
+        let rows = members[0].status();
+        let count = |wanted: &str| rows.iter().filter(|[_, _, role]| role == wanted).count();
+        (["leader", "voter", "learner"].map(count) == [1, 2, 1]).then_some(rows)
+    })
+    .await;
+    let first = |wanted: &str| rows.iter().find(|[_, _, role]| role == wanted).unwrap();
+    let ([lost, lost_address, _], [_, follower_address, _]) = (first("voter"), first("learner"));
+    let at = |address: &str| members.iter().position(|member| member.peers == address).unwrap();
+    let follower = &members[at(follower_address)];
+
+    servers[at(lost_address)] = None;
+    until("the node that follows votes in its place", async || {
+        let rows = follower.status();
+        let role =
+            |wanted: &str| rows.iter().find(|[_, address, _]| address == wanted).map(|[_, _, role]| role.as_str());
+        (role(lost_address) == Some("learner") && role(follower_address) != Some("learner")).then_some(())
+    })
+    .await;
+
+    let output = follower.cluster(&["remove", lost]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("removed node {lost}\n"));
+    until("three nodes are left", async || (follower.status().len() == 3).then_some(())).await;
+    let (what, _) = refused(&mut follower.wharf(&["cluster", "--config", "wharf.toml", "remove", lost]));
+    assert_eq!(what, format!("node {lost} is not a member of the catalog's group"));
 }

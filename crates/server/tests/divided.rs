@@ -298,3 +298,28 @@ async fn a_node_that_is_asked_to_stop_gets_no_more_work() {
     trio.servers[2].wait();
     assert_eq!(column(&client, QUERY).await, ANSWER);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_ends_on_the_others_when_the_node_of_its_session_is_lost() {
+    let mut trio = Trio::start().await;
+    for signal in ["-STOP", "-KILL"] {
+        let client = trio.client().await;
+        let asked = tokio::spawn(async move { client.simple_query(LONG).await.map(|_| ()) });
+        until("parts on every node", async || trio.parts().into_iter().all(|parts| parts > 0).then_some(())).await;
+        trio.servers[0].signal(signal);
+        for (server, member) in trio.servers.iter().zip(&trio.members).skip(1) {
+            let ended = async || (metric(server, "wharf_fanout_parts_running") == 0).then_some(());
+            until("no parts on the nodes that are left", ended).await;
+            let spilled = std::fs::read_dir(member.folder().join("wharf-data/spill")).unwrap();
+            let files = spilled.filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
+            assert_eq!(files, 0, "after {signal}");
+        }
+        asked.abort();
+        trio.servers[0].signal("-CONT");
+        tokio::task::block_in_place(|| trio.kill_and_restart(0));
+        let client = trio.client().await;
+        let part = "SELECT count(*) FROM wharf.nodes WHERE runs_queries";
+        until("three nodes that run queries", async || (number(&client, part).await == Some(3)).then_some(())).await;
+    }
+    assert_eq!(column(&trio.client().await, QUERY).await, ANSWER);
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio_postgres::NoTls;
 
+use crate::cluster::{number, until};
 use crate::start_up::{Server, folder, wharf};
 
 /// Status and body of a GET.
@@ -44,6 +45,39 @@ async fn a_node_says_how_it_is_and_what_it_did() {
     for line in expected {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_says_how_many_statements_wait() {
+    let folder = folder();
+    let server = Server::serve_with(folder.path(), &[("WHARF_ENGINE__MAX_RUNNING_STATEMENTS", "1")]);
+    let url = server.announced("Iceberg catalog on ");
+    let address = url.strip_prefix("http://").unwrap().strip_suffix("/iceberg").unwrap();
+    let sample = async |name: &str| {
+        let (_, metrics) = get(address, "/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse::<f64>().ok());
+        line.unwrap_or_else(|| panic!("{name} is not in\n{metrics}"))
+    };
+    let (busy, waits) = (server.connect("").await.unwrap(), server.connect("").await.unwrap());
+    waits.batch_execute("CREATE TABLE t (a integer); INSERT INTO t VALUES (1)").await.unwrap();
+    // What is prepared has its place before it is listed.
+    let product = "SELECT count(*) FROM t, generate_series(1, 100000) a, generate_series(1, 100000) b, \
+                   generate_series(1, 100000) c";
+    let product = busy.prepare(product).await.unwrap();
+    let token = busy.cancel_token();
+    let busy = tokio::spawn(async move { busy.query(&product, &[]).await });
+    let running = "SELECT count(*) FROM wharf.queries WHERE state = 'running' AND query NOT LIKE '%wharf.queries%'";
+    until("it runs", async || number(&waits, running).await.filter(|found| *found == 1)).await;
+
+    let waits =
+        tokio::spawn(async move { waits.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get::<_, i64>(0) });
+    until("one waits", async || Some(sample("wharf_statements_queued").await).filter(|queued| *queued == 1.0)).await;
+    assert_eq!(sample("wharf_statements_running").await, 1.0);
+    token.cancel_query(NoTls).await.unwrap();
+    assert_eq!(busy.await.unwrap().unwrap_err().code().unwrap().code(), "57014");
+    assert_eq!(waits.await.unwrap(), 1);
+    assert_eq!(sample("wharf_statements_queued").await, 0.0);
+    assert_eq!(sample("wharf_statement_wait_seconds_count").await, 1.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -197,6 +197,11 @@ pub(crate) fn is_write(statement: &ast::Statement) -> bool {
     )
 }
 
+/// Does a statement change rows, by itself or by what is in its WITH?
+pub(crate) fn changes_rows(statement: &ast::Statement) -> bool {
+    is_write(statement) || with::changes_rows(statement)
+}
+
 /// The WITH clause before a statement that changes rows, and the statement.
 fn parts(statement: &ast::Statement) -> (Option<&ast::With>, &ast::Statement) {
     if let ast::Statement::Query(query) = statement

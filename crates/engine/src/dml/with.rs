@@ -223,7 +223,7 @@ fn without_empty_with(statement: &mut ast::Statement) {
 }
 
 /// Is there a statement in its WITH that changes rows?
-fn changes_rows(statement: &ast::Statement) -> bool {
+pub(super) fn changes_rows(statement: &ast::Statement) -> bool {
     let with = match statement {
         ast::Statement::Query(query) => query.with.as_ref(),
         ast::Statement::Insert(insert) => insert.source.as_ref().and_then(|source| source.with.as_ref()),

@@ -59,7 +59,7 @@ pub(super) fn helpers(session: &Session, files: &[SourceFile], options: &FileOpt
     if !wanted || files.len() < 2 || here() {
         return Vec::new();
     }
-    Helper::all(engine)
+    Helper::all(engine, Some(session.query_tag().id))
 }
 
 /// A load, divided where there are helpers.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use tracing::Instrument;
 use wharf_fanout::Fanout;
 use wharf_lake::WrittenFile;
 use wharf_lake::commit::Uncommitted;
@@ -22,6 +23,7 @@ use crate::copy::CopyOptions;
 use crate::engine::Engine;
 use crate::error::{from_datafusion, from_lake};
 use crate::functions::FunctionContext;
+use crate::helpers::asked;
 use crate::search_path::SearchPath;
 
 /// Bytes of an answer, at most: rejected rows can be many.
@@ -31,7 +33,11 @@ impl Engine {
     /// Loads a unit of files for another node that asks.
     pub(crate) async fn load_files(&self, request: &[u8]) -> Bytes {
         let Ok(_permit) = self.helping.loads.try_acquire() else { return written(&Answer::Busy) };
-        match self.load_unit(request).await {
+        let loaded = match asked(request) {
+            Ok((request, span)) => self.load_unit(request).instrument(span).await,
+            Err(error) => Err(SqlError::internal(format!("files to be loaded: {error}"))),
+        };
+        match loaded {
             Ok((unit, mut uncommitted, files)) => {
                 let answer = written(&Answer::Loaded(unit));
                 if answer.is_empty() || answer.len() > MAX_ANSWER_BYTES {
@@ -46,9 +52,8 @@ impl Engine {
         }
     }
 
-    async fn load_unit(&self, request: &[u8]) -> Result<(LoadedUnit, Uncommitted, Vec<WrittenFile>), SqlError> {
-        let Request { common, files } = serde_json::from_slice(request)
-            .map_err(|error| SqlError::internal(format!("files to be loaded: {error}")))?;
+    async fn load_unit(&self, request: Request) -> Result<(LoadedUnit, Uncommitted, Vec<WrittenFile>), SqlError> {
+        let Request { common, files } = request;
         // Asked before work was given, but a node may have been another since.
         if common.format != Fanout::format() {
             return Err(SqlError::internal(format!("its format is \"{}\"", Fanout::format())));

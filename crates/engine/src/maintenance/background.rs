@@ -117,7 +117,12 @@ impl Engine {
                 let compaction =
                     CompactionOptions { min_input_files: options.min_input_files, ..CompactionOptions::default() };
                 let listed = begin("rewrite_data_files");
-                let asked = Rewrite { options: compaction, order: None, helped_from_bytes: Some(HELPED_FROM_BYTES) };
+                let asked = Rewrite {
+                    options: compaction,
+                    order: None,
+                    helped_from_bytes: Some(HELPED_FROM_BYTES),
+                    query_id: None,
+                };
                 compact(self, state, table.id, &asked, &listed.progress).await?;
                 drop(listed);
                 let small = RewriteManifests { only_many_small: true, ..RewriteManifests::default() };

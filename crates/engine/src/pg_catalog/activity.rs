@@ -64,6 +64,7 @@ fn detail(client: &Client, running: Option<&Running>) -> [Cell; 9] {
     };
     let (wait_type, wait) = match running.map(Running::doing) {
         Some(Doing::Running) => (None, None),
+        Some(Doing::Queued) => (Some("Extension"), Some("StatementQueue")),
         Some(Doing::Sending) => (Some("Client"), Some("ClientWrite")),
         Some(Doing::Receiving) | None => (Some("Client"), Some("ClientRead")),
     };

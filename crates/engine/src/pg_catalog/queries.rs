@@ -6,12 +6,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
+use async_trait::async_trait;
 use datafusion::catalog::streaming::StreamingTable;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::Result;
 use datafusion::execution::TaskContext;
-use datafusion::physical_plan::SendableRecordBatchStream;
+use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use futures::stream;
 use uuid::Uuid;
 use wharf_catalog::SqlType;
@@ -48,7 +51,32 @@ fn columns() -> Rows {
 pub(super) fn table(session: &SystemContext) -> Option<Arc<dyn TableProvider>> {
     let schema = columns().schema();
     let asked = Asked { schema: Arc::clone(&schema), session: session.clone() };
-    Some(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(asked)]).ok()?))
+    Some(Arc::new(Table(StreamingTable::try_new(schema, vec![Arc::new(asked)]).ok()?)))
+}
+
+/// The table as DataFusion sees it. A type of its own tells it from external tables, to read which is work.
+#[derive(Debug)]
+struct Table(StreamingTable);
+
+#[async_trait]
+impl TableProvider for Table {
+    fn schema(&self) -> SchemaRef {
+        self.0.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.0.scan(session, projection, filters, limit).await
+    }
 }
 
 /// The rows, which are there when the nodes have answered.

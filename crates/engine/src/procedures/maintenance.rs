@@ -95,7 +95,8 @@ pub(super) async fn rewrite_data_files(
         Distribute::Auto => Some(session.settings.bytes("wharf.distribute_min_bytes")),
         Distribute::Off => None,
     };
-    let asked = Rewrite { options, order, helped_from_bytes };
+    let query_id = Some(session.query_tag().id);
+    let asked = Rewrite { options, order, helped_from_bytes, query_id };
     let done = maintenance::compact(&session.engine, &state, id, &asked, &listed.progress).await?;
     let bytes = i64::try_from(done.rewritten_bytes).unwrap_or(i64::MAX);
     let counts = [done.rewritten_files as i64, done.added_files as i64, bytes, done.failed_groups as i64];

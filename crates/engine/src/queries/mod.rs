@@ -13,7 +13,7 @@ mod listing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
@@ -42,7 +42,8 @@ pub(crate) struct Queries {
 /// A session as others see it.
 pub(crate) struct Client {
     queries: Arc<Queries>,
-    number: u64,
+    /// No other session of this node has it.
+    pub(crate) number: u64,
     pub(crate) process: u32,
     pub(crate) role: u32,
     pub(crate) database: u32,
@@ -55,6 +56,8 @@ pub(crate) struct Client {
     pub(crate) canceller: Arc<Canceller>,
     /// Where it stands between statements, as [`Between`].
     between: AtomicU8,
+    /// What it asked for last waits for its turn.
+    queued: AtomicBool,
 }
 
 /// Where a session stands that runs nothing.
@@ -77,6 +80,8 @@ pub(crate) enum Doing {
     Sending = 1,
     /// It waits for the client's data.
     Receiving = 2,
+    /// It waits for its turn.
+    Queued = 3,
 }
 
 /// A statement on the list.
@@ -120,6 +125,7 @@ impl Queries {
             application: Mutex::new(application),
             canceller: Arc::clone(canceller),
             between: AtomicU8::new(Between::Idle as u8),
+            queued: AtomicBool::new(false),
         });
         self.clients.lock().insert(client.number, Arc::clone(&client));
         Connected(client)
@@ -160,6 +166,11 @@ impl Client {
             value if value == Between::Failed as u8 => Between::Failed,
             _ => Between::Idle,
         }
+    }
+
+    /// What it asked for waits for its turn from now on, or does so no longer.
+    pub(crate) fn is_queued(&self, queued: bool) {
+        self.queued.store(queued, Ordering::Relaxed);
     }
 
     /// Lists a statement.
@@ -225,6 +236,8 @@ impl Running {
     pub(crate) fn doing(&self) -> Doing {
         match self.doing.load(Ordering::Relaxed) {
             value if value == Doing::Sending as u8 => Doing::Sending,
+            // Its session does nothing else meanwhile.
+            _ if self.client.queued.load(Ordering::Relaxed) => Doing::Queued,
             value if value == Doing::Receiving as u8 => Doing::Receiving,
             _ => Doing::Running,
         }
@@ -258,6 +271,7 @@ impl Doing {
             Doing::Running => "running",
             Doing::Sending => "sending",
             Doing::Receiving => "receiving",
+            Doing::Queued => "queued",
         }
     }
 }
@@ -295,6 +309,10 @@ mod tests {
         let running = queries.statements().remove(0);
         assert_eq!((running.doing(), running.text().map(|text| text.chars().count())), (Doing::Sending, Some(1024)));
         assert!(queries.clients()[0].1.as_ref().is_some_and(|found| found.id == running.id));
+        session.client().is_queued(true);
+        assert_eq!(running.doing(), Doing::Sending, "another one of the session waits");
+        listed.does(Doing::Running);
+        assert_eq!(running.doing(), Doing::Queued);
         drop(listed);
         session.stands(TransactionStatus::Active);
         let (client, runs) = queries.clients().remove(0);

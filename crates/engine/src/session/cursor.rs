@@ -29,6 +29,8 @@ pub(super) type Cursors = HashMap<String, Cursor>;
 /// An open cursor.
 pub(super) struct Cursor {
     pub(super) columns: Arc<[ResultColumn]>,
+    /// Its rows are of tables.
+    pub(super) reads_tables: bool,
     rows: Arc<Mutex<Rows>>,
     /// NO SCROLL was asked for: not even the same row is given twice.
     no_scroll: bool,
@@ -109,6 +111,7 @@ impl Session {
         let rows = Rows { stream, rest: None, position: 0, current: None, ended: false, failed: false };
         let cursor = Cursor {
             columns: Arc::clone(columns),
+            reads_tables: query.reads_tables,
             rows: Arc::new(Mutex::new(rows)),
             no_scroll: declare.scroll == Some(false),
             hold,

@@ -47,11 +47,15 @@ impl Session {
         self.canceller.begin();
         self.apply_setting_changes();
         self.check_not_failed(&prepared.statement)?;
+        self.looks(&prepared.statement.ast);
         let counts_together = matches!(prepared.kind, Kind::With(_)) && self.transaction.is_none();
-        if counts_together || self.needs_transaction(&prepared.statement) {
-            return Box::pin(self.execute_alone(prepared, parameters)).await;
-        }
-        self.execute_now(prepared, parameters).await
+        let outcome = if counts_together || self.needs_transaction(&prepared.statement) {
+            Box::pin(self.execute_alone(prepared, parameters)).await
+        } else {
+            self.execute_now(prepared, parameters).await
+        };
+        self.has_run(&prepared.statement.ast, &outcome);
+        outcome
     }
 
     /// A transaction for one statement, run again when it lost a race.
@@ -79,6 +83,13 @@ impl Session {
         prepared: &Arc<Prepared>,
         parameters: Vec<Option<ArrayRef>>,
     ) -> Result<Outcome, SqlError> {
+        if let Some(places) = &self.engine.places
+            && self.place.is_none()
+            && self.works_on_tables(prepared)
+        {
+            let places = Arc::clone(places);
+            Box::pin(self.take_place(&places)).await?;
+        }
         let prepared = self.refresh(prepared, &parameters).await?;
         match &prepared.kind {
             Kind::Query(query) => {

@@ -4,6 +4,7 @@
 //! statement reads the same instant of the catalog plus the block's own writes.
 
 mod canceller;
+mod consistency;
 mod constant_row;
 mod cursor;
 mod dispatch;
@@ -12,6 +13,7 @@ mod observe;
 mod plan_cache;
 mod prepare;
 mod query_id;
+mod queue;
 mod result;
 mod set;
 mod stream;
@@ -21,6 +23,7 @@ mod write_branch;
 use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use datafusion::execution::session_state::SessionState;
 use parking_lot::Mutex;
@@ -39,6 +42,7 @@ use crate::error::from_catalog;
 use crate::files::progress::{Listed, Work};
 use crate::functions::FunctionContext;
 use crate::pg_catalog::{PreparedInfo, SettingChange, SystemContext};
+use crate::places::Place;
 use crate::queries::Connected;
 use crate::search_path::SearchPath;
 use crate::settings::Settings;
@@ -116,9 +120,17 @@ pub struct Session {
     connected: Connected,
     /// The id of the statement that runs, or ran last.
     statement_id: Uuid,
+    /// The place of the statement that runs now, until it answers.
+    place: Option<Arc<Place>>,
+    /// How long that has waited for it, which counts for `statement_timeout`.
+    waited: Duration,
     /// The catalog whose tables the plan of this statement is of, held until it has its scans: until then nothing else keeps the files
     /// of the tables from being removed.
     looks_at: Option<Arc<State>>,
+    /// The statement that is bound, or runs, writes nothing.
+    only_reads: bool,
+    /// The session has written, and has not seen since that this node has applied it.
+    has_written: bool,
 }
 
 impl Drop for Session {
@@ -179,7 +191,11 @@ impl Session {
             copying: None,
             connected,
             statement_id: Uuid::nil(),
+            place: None,
+            waited: Duration::ZERO,
             looks_at: None,
+            only_reads: false,
+            has_written: false,
         })
     }
 
@@ -225,6 +241,7 @@ impl Session {
     /// A statement begins.
     fn observe(&mut self, statement: &Statement) -> Observed {
         (self.copying, self.looks_at) = (None, None);
+        (self.place, self.waited) = (None, Duration::ZERO);
         let observed = Observed::begin(&self.engine, statement, self.connected.client());
         self.statement_id = observed.id();
         observed
@@ -234,7 +251,7 @@ impl Session {
     fn answered(&mut self, observed: Observed, result: Result<Outcome, SqlError>) -> Result<Outcome, SqlError> {
         // What it reads has its tables now.
         self.looks_at = None;
-        let (result, copying) = observed.answered(result);
+        let (result, copying) = observed.answered(result, self.place.take());
         self.copying = copying;
         self.connected.stands(self.transaction_status());
         result
@@ -326,9 +343,11 @@ impl Session {
                 Ok(())
             }
             Some(transaction) if commit && !transaction.failed => {
-                let _span = (!transaction.is_empty()).then(|| self.span("commit")).flatten();
+                let writes = !transaction.is_empty();
+                let _span = writes.then(|| self.span("commit")).flatten();
                 // Boxed, since this is asked after every statement and most have nothing to commit.
                 let result = Box::pin(transaction.commit(&self.engine)).await;
+                self.has_written |= writes && consistency::may_have_written(&result);
                 self.end_cursors(result.is_ok());
                 result
             }
@@ -399,7 +418,8 @@ impl Session {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits::new(self.canceller.current(), self.settings.statement_timeout())
+        let timeout = self.settings.statement_timeout();
+        Limits::new(self.canceller.current(), timeout.map(|timeout| timeout.saturating_sub(self.waited)))
     }
 
     /// The catalog as this statement sees it.
@@ -407,7 +427,7 @@ impl Session {
         if let Some(catalog) = self.transaction.as_ref().and_then(Transaction::catalog) {
             return Ok(Arc::clone(catalog));
         }
-        let catalog = self.engine.instant().await?;
+        let catalog = self.instant().await?;
         if let Some(transaction) = &mut self.transaction {
             transaction.begin_at(Arc::clone(&catalog));
         }

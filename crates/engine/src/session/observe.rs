@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{BoxStream, Stream};
 use sqlparser::ast::Statement as Ast;
 use tracing::{Level, Span};
@@ -23,6 +24,7 @@ use super::result::Outcome;
 use crate::dml;
 use crate::engine::Engine;
 use crate::metrics::{Class, KindLabels, StatementLabels, Statistics};
+use crate::places::Place;
 use crate::queries::{Client, Doing, Listed, Listing, beginning};
 use crate::statement::Statement;
 
@@ -43,6 +45,8 @@ pub(crate) struct Observed {
     listed: Option<Listed>,
     /// The first of its trace, if it is traced.
     traced: Option<wharf_traces::Span>,
+    /// Its place among those that run, if it needs one; it keeps it while its rows are read.
+    place: Option<Arc<Place>>,
     /// What it comes to when nothing more is heard of it; none when that has been counted already.
     class: Option<Class>,
 }
@@ -64,6 +68,7 @@ impl Observed {
             span: None,
             listed: None,
             traced: engine.options.traces.statement(id, kind),
+            place: None,
             class: Some(Class::STOPPED),
         };
         if let Some(span) = &mut observed.traced {
@@ -117,6 +122,14 @@ impl Observed {
             listed.has_given(self.rows);
             listed.does(Doing::Sending);
         }
+        self.rests();
+    }
+
+    /// It waits for its client.
+    fn rests(&self) {
+        if let Some(place) = &self.place {
+            place.rests();
+        }
     }
 
     /// Does a part of its work.
@@ -140,6 +153,7 @@ impl Observed {
     pub(crate) fn answered(
         mut self,
         result: Result<Outcome, SqlError>,
+        place: Option<Arc<Place>>,
     ) -> (Result<Outcome, SqlError>, Option<Observed>) {
         let outcome = match result {
             Ok(outcome) => outcome,
@@ -148,6 +162,8 @@ impl Observed {
                 return (Err(error), None);
             }
         };
+        self.place = place;
+        self.rests();
         // Rows that nobody asks for any more are no failure.
         self.class = Some(Class::SUCCESS);
         let outcome = match outcome {
@@ -161,8 +177,9 @@ impl Observed {
                 copy.chunks = self.watch(copy.chunks);
                 Outcome::CopyOut(copy)
             }
-            Outcome::CopyIn(copy) => {
+            Outcome::CopyIn(mut copy) => {
                 self.class = Some(Class::STOPPED);
+                copy.place.clone_from(&self.place);
                 if let Some(listed) = &self.listed {
                     listed.does(Doing::Receiving);
                 }
@@ -195,7 +212,7 @@ impl Observed {
         self,
         inner: BoxStream<'static, Result<T, SqlError>>,
     ) -> BoxStream<'static, Result<T, SqlError>> {
-        Box::pin(Watched { inner, observed: Some(self) })
+        Box::pin(Watched { inner, observed: Some(self), waits: None })
     }
 
     /// Counts it, and says how long it took.
@@ -248,18 +265,25 @@ impl Given for (Bytes, u64) {
 struct Watched<T> {
     inner: BoxStream<'static, Result<T, SqlError>>,
     observed: Option<Observed>,
+    /// It has lost its place, and waits for another.
+    waits: Option<BoxFuture<'static, Result<(), SqlError>>>,
 }
 
 impl<T: Given> Stream for Watched<T> {
     type Item = Result<T, SqlError>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Watched { inner, observed } = &mut *self;
+        let Watched { inner, observed, waits } = &mut *self;
         let inner = inner.as_mut();
         let polled = match observed {
             Some(observed) => {
                 observed.resumes();
-                observed.within(|| inner.poll_next(cx))
+                let place = observed.place.clone();
+                observed.within(|| match has_place(place, waits, cx) {
+                    Poll::Ready(Ok(())) => inner.poll_next(cx),
+                    Poll::Ready(Err(error)) => Poll::Ready(Some(Err(error))),
+                    Poll::Pending => Poll::Pending,
+                })
             }
             None => inner.poll_next(cx),
         };
@@ -279,6 +303,23 @@ impl<T: Given> Stream for Watched<T> {
         }
         polled
     }
+}
+
+/// Waits until a statement that was asked for more may go on.
+fn has_place(
+    place: Option<Arc<Place>>,
+    waits: &mut Option<BoxFuture<'static, Result<(), SqlError>>>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), SqlError>> {
+    let Some(place) = place else { return Poll::Ready(Ok(())) };
+    if waits.is_none() && place.goes_on() {
+        return Poll::Ready(Ok(()));
+    }
+    let polled = waits.get_or_insert_with(|| Box::pin(async move { place.resume().await })).as_mut().poll(cx);
+    if polled.is_ready() {
+        *waits = None;
+    }
+    polled
 }
 
 /// The text of a client that is no statement.

@@ -23,7 +23,7 @@ use super::constant_row::constant_row;
 use super::kept_plans::{KeptPlan, Physical};
 use super::result::{ResultColumn, columns_of};
 use super::stream::{Limits, RowStream};
-use super::{Session, cursor, observe};
+use super::{Session, cursor, observe, queue};
 use crate::bind::{BindContext, BoundValues, analyze, planner, settle_outputs};
 use crate::dml::{self, WithPlan, Write};
 use crate::error::from_datafusion;
@@ -77,6 +77,8 @@ pub(crate) struct QueryPlan {
     pub(crate) plan: LogicalPlan,
     /// The plan depends on nothing but the tables: not on the clock, not on chance.
     reusable: bool,
+    /// Its rows are of tables or files, and not of the catalog or of nothing.
+    pub(super) reads_tables: bool,
     physical: KeptPlan,
     /// All that it gives, when it turned out to be made of literals.
     constant: OnceLock<RecordBatch>,
@@ -84,15 +86,19 @@ pub(crate) struct QueryPlan {
 
 impl QueryPlan {
     pub(crate) fn new(plan: LogicalPlan) -> Self {
-        let reusable = is_reusable(&plan);
-        QueryPlan { plan, reusable, physical: KeptPlan::default(), constant: OnceLock::new() }
+        let (reusable, reads_tables) = what_it_reads(&plan);
+        QueryPlan { plan, reusable, reads_tables, physical: KeptPlan::default(), constant: OnceLock::new() }
     }
 }
 
-fn is_reusable(plan: &LogicalPlan) -> bool {
-    let mut reusable = true;
+/// Whether a plan depends on nothing but the tables, and whether it reads any.
+fn what_it_reads(plan: &LogicalPlan) -> (bool, bool) {
+    let (mut reusable, mut reads_tables) = (true, false);
     // The closures cannot fail.
     let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            reads_tables |= queue::is_of_table(scan);
+        }
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 let volatility = match expr {
@@ -105,7 +111,7 @@ fn is_reusable(plan: &LogicalPlan) -> bool {
             })
         })
     });
-    reusable
+    (reusable, reads_tables)
 }
 
 impl Prepared {
@@ -140,6 +146,7 @@ impl Session {
     ) -> Result<Arc<Prepared>, SqlError> {
         let declared = declared_types(oids)?;
         self.check_not_failed(statement)?;
+        self.looks(&statement.ast);
         for notice in statement.notices.iter() {
             self.notice("NOTICE", notice.clone());
         }

@@ -17,7 +17,7 @@ const JOIN: &str =
 async fn scans_on_other_nodes_read_what_can_find_a_partner() {
     let (engine, _folder) = engine().await;
     engine.fanout().join(engine.fanout().in_process(WORKERS));
-    let mut session = session(&engine);
+    let mut session = session(&engine).await;
     run(&mut session, TABLES).await.unwrap();
     run(&mut session, "SET wharf.distribute = 'on'").await.unwrap();
     let plan = lines(&mut session, &format!("EXPLAIN ANALYZE {JOIN}")).await;
@@ -38,7 +38,7 @@ async fn scans_on_other_nodes_read_what_can_find_a_partner() {
 async fn joins_have_the_rows_they_have_on_one_node() {
     let (engine, _folder) = engine().await;
     engine.fanout().join(engine.fanout().in_process(WORKERS));
-    let mut session = session(&engine);
+    let mut session = session(&engine).await;
     run(&mut session, TABLES).await.unwrap();
     let nothing =
         "SELECT count(*) FROM d JOIN (SELECT k, count(*) AS n FROM f GROUP BY k) AS s ON s.k = d.k WHERE d.name = 'x'";

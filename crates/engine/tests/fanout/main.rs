@@ -1,11 +1,14 @@
-//! Queries on several nodes, over workers in this process: what happens when one of them cannot be reached, when time is up, and when
-//! most rows are of one key.
+//! Queries on several nodes, over workers in this process: what happens when one of them cannot be reached or lacks memory, when time is
+//! up, and when most rows are of one key. And many statements on one node: which of them wait for their turn.
 
 #![allow(clippy::unwrap_used)]
 
 mod filters;
+mod memory;
+mod places;
 mod skew;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -49,24 +52,35 @@ impl Cluster for OneDead {
 }
 
 async fn engine() -> (Arc<Engine>, TempDir) {
+    engine_with(|_| ()).await
+}
+
+async fn engine_with(change: impl FnOnce(&mut EngineOptions)) -> (Arc<Engine>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let group = Group::open(GroupOptions::new(folder.path().join("catalog"))).await.unwrap();
+    let mut options = EngineOptions::default();
+    change(&mut options);
+    (engine_in(folder.path(), folder.path(), options).await, folder)
+}
+
+/// An engine whose catalog is in one folder and whose warehouse is in another, so that it can be that of another engine.
+async fn engine_in(folder: &Path, with_warehouse: &Path, options: EngineOptions) -> Arc<Engine> {
+    let group = Group::open(GroupOptions::new(folder.join("catalog"))).await.unwrap();
     let (database, superuser) = ("wharf".to_owned(), "wharf".to_owned());
     let command = Command::Bootstrap { database, superuser, verifier: None };
     group.propose(Envelope { request_id: Uuid::new_v4(), now_ms: 0, command }).await.unwrap().unwrap();
-    let url = format!("file://{}", folder.path().join("warehouse").display());
+    let url = format!("file://{}", with_warehouse.join("warehouse").display());
     let warehouse = Warehouse::open(&url, WarehouseOptions::default()).unwrap();
-    let spill_directory = folder.path().join("spill");
+    let spill_directory = folder.join("spill");
     std::fs::create_dir(&spill_directory).unwrap();
     // However busy the machine is.
     let fanout = FanoutOptions { sample_timeout: Duration::from_secs(60), ..FanoutOptions::default() };
-    let options = EngineOptions { spill_directory, target_partitions: 2, fanout, ..EngineOptions::default() };
-    (Engine::open(group, warehouse, options).await.unwrap(), folder)
+    let options = EngineOptions { spill_directory, target_partitions: 2, fanout, ..options };
+    Engine::open(group, warehouse, options).await.unwrap()
 }
 
-fn session(engine: &Arc<Engine>) -> Session {
+async fn session(engine: &Arc<Engine>) -> Session {
     let (user, database) = ("wharf".to_owned(), "wharf".to_owned());
-    engine.open_session(Startup { user, database, ..Startup::default() }).unwrap()
+    engine.open_session(Startup { user, database, ..Startup::default() }).await.unwrap()
 }
 
 async fn run(session: &mut Session, sql: &str) -> Result<Vec<RecordBatch>, SqlError> {
@@ -116,7 +130,7 @@ async fn a_query_whose_node_is_dead_runs_on_the_others() {
     let dead = inner.nodes()[1].clone();
     let cluster = Arc::new(OneDead { inner, dead, called: AtomicUsize::new(0) });
     engine.fanout().join(Arc::clone(&cluster) as _);
-    let mut session = session(&engine);
+    let mut session = session(&engine).await;
     run(&mut session, ROWS).await.unwrap();
     run(&mut session, "SET wharf.distribute = 'on'").await.unwrap();
     let sum = number(&mut session, "SELECT sum(n)::bigint FROM (SELECT b, count(*) AS n FROM t GROUP BY b) AS s").await;
@@ -128,7 +142,7 @@ async fn a_query_whose_node_is_dead_runs_on_the_others() {
 async fn an_error_on_another_node_is_the_statements() {
     let (engine, _folder) = engine().await;
     engine.fanout().join(engine.fanout().in_process(2));
-    let mut session = session(&engine);
+    let mut session = session(&engine).await;
     run(&mut session, ROWS).await.unwrap();
     run(&mut session, "SET wharf.distribute = 'on'").await.unwrap();
     let error = run(&mut session, "SELECT b, sum(1 / (a - 1500)) FROM t GROUP BY b").await.unwrap_err();
@@ -141,7 +155,7 @@ async fn an_error_on_another_node_is_the_statements() {
 async fn workers_write_what_they_compute() {
     let (engine, _folder) = engine().await;
     engine.fanout().join(engine.fanout().in_process(2));
-    let mut session = session(&engine);
+    let mut session = session(&engine).await;
     run(&mut session, ROWS).await.unwrap();
     run(&mut session, "SET wharf.distribute = 'on'").await.unwrap();
     run(&mut session, "CREATE TABLE c (a numeric(6,2) NOT NULL, b varchar(2))").await.unwrap();

@@ -23,7 +23,7 @@ const JOIN: &str = "SELECT count(*) FROM f JOIN d ON f.k = d.k";
 async fn tables() -> (Session, impl Sized) {
     let (engine, folder) = engine().await;
     engine.fanout().join(engine.fanout().in_process(WORKERS));
-    let mut session = session(&engine);
+    let mut session = session(&engine).await;
     run(&mut session, TABLES).await.unwrap();
     (session, (engine, folder))
 }

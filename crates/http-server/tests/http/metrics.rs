@@ -44,6 +44,7 @@ async fn statements_are_counted_by_kind_and_class_of_their_sqlstate() {
     assert_eq!(statements("INSERT", "00"), Some(1.0));
     assert_eq!(samples["wharf_statement_duration_seconds_count{kind=\"SELECT\"}"], 4.0);
     assert_eq!((samples["wharf_statements_running"], samples["wharf_sessions"]), (0.0, 0.0));
+    assert_eq!((samples["wharf_statements_queued"], samples["wharf_statement_wait_seconds_count"]), (0.0, 0.0));
     catalog.close().await;
 }
 

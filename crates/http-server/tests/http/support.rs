@@ -62,7 +62,7 @@ impl Catalog {
     pub(crate) async fn sql(&self, texts: &[&str]) -> Vec<bool> {
         use futures::StreamExt;
         let (user, database) = ("wharf".to_owned(), "wharf".to_owned());
-        let mut session = self.engine.open_session(Startup { user, database, ..Startup::default() }).unwrap();
+        let mut session = self.engine.open_session(Startup { user, database, ..Startup::default() }).await.unwrap();
         let mut well = Vec::new();
         for text in texts {
             let Ok(statements) = session.split(text) else {

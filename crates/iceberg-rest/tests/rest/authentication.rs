@@ -1,10 +1,15 @@
 //! Who is let in.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::http::{Method, StatusCode};
-use serde_json::Value;
-use wharf_iceberg_rest::Options;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use serde_json::{Value, json};
+use wharf_iceberg_rest::{Options, OtherNodes, Tokens};
 
 use crate::support::{Answer, Catalog, PASSWORD};
 
@@ -72,6 +77,75 @@ async fn tokens_expire() {
     let token = token(ask(&catalog, &form, &[]).await);
     tokio::time::sleep(Duration::from_millis(2_100)).await;
     config(&catalog, &token).await.refused(401, "NotAuthorizedException");
+    catalog.close().await;
+}
+
+/// A node with a secret of its own, and how often it was asked.
+struct Other {
+    tokens: Tokens,
+    asked: AtomicUsize,
+}
+
+#[async_trait]
+impl OtherNodes for Other {
+    async fn have_signed(&self, token: &str) -> bool {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.tokens.has_signed(token)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_another_node_is_taken_and_a_forged_one_asks_nobody() {
+    let secret = [1; 32];
+    let mut catalog = Catalog::with(Options { token_secret: secret, ..Options::default() }).await;
+    let form = format!("grant_type=client_credentials&client_id=wharf&client_secret={PASSWORD}");
+    let first = token(ask(&catalog, &form, &[]).await);
+    let other = Arc::new(Other { tokens: Tokens::new(secret), asked: AtomicUsize::new(0) });
+    let asked = || other.asked.load(Ordering::Relaxed);
+    catalog.at_another_node(Options { other_nodes: Some(other.clone()), ..Options::default() });
+
+    for _ in 0..3 {
+        config(&catalog, &first).await.ok();
+    }
+    assert_eq!(asked(), 1, "the answer is kept");
+    let exchange = format!("grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token={first}");
+    let fresh = token(ask(&catalog, &exchange, &[]).await);
+    config(&catalog, &fresh).await.ok();
+    assert_eq!(asked(), 1, "the fresh one is this node's own");
+
+    // What says nothing that only who has a token knows is refused without a question.
+    let [header, body, signature]: [&str; 3] = first.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let body: Value = serde_json::from_slice(&BASE64.decode(body).unwrap()).unwrap();
+    let with = |changes: Value| {
+        let mut body = body.clone();
+        body.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        format!("{header}.{}.{signature}", BASE64.encode(body.to_string()))
+    };
+    catalog.sql("CREATE ROLE ann LOGIN").await.unwrap();
+    let cheap = [
+        "nonsense".to_owned(),
+        format!("{header}.{}.{signature}", BASE64.encode("nonsense")),
+        with(json!({"sub": "nobody"})),
+        with(json!({"sub": "ann"})),
+        with(json!({"pwd": "AAAAAAAAAAAAAAAA"})),
+        with(json!({"exp": 1})),
+    ];
+    for forged in &cheap {
+        config(&catalog, forged).await.refused(401, "NotAuthorizedException");
+    }
+    assert_eq!(asked(), 1);
+    // Whoever has a token cannot prolong it, and asks for one forgery once.
+    let exp = body["exp"].as_u64().unwrap() + 3_600;
+    for _ in 0..3 {
+        config(&catalog, &with(json!({"exp": exp}))).await.refused(401, "NotAuthorizedException");
+    }
+    assert_eq!(asked(), 2);
+
+    // A new password ends what was vouched for, too.
+    catalog.sql("ALTER ROLE wharf PASSWORD 'changed'").await.unwrap();
+    config(&catalog, &first).await.refused(401, "NotAuthorizedException");
+    config(&catalog, &fresh).await.refused(401, "NotAuthorizedException");
+    assert_eq!(asked(), 2);
     catalog.close().await;
 }
 

@@ -66,6 +66,11 @@ impl Catalog {
         Catalog { router: router(Arc::clone(&engine), options), engine, group, folder }
     }
 
+    /// From now on another node of the same cluster answers.
+    pub(crate) fn at_another_node(&mut self, options: Options) {
+        self.router = router(Arc::clone(&self.engine), options);
+    }
+
     /// Sends a request; `path` begins after `/iceberg/v1`.
     pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
         let mut request = Request::builder().method(method).uri(format!("/iceberg/v1{path}"));
@@ -106,14 +111,14 @@ impl Catalog {
         made.ok()
     }
 
-    pub(crate) fn session(&self) -> Session {
+    pub(crate) async fn session(&self) -> Session {
         let (user, database) = ("wharf".to_owned(), "wharf".to_owned());
-        self.engine.open_session(Startup { user, database, ..Startup::default() }).unwrap()
+        self.engine.open_session(Startup { user, database, ..Startup::default() }).await.unwrap()
     }
 
     /// Runs SQL; returns the values of the rows as text, or the error as text.
     pub(crate) async fn sql(&self, sql: &str) -> Result<Vec<String>, String> {
-        let mut session = self.session();
+        let mut session = self.session().await;
         let mut rows = Vec::new();
         for statement in session.split(sql).unwrap() {
             let outcome = session.run(&statement).await;

@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: DemoArguments) -> Result<(), Failure> {
 /// Loads what is missing, runs the queries, and says how to connect.
 async fn show(node: &Node, scale: f64) -> Result<(), Failure> {
     let (client, connection) = connect(node).await?;
-    let mut session = node.open_session()?;
+    let mut session = node.open_session().await?;
     let done = async {
         demo::load(&node.catalog(), &mut session, &client, scale).await?;
         demo::run_queries(&client).await

@@ -204,6 +204,23 @@ fn whoever_joins_can_be_reached() {
 }
 
 #[test]
+fn voters_are_few_and_of_an_odd_number() {
+    let voters = |number: usize| with_file(&format!("[catalog]\nmax_voters = {number}\n"), &[], &[]);
+    for number in [1, 3, 5, 7, 9] {
+        assert_eq!(voters(number).unwrap().catalog.max_voters, number);
+    }
+    for (number, what) in
+        [(0, "is too small"), (2, "is an even number"), (8, "is an even number"), (11, "is too large")]
+    {
+        let refused = voters(number).unwrap_err();
+        assert_eq!(refused.what(), format!("catalog.max_voters = {number} {what}"));
+    }
+    assert!(voters(4).unwrap_err().remedy().starts_with("set it to 1, 3, 5, 7 or 9"));
+    let refused = with_file("[catalog]\nreplace_voter_after_ms = 999\n", &[], &[]).unwrap_err();
+    assert_eq!(refused.what(), "catalog.replace_voter_after_ms = 999 is too small");
+}
+
+#[test]
 fn the_warehouse_is_a_folder_of_the_data_unless_a_url_is_set() {
     let mut config = Config::default();
     assert_eq!(config.warehouse_url(Path::new("/data dir")).unwrap(), "file:///data%20dir/warehouse/");

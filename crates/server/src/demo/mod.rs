@@ -31,6 +31,9 @@ pub(crate) use progress::say;
 
 /// Batches made ahead of the writer: enough to keep both busy, few enough to stay small.
 const BATCHES_AHEAD: usize = 8;
+/// How long a node that has just started is given to find the others, and how often it is asked.
+const FINDING: Duration = Duration::from_secs(5);
+const FINDING_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a query came to.
 struct Measured {
@@ -156,14 +159,27 @@ pub(crate) async fn run_queries(client: &Client) -> Result<(), Failure> {
 
 /// Where there are other nodes, they are to take part, however small the tables of a demo are.
 async fn divide(client: &Client) -> Result<(), Failure> {
-    let asked = client.query("SELECT address FROM wharf.nodes WHERE runs_queries ORDER BY node_id", &[]).await;
-    let rows = asked.map_err(|error| client_failure("cannot list the nodes", &error))?;
-    if rows.len() < 2 {
+    let nodes = nodes_that_run_queries(client).await?;
+    if nodes.len() < 2 {
         return Ok(());
     }
-    let nodes: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
     say(format_args!("every query runs on {} nodes: {}", nodes.len(), nodes.join(", ")));
     execute(client, "SET wharf.distribute = 'on'").await
+}
+
+/// The addresses of the cluster's nodes; without those that this one has not found within a while of its start.
+async fn nodes_that_run_queries(client: &Client) -> Result<Vec<String>, Failure> {
+    let begun = Instant::now();
+    loop {
+        let asked =
+            client.query("SELECT address, coalesce(runs_queries, false) FROM wharf.nodes ORDER BY node_id", &[]).await;
+        let rows = asked.map_err(|error| client_failure("cannot list the nodes", &error))?;
+        let all = rows.iter().all(|row| row.get(1));
+        if all || begun.elapsed() >= FINDING {
+            return Ok(rows.iter().filter(|row| row.get(1)).map(|row| row.get(0)).collect());
+        }
+        tokio::time::sleep(FINDING_PAUSE).await;
+    }
 }
 
 /// The table of queries, rows and milliseconds.

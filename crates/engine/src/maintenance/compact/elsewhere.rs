@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tracing::Instrument;
 use uuid::Uuid;
 use wharf_lake::LakeProvider;
 use wharf_lake::maintain::{CompactionGroup, CompactionOptions};
@@ -22,7 +23,7 @@ use super::group::rewrite;
 use crate::engine::Engine;
 use crate::error::from_lake;
 use crate::files::progress::Progress;
-use crate::helpers::Helper;
+use crate::helpers::{Helper, asked};
 use crate::layout_text;
 use crate::procedures::parse_order;
 use crate::queries::Question;
@@ -94,19 +95,23 @@ impl Engine {
     /// Rewrites a group of files for another node that asks.
     pub(crate) async fn rewrite_files(&self, request: &[u8]) -> Bytes {
         let answer = match self.helping.rewrites.try_acquire() {
-            Ok(_permit) => match self.rewrite_group(request).await {
-                Ok(added) => Answer::Added(added),
-                Err(error) => Answer::Failed { code: error.code.as_str().to_owned(), message: error.message },
-            },
+            Ok(_permit) => {
+                let rewritten = match asked(request) {
+                    Ok((request, span)) => self.rewrite_group(request).instrument(span).await,
+                    Err(error) => Err(SqlError::internal(format!("a group of files: {error}"))),
+                };
+                match rewritten {
+                    Ok(added) => Answer::Added(added),
+                    Err(error) => Answer::Failed { code: error.code.as_str().to_owned(), message: error.message },
+                }
+            }
             Err(_) => Answer::Busy,
         };
         // What is in it has no key that could not be written.
         serde_json::to_vec(&answer).map(Bytes::from).unwrap_or_default()
     }
 
-    async fn rewrite_group(&self, request: &[u8]) -> Result<usize, SqlError> {
-        let request: Request = serde_json::from_slice(request)
-            .map_err(|error| SqlError::internal(format!("a group of files: {error}")))?;
+    async fn rewrite_group(&self, request: Request) -> Result<usize, SqlError> {
         let order = match request.order.as_deref() {
             Some("") => Some(Vec::new()),
             Some(text) => Some(parse_order(text)?),
@@ -121,7 +126,7 @@ impl Engine {
         let group = CompactionGroup::new(files, request.bytes, request.rows);
         let options =
             CompactionOptions { target_file_bytes: request.target_file_bytes, ..CompactionOptions::default() };
-        let asked = Rewrite { options, order, helped_from_bytes: None };
+        let asked = Rewrite { options, order, helped_from_bytes: None, query_id: None };
         let state = Arc::new(self.base.clone());
         let added = rewrite(self, &state, request.table, &provider, &group, &asked, &Progress::unlisted()).await?;
         self.statistics.groups_for_others.inc();

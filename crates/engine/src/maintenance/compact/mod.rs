@@ -37,6 +37,8 @@ pub(crate) struct Rewrite {
     pub(crate) order: Option<Vec<SortTerm>>,
     /// Other nodes help where so many bytes are to be written anew; none: they do not.
     pub(crate) helped_from_bytes: Option<u64>,
+    /// The statement that it is for; none: the background's.
+    pub(crate) query_id: Option<Uuid>,
 }
 
 /// What a compaction did.
@@ -75,7 +77,7 @@ pub(crate) async fn compact(
     let bytes = groups.iter().map(|group| group.bytes).sum();
     progress.total(groups.iter().map(|group| group.files.len() as u64).sum(), bytes);
     let helped = groups.len() > 1 && asked.helped_from_bytes.is_some_and(|least| bytes >= least);
-    let helpers = if helped { Helper::all(engine) } else { Vec::new() };
+    let helpers = if helped { Helper::all(engine, asked.query_id) } else { Vec::new() };
     let (waiting, done) = (Mutex::new(groups.into()), Mutex::default());
     let work = Work { engine, state, id, provider: &provider, asked, progress, waiting, done };
     let elsewhere = try_join_all(helpers.iter().map(|helper| work.elsewhere(helper)));

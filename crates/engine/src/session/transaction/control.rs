@@ -4,6 +4,7 @@ use sqlparser::ast::{self, Statement as Ast};
 use wharf_values::{SqlError, SqlState};
 
 use super::Transaction;
+use crate::session::consistency::may_have_written;
 use crate::session::{Outcome, Session};
 
 impl Session {
@@ -48,8 +49,10 @@ impl Session {
         self.restore_local_settings();
         self.settings_at_begin = None;
         let span = self.span("commit");
+        let writes = !transaction.is_empty();
         let result = transaction.commit(&self.engine).await;
         drop(span);
+        self.has_written |= writes && may_have_written(&result);
         self.end_cursors(result.is_ok());
         result?;
         self.begin_chained(chained);

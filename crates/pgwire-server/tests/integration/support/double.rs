@@ -66,11 +66,11 @@ impl Drop for Count {
 impl Backend for Double {
     type Session = DoubleSession;
 
-    fn scram_verifier(&self, role: &str) -> Option<String> {
-        self.verifiers.lock().get(role).cloned()
+    async fn scram_verifier(&self, role: &str) -> Result<Option<String>, SqlError> {
+        Ok(self.verifiers.lock().get(role).cloned())
     }
 
-    fn open_session(self: &Arc<Self>, startup: SessionStartup) -> Result<DoubleSession, SqlError> {
+    async fn open_session(self: &Arc<Self>, startup: SessionStartup) -> Result<DoubleSession, SqlError> {
         if startup.database == "missing" {
             return Err(SqlError::new(SqlState::INVALID_CATALOG_NAME, "database \"missing\" does not exist"));
         }

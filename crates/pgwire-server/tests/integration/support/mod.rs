@@ -29,7 +29,7 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let engine = Arc::new(Double::default());
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, engine.clone(), options, shutdown.clone()));
+        let task = tokio::spawn(serve(listener, engine.clone(), options, Arc::default(), shutdown.clone()));
         Server { address, engine, shutdown, task }
     }
 
