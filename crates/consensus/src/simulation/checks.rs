@@ -141,6 +141,12 @@ impl Checks {
         self.seen.lock().answered.push(schema);
     }
 
+    /// Is all in a state that was answered so far?
+    pub(crate) fn has_all(&self, state: &State) -> bool {
+        let found = schemas(state);
+        self.seen.lock().answered.iter().all(|schema| found.binary_search(schema).is_ok())
+    }
+
     /// A read begins.
     pub(crate) fn read_begins(&self) -> ReadBegin {
         let seen = self.seen.lock();

@@ -417,14 +417,18 @@ impl World {
         loop {
             let states = self.running().into_iter().filter_map(|place| self.group(place)).map(|group| {
                 let applied = group.node().applied.get();
-                (applied.last, state_hash(&applied.state))
+                (applied.last, state_hash(&applied.state), self.checks.has_all(&applied.state))
             });
             let states = states.collect::<BTreeSet<_>>();
-            if states.len() == 1 {
+            // Members that have just started are the same, too, before the leader knows again what was committed.
+            if states.len() == 1 && states.iter().all(|(_, _, has_all)| *has_all) {
                 break;
             }
             if machine().now() > deadline {
-                return Err(format!("the members do not become the same: {}", self.describe()));
+                return Err(format!(
+                    "the members do not become the same with all that was answered: {}",
+                    self.describe()
+                ));
             }
             Sleep::new(Duration::from_millis(200)).await;
         }
