@@ -12,13 +12,14 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 use uuid::Uuid;
 use wharf_catalog::{
-    Column, Command, Envelope, ForeignSource, RelationKind, RelationName, SqlType, encode_envelope, oids, state_hash,
+    Column, Command, Envelope, ForeignSource, RelationName, SqlType, encode_envelope, oids, state_hash,
 };
 
 use crate::disk::Disk;
 use crate::error::ConsensusError;
 use crate::group::{Entrance, Group};
 use crate::options::{GroupOptions, Role};
+use crate::test_commands::{bootstrap, create_schema, drop_foreign_table};
 use crate::transport::{Peer, Transport, TransportError};
 use crate::wire::{self, Head, Hello, ProposeAnswer, Request, StateHashAnswer};
 
@@ -124,18 +125,6 @@ async fn propose(group: &Group, envelope: Envelope) {
     group.propose(envelope).await.unwrap().unwrap();
 }
 
-fn bootstrap() -> Envelope {
-    let (database, superuser) = ("wharf".to_owned(), "wharf".to_owned());
-    let command = Command::Bootstrap { database, superuser, verifier: None };
-    Envelope { request_id: Uuid::from_u128(1 << 64), now_ms: 0, command }
-}
-
-fn create_schema(number: u64) -> Envelope {
-    let (database, owner) = (oids::FIRST_USER, oids::BOOTSTRAP_SUPERUSER);
-    let command = Command::CreateSchema { database, name: format!("s{number}"), owner, if_not_exists: false };
-    Envelope { request_id: Uuid::from_u128(number.into()), now_ms: 0, command }
-}
-
 /// A command that takes version 2.
 fn create_foreign() -> Envelope {
     let (name, ty) = ("a".to_owned(), SqlType::Text);
@@ -150,20 +139,6 @@ fn create_foreign() -> Envelope {
         if_not_exists: false,
     };
     Envelope { request_id: Uuid::from_u128(1 << 65), now_ms: 0, command }
-}
-
-/// Another.
-fn drop_foreign() -> Envelope {
-    let command = Command::DropRelations {
-        database: oids::FIRST_USER,
-        kind: RelationKind::Foreign,
-        names: vec![RelationName::new("public", "f")],
-        if_exists: false,
-        cascade: false,
-        search_path: Vec::new(),
-        purge: false,
-    };
-    Envelope { request_id: Uuid::from_u128(1 << 66), now_ms: 0, command }
 }
 
 /// A command that takes version 2 is refused for the sake of one member.
@@ -258,7 +233,7 @@ async fn a_member_that_was_never_heard_of_holds_up_what_it_might_not_read() {
         cluster.stop(number).await;
     }
     let groups = [cluster.start(0, Hello::OURS).await, cluster.start(1, Hello::OURS).await];
-    goes_through(&groups[0], drop_foreign()).await;
+    goes_through(&groups[0], drop_foreign_table(Uuid::from_u128(1 << 66))).await;
     cluster.end().await;
 }
 

@@ -62,6 +62,8 @@ mod startup;
 mod state_machine;
 #[cfg(test)]
 mod storage_tests;
+#[cfg(test)]
+mod test_commands;
 mod transport;
 mod wire;
 

@@ -21,6 +21,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use self::machine::Machine;
+use crate::test_commands::create_schema;
 
 /// A bug that is made on purpose, to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub(crate) fn apply_more(state: wharf_catalog::State, index: u64) -> wharf_catal
     if !here || !index.is_multiple_of(50) {
         return state;
     }
-    let envelope = world::create_schema(1_000_000 + index);
+    let envelope = create_schema(1_000_000 + index);
     wharf_catalog::apply(&state, &envelope).0
 }
 

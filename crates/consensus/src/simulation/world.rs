@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use uuid::Uuid;
-use wharf_catalog::{Command, Envelope, NEWEST_FORMAT, OLDEST_FORMAT, RelationKind, RelationName, oids, state_hash};
+use wharf_catalog::{Envelope, NEWEST_FORMAT, OLDEST_FORMAT, state_hash};
 
 use super::PlantedBug;
 use super::checks::{Checks, schemas};
@@ -21,6 +21,7 @@ use super::runtime::Sleep;
 use crate::error::ConsensusError;
 use crate::group::{Entrance, Group};
 use crate::options::{GroupOptions, Role};
+use crate::test_commands::{bootstrap, create_schema, drop_foreign_table};
 use crate::wire::{Hello, Versions};
 
 /// How many nodes a world has at most, those that have left included.
@@ -451,7 +452,7 @@ impl World {
             loop {
                 let Some(group) = self.group(place) else { break };
                 let (told, answer) = oneshot::channel();
-                let drops = drop_foreign_table(place);
+                let drops = drop_foreign_table(Uuid::from_u128((1 << 65) + u128::from(place)));
                 machine().spawn_on(place, async move { drop(told.send(group.propose(drops).await)) });
                 match answer.await {
                     Ok(Err(ConsensusError::OlderMembers { members, .. }))
@@ -559,30 +560,4 @@ fn hello(place: u64) -> Hello {
 
 fn address(place: u64) -> String {
     format!("place-{place}:1")
-}
-
-fn bootstrap() -> Envelope {
-    let (database, superuser) = ("wharf".to_owned(), "wharf".to_owned());
-    let command = Command::Bootstrap { database, superuser, verifier: None };
-    Envelope { request_id: Uuid::from_u128(1 << 64), now_ms: 0, command }
-}
-
-pub(super) fn create_schema(number: u64) -> Envelope {
-    let (database, owner) = (oids::FIRST_USER, oids::BOOTSTRAP_SUPERUSER);
-    let command = Command::CreateSchema { database, name: format!("s{number}"), owner, if_not_exists: false };
-    Envelope { request_id: Uuid::from_u128(number.into()), now_ms: 0, command }
-}
-
-/// A command that takes the newest format.
-fn drop_foreign_table(place: u64) -> Envelope {
-    let command = Command::DropRelations {
-        database: oids::FIRST_USER,
-        kind: RelationKind::Foreign,
-        names: vec![RelationName::new("public", "f")],
-        if_exists: false,
-        cascade: false,
-        search_path: Vec::new(),
-        purge: false,
-    };
-    Envelope { request_id: Uuid::from_u128((1 << 65) + u128::from(place)), now_ms: 0, command }
 }
