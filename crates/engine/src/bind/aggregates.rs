@@ -17,6 +17,7 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, Projection, Window,
 use wharf_catalog::SqlType;
 use wharf_values::{NumericDisplay, SqlError, SqlState, mapping};
 
+use super::aggregate_order::by_columns;
 use super::analyze::{compared_subqueries, sort_keys};
 use super::array_order::{has_documents, no_order_of_arrays};
 use super::context::BindContext;
@@ -60,7 +61,6 @@ pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResu
         })
         .collect::<DfResult<Vec<_>>>()?;
     let named: Vec<String> = keys.iter().map(|key| key.schema_name().to_string()).collect();
-    let input = with_keys(aggregate.input, keys)?;
     let mut calls: Vec<Expr> = Vec::new();
     let mut outputs = Vec::new();
     for expr in aggregate.aggr_expr {
@@ -102,6 +102,8 @@ pub(super) fn aggregate(aggregate: Aggregate, resolver: &Resolver<'_>) -> DfResu
         })
         .collect();
     let call_count = calls.len();
+    let calls = calls.into_iter().map(|call| by_columns(call, &mut keys)).collect::<DfResult<Vec<_>>>()?;
+    let input = with_keys(aggregate.input, keys)?;
     let plan = LogicalPlan::Aggregate(Aggregate::try_new(input, group, calls)?);
     if all_kept {
         return Ok(plan);

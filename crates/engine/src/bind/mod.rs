@@ -5,6 +5,7 @@
 //! gives every expression PostgreSQL's type, [`subqueries`] makes joins of subqueries. What comes out is ready for
 //! DataFusion's own analyzer and optimizer. No rows are read here.
 
+mod aggregate_order;
 mod aggregates;
 mod analyze;
 mod array_order;
