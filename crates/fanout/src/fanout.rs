@@ -20,13 +20,14 @@ use crate::channels::Channels;
 use crate::cluster::{Alone, Cluster, InProcess};
 use crate::codec::Codec;
 use crate::eligible::{Distribute, Wanted, bytes_to_read};
-use crate::filters::{FilterService, Filters};
+use crate::filters::Filters;
 use crate::live::{self, Live, Members};
-use crate::load::{Load, LoadService};
+use crate::load::Load;
 use crate::parts::{Parts, StageRunning};
 use crate::planner;
 use crate::service::{OpenChannels, Watched};
 use crate::skew::Samples;
+use crate::unary::Unary;
 use crate::vocabulary::Vocabulary;
 use crate::worker;
 
@@ -162,8 +163,8 @@ impl Fanout {
     /// What does parts of queries, as services for a port. They ask nobody who they are.
     pub fn routes(self: &Arc<Self>) -> Routes {
         Routes::new(Watched::new(self.worker().into_worker_server(), Arc::clone(&self.channels_open)))
-            .add_service(FilterService(Arc::clone(&self.filters)))
-            .add_service(LoadService(self.load()))
+            .add_service(Unary(Arc::clone(&self.filters)))
+            .add_service(Unary(self.load()))
     }
 
     /// Workers in this process that talk as nodes do, over memory instead of sockets.

@@ -45,6 +45,7 @@ mod service;
 mod skew;
 mod task;
 mod travelling;
+mod unary;
 mod vocabulary;
 mod worker;
 

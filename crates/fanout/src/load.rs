@@ -4,26 +4,16 @@
 //!
 //! Not here: who is asked, and when ([`crate::live`]); that a node takes no parts beyond its limit ([`crate::worker`]).
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use datafusion::execution::memory_pool::MemoryLimit;
 use datafusion::execution::runtime_env::RuntimeEnv;
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tonic::body::Body;
-use tonic::codegen::Service;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::codegen::http::{Request, Response};
-use tonic::server::{NamedService, UnaryService};
-use tonic_prost::ProstCodec;
+use tonic::Status;
 
 use crate::cluster::Channel;
 use crate::parts::Parts;
+use crate::unary::{self, Answers};
 
-/// The one call.
-const PATH: &str = "/wharf.fanout.v1.Load/Ask";
 /// Of what it may use, a node that is busy uses so much.
 const BUSY_PERCENT: u128 = 90;
 
@@ -56,61 +46,29 @@ fn nearly_all(used: usize, limit: usize) -> bool {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Question {}
+pub(crate) struct Question {}
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Answer {
+pub(crate) struct Answer {
     #[prost(bool, tag = "1")]
     busy: bool,
 }
 
 /// Whether the node at the other end says that it is busy.
 pub(crate) async fn says_busy(channel: Channel) -> bool {
-    let mut grpc = tonic::client::Grpc::new(channel);
-    if grpc.ready().await.is_err() {
-        return false;
-    }
-    let codec = ProstCodec::<Question, Answer>::default();
-    let answer = grpc.unary(tonic::Request::new(Question {}), PathAndQuery::from_static(PATH), codec).await;
-    answer.is_ok_and(|answer| answer.into_inner().busy)
+    unary::ask::<Load>(channel, Question {}).await.is_ok_and(|answer| answer.busy)
 }
 
-/// Answers whether this node is busy.
-#[derive(Clone, Debug)]
-pub(crate) struct LoadService(pub(crate) Load);
+impl Answers for Load {
+    type Question = Question;
+    type Answer = Answer;
 
-impl NamedService for LoadService {
-    const NAME: &'static str = "wharf.fanout.v1.Load";
-}
+    const SERVICE: &'static str = "wharf.fanout.v1.Load";
+    const PATH: &'static str = "/wharf.fanout.v1.Load/Ask";
+    const MAX_QUESTION_BYTES: usize = 1 << 10;
 
-impl Service<Request<Body>> for LoadService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let ask = Ask(self.0.clone());
-        async move {
-            let codec = ProstCodec::<Answer, Question>::default();
-            Ok(tonic::server::Grpc::new(codec).unary(ask, request).await)
-        }
-        .boxed()
-    }
-}
-
-struct Ask(Load);
-
-impl UnaryService<Question> for Ask {
-    type Response = Answer;
-    type Future = BoxFuture<'static, Result<tonic::Response<Answer>, tonic::Status>>;
-
-    fn call(&mut self, _: tonic::Request<Question>) -> Self::Future {
-        let answer = Answer { busy: self.0.is_busy() };
-        std::future::ready(Ok(tonic::Response::new(answer))).boxed()
+    fn answer(&self, _: Question) -> Result<Answer, Status> {
+        Ok(Answer { busy: self.is_busy() })
     }
 }
 
@@ -124,10 +82,11 @@ mod tests {
     use super::*;
     use crate::cluster::{Cluster, InProcess};
     use crate::parts::QueryTag;
+    use crate::unary::Unary;
 
     /// What a node says that has ten parts and 1000 bytes of memory.
     async fn says(load: &Load) -> bool {
-        ask(Routes::new(LoadService(load.clone()))).await
+        ask(Routes::new(Unary(load.clone()))).await
     }
 
     async fn ask(node: Routes) -> bool {

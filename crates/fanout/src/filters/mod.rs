@@ -21,4 +21,3 @@ mod service;
 pub(crate) use exchange::{Arrivals, Awaited, Exchange, Filters};
 pub(crate) use gather::{GatherKeysExec, Gathered};
 pub(crate) use plant::{awaited, plant, planted, settle};
-pub(crate) use service::FilterService;

@@ -1,34 +1,21 @@
 //! How keys get from node to node.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use datafusion::common::internal_err;
 use datafusion::error::{DataFusionError, Result};
 use datafusion_proto::protobuf;
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tonic::body::Body;
-use tonic::codegen::Service;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::codegen::http::{Request, Response};
-use tonic::server::{NamedService, UnaryService};
-use tonic_prost::ProstCodec;
+use tonic::Status;
 use uuid::Uuid;
 
 use super::exchange::Filters;
 use super::keys::Keys;
 use crate::cluster::Channel;
-
-/// The one call.
-const PATH: &str = "/wharf.fanout.v1.Filters/Tell";
-/// More than the keys of a task take.
-const MAX_MESSAGE_BYTES: usize = 8 << 20;
+use crate::unary::{self, Answers};
 
 /// The keys that one task of a stage has seen.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct Told {
+pub(crate) struct Told {
     #[prost(bytes = "vec", tag = "1")]
     exchange: Vec<u8>,
     #[prost(fixed64, tag = "2")]
@@ -51,7 +38,7 @@ pub(super) struct Told {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct Heard {}
+pub(crate) struct Heard {}
 
 impl Told {
     /// What task `task` of `tasks` has seen, written down.
@@ -106,52 +93,24 @@ impl Told {
     }
 
     /// Tells it to a node.
-    pub(super) async fn send(self, channel: Channel) -> Result<(), tonic::Status> {
-        let mut grpc = tonic::client::Grpc::new(channel).max_encoding_message_size(MAX_MESSAGE_BYTES);
-        grpc.ready().await.map_err(|error| tonic::Status::unavailable(error.to_string()))?;
-        let codec = ProstCodec::<Told, Heard>::default();
-        grpc.unary(tonic::Request::new(self), PathAndQuery::from_static(PATH), codec).await.map(|_| ())
+    pub(super) async fn send(self, channel: Channel) -> std::result::Result<(), Status> {
+        unary::ask::<Arc<Filters>>(channel, self).await.map(|_| ())
     }
 }
 
 /// Takes the keys that other nodes tell.
-#[derive(Clone, Debug)]
-pub(crate) struct FilterService(pub(crate) Arc<Filters>);
+impl Answers for Arc<Filters> {
+    type Question = Told;
+    type Answer = Heard;
 
-impl NamedService for FilterService {
-    const NAME: &'static str = "wharf.fanout.v1.Filters";
-}
+    const SERVICE: &'static str = "wharf.fanout.v1.Filters";
+    const PATH: &'static str = "/wharf.fanout.v1.Filters/Tell";
+    /// More than the keys of a task take.
+    const MAX_QUESTION_BYTES: usize = 8 << 20;
 
-impl Service<Request<Body>> for FilterService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let tell = Tell(Arc::clone(&self.0));
-        async move {
-            let codec = ProstCodec::<Heard, Told>::default();
-            let mut grpc = tonic::server::Grpc::new(codec).max_decoding_message_size(MAX_MESSAGE_BYTES);
-            Ok(grpc.unary(tell, request).await)
-        }
-        .boxed()
-    }
-}
-
-struct Tell(Arc<Filters>);
-
-impl UnaryService<Told> for Tell {
-    type Response = Heard;
-    type Future = BoxFuture<'static, Result<tonic::Response<Heard>, tonic::Status>>;
-
-    fn call(&mut self, request: tonic::Request<Told>) -> Self::Future {
-        let heard = self.0.hear(request.into_inner());
-        let answer = heard.map_err(|error| tonic::Status::invalid_argument(error.strip_backtrace()));
-        std::future::ready(answer.map(|()| tonic::Response::new(Heard {}))).boxed()
+    fn answer(&self, told: Told) -> std::result::Result<Heard, Status> {
+        self.hear(told).map_err(|error| Status::invalid_argument(error.strip_backtrace()))?;
+        Ok(Heard {})
     }
 }
 
