@@ -1,5 +1,6 @@
 //! Queries that three processes run together, and what happens when one of them dies, hangs, or the client has had enough.
 
+use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,9 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use crate::cluster::{Member, certificates, number, until};
 use crate::operations::get;
 use crate::start_up::{Server, folder};
+
+/// How many parts of queries run on a node.
+const PARTS_RUNNING: &str = "wharf_fanout_parts_running";
 
 /// Three nodes of one cluster; the first one leads.
 pub(crate) struct Trio {
@@ -81,7 +85,30 @@ impl Trio {
 
     /// How many parts of queries run on each node.
     pub(crate) fn parts(&self) -> Vec<u64> {
-        self.servers.iter().map(|server| metric(server, "wharf_fanout_parts_running")).collect()
+        self.servers.iter().map(|server| metric(server, PARTS_RUNNING)).collect()
+    }
+
+    /// Kills the third node while a part of a statement runs there, and gives what the statement says in the end.
+    pub(crate) async fn lose_third_during<T: Debug>(
+        &mut self,
+        statement: impl Future<Output = T>,
+        into_it: Duration,
+    ) -> T {
+        let mut statement = std::pin::pin!(statement);
+        let seen = async {
+            while metric(&self.servers[2], PARTS_RUNNING) == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            tokio::time::sleep(into_it).await;
+        };
+        tokio::select! {
+            ended = &mut statement => panic!("it ended before the third node could be lost: {ended:?}"),
+            () = seen => {}
+        }
+        self.servers[2].signal("-KILL");
+        let ended = statement.await;
+        self.servers[2].wait();
+        ended
     }
 
     /// Waits until parts of a query run on every node, then does something, and expects that nothing runs a second later.
@@ -247,12 +274,7 @@ async fn rows_that_are_written_are_computed_on_all_nodes() {
 
     // A node that is lost before the first row costs time, and no row is there twice.
     let write = "INSERT INTO counts SELECT max(one.a) FROM t AS one JOIN t AS two ON one.b = two.b GROUP BY one.b";
-    let (written, ()) = tokio::join!(client.simple_query(write), async {
-        until("parts on the third node", async || (trio.parts()[2] > 0).then_some(())).await;
-        trio.servers[2].signal("-KILL");
-    });
-    written.unwrap();
-    trio.servers[2].wait();
+    trio.lose_third_during(client.simple_query(write), Duration::ZERO).await.unwrap();
     assert_eq!(column(&client, "SELECT count(*) || ':' || count(DISTINCT n) FROM counts").await, ["100:100"]);
 
     client.batch_execute(&format!("CREATE TABLE made AS {QUERY}")).await.unwrap();
@@ -308,7 +330,7 @@ async fn work_ends_on_the_others_when_the_node_of_its_session_is_lost() {
         until("parts on every node", async || trio.parts().into_iter().all(|parts| parts > 0).then_some(())).await;
         trio.servers[0].signal(signal);
         for (server, member) in trio.servers.iter().zip(&trio.members).skip(1) {
-            let ended = async || (metric(server, "wharf_fanout_parts_running") == 0).then_some(());
+            let ended = async || (metric(server, PARTS_RUNNING) == 0).then_some(());
             until("no parts on the nodes that are left", ended).await;
             let spilled = std::fs::read_dir(member.folder().join("wharf-data/spill")).unwrap();
             let files = spilled.filter(|entry| entry.as_ref().unwrap().path().is_file()).count();
