@@ -21,9 +21,12 @@ use crate::workloads::wire::{Address, Wire};
 /// What `wharf-bench losses` accepts.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// How often a node is lost; every second time it is stopped instead of killed.
+    /// How often a node is lost.
     #[arg(long, default_value_t = 20)]
     losses: u32,
+    /// Lose nodes in this way alone. Without it they are killed and hang by turns.
+    #[arg(long, value_name = "WAY")]
+    only: Option<Way>,
     /// TPC-H's scale factor.
     #[arg(long, default_value_t = 0.05)]
     scale: f64,
@@ -33,6 +36,13 @@ pub(crate) struct Arguments {
     /// Repeats the choices of an earlier run.
     #[arg(long)]
     seed: Option<u64>,
+}
+
+/// How a node is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Way {
+    Kill,
+    Hang,
 }
 
 /// How often a node is asked to lead before that is a failure.
@@ -70,7 +80,7 @@ fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let stop = AtomicBool::new(false);
     let seen = std::thread::scope(|scope| {
         let asking = scope.spawn(|| ask(&address, &expected, &mut alone, &stop));
-        let disturbed = disturb(&mut cluster, arguments.losses, &mut choices);
+        let disturbed = disturb(&mut cluster, arguments, &mut choices);
         stop.store(true, Ordering::Relaxed);
         let seen = asking.join().map_err(|_| anyhow::anyhow!("the client panicked"))??;
         disturbed.map(|()| seen)
@@ -123,8 +133,8 @@ fn lead(cluster: &Cluster, node: usize) -> anyhow::Result<()> {
 }
 
 /// Kills and stops nodes other than the first.
-fn disturb(cluster: &mut Cluster, losses: u32, choices: &mut fastrand::Rng) -> anyhow::Result<()> {
-    for loss in 0..losses {
+fn disturb(cluster: &mut Cluster, arguments: &Arguments, choices: &mut fastrand::Rng) -> anyhow::Result<()> {
+    for loss in 0..arguments.losses {
         cluster.wait_for_all()?;
         std::thread::sleep(Duration::from_millis(choices.u64(CALM_MILLISECONDS)));
         let node = choices.usize(1..3);
@@ -132,16 +142,19 @@ fn disturb(cluster: &mut Cluster, losses: u32, choices: &mut fastrand::Rng) -> a
         if loss % 3 == 2 {
             lead(cluster, node)?;
         }
-        if loss % 2 == 0 {
-            println!("loss {}: node {} is killed", loss + 1, node + 1);
-            cluster.kill(node);
-            cluster.restart(node)?;
-        } else {
-            let hangs = Duration::from_millis(choices.u64(HANGS_MILLISECONDS));
-            println!("loss {}: node {} hangs for {} ms", loss + 1, node + 1, hangs.as_millis());
-            cluster.node(node).signal("STOP");
-            std::thread::sleep(hangs);
-            cluster.node(node).signal("CONT");
+        match arguments.only.unwrap_or(if loss % 2 == 0 { Way::Kill } else { Way::Hang }) {
+            Way::Kill => {
+                println!("loss {}: node {} is killed", loss + 1, node + 1);
+                cluster.kill(node);
+                cluster.restart(node)?;
+            }
+            Way::Hang => {
+                let hangs = Duration::from_millis(choices.u64(HANGS_MILLISECONDS));
+                println!("loss {}: node {} hangs for {} ms", loss + 1, node + 1, hangs.as_millis());
+                cluster.node(node).signal("STOP");
+                std::thread::sleep(hangs);
+                cluster.node(node).signal("CONT");
+            }
         }
     }
     cluster.wait_for_all()
