@@ -2,6 +2,8 @@
 //!
 //! What always holds: an error that the client can cause has a SQLSTATE of its own; `XX000` means a bug of ours.
 
+mod wording;
+
 use std::error::Error;
 use std::sync::Arc;
 
@@ -14,8 +16,6 @@ use wharf_lake::{LakeError, store_error, store_reason};
 use wharf_values::{SqlError, SqlState};
 
 use wording::{from_execution, from_plan, from_schema, from_unsupported};
-
-mod wording;
 
 /// Carries an [`SqlError`] through DataFusion, to be taken out again by [`from_datafusion`].
 pub(crate) fn to_datafusion(error: SqlError) -> DataFusionError {
