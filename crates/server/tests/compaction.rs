@@ -9,13 +9,14 @@ use crate::divided::{Trio, column, metric};
 
 const HELPED: &str = "wharf_file_groups_rewritten_for_others_total";
 
-/// A table of 48 partitions with three files each.
+/// A table of 48 partitions with three files each, which are there at once.
 async fn many_groups(client: &Client) {
-    client.batch_execute("CREATE TABLE c (part integer, a bigint) PARTITION BY (part)").await.unwrap();
+    client.batch_execute("CREATE TABLE c (part integer, a bigint) PARTITION BY (part); BEGIN").await.unwrap();
     for round in 0..3 {
         let insert = format!("INSERT INTO c SELECT g % 48, g + {round}000000 FROM generate_series(1, 9600) AS g(g)");
         client.batch_execute(&insert).await.unwrap();
     }
+    client.batch_execute("COMMIT").await.unwrap();
 }
 
 const SUMS: &str = "SELECT part || ':' || count(*) || ':' || sum(a) FROM c GROUP BY part ORDER BY part";

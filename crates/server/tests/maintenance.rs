@@ -47,6 +47,32 @@ async fn small_files_become_one_and_no_row_is_lost() {
     assert_eq!(client.query_one(&query, &[]).await.unwrap().get::<_, i64>(0), 5);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_is_written_during_a_compaction_is_compacted_after_it() {
+    let folder = folder();
+    // At once, and so while more is written.
+    let hasty = [EAGER, &[("WHARF_MAINTENANCE__QUIET_MS", "0")]].concat();
+    let server = Server::serve_with(folder.path(), &hasty);
+    let client = server.connect("").await.unwrap();
+    client.batch_execute("CREATE TABLE t (part integer) PARTITION BY (part)").await.unwrap();
+    for _ in 0..8 {
+        client.batch_execute("INSERT INTO t SELECT g % 60 FROM generate_series(1, 600) AS g(g)").await.unwrap();
+    }
+    let begun = Instant::now();
+    loop {
+        let sql = "SELECT max(files) FROM (SELECT count(*) AS files FROM t$files GROUP BY partition::text) AS f";
+        let most: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
+        // Three are written together.
+        if most < 3 {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "a partition has {most} files");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let rows: i64 = client.query_one("SELECT count(*) FROM t", &[]).await.unwrap().get(0);
+    assert_eq!(rows, 4800);
+}
+
 fn files(folder: &std::path::Path) -> usize {
     let mut folders = vec![folder.join("wharf-data/warehouse/wharf")];
     let mut count = 0;

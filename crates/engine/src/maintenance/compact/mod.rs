@@ -44,6 +44,8 @@ pub(crate) struct Rewrite {
 /// What a compaction did.
 #[derive(Debug, Default)]
 pub(crate) struct Compacted {
+    /// How many groups of files were written anew.
+    pub(crate) groups: usize,
     /// How many files went.
     pub(crate) rewritten_files: usize,
     /// How many came.
@@ -154,6 +156,7 @@ impl Work<'_> {
         match added {
             Ok(added) => {
                 (0..group.files.len()).for_each(|_| self.progress.file_done());
+                done.groups += 1;
                 done.rewritten_files += group.files.len();
                 done.rewritten_bytes += group.bytes;
                 done.added_files += added;
