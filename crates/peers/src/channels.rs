@@ -23,7 +23,7 @@ use crate::connector::Connector;
 use crate::error::CallError;
 use crate::identity::Identity;
 use crate::options::PeerOptions;
-use crate::server::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use crate::server::{CONNECTION_WINDOW_BYTES, FRAME_BYTES, STREAM_WINDOW_BYTES};
 use crate::services::MESSAGES;
 
 /// How many channels are kept: more than a cluster has nodes.
@@ -150,7 +150,8 @@ impl PeerChannels {
             .keep_alive_timeout(self.options.keepalive_timeout)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES);
         let connect = tower::service_fn(move |_: Uri| {
             let connector = connector.clone();
             async move { connector.connect().await.map(TokioIo::new) }

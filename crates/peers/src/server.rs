@@ -16,6 +16,9 @@ use crate::services::Services;
 pub(crate) const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 /// What a connection may.
 pub(crate) const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// What goes in one piece: rows come in messages of megabytes, which HTTP/2 would cut into pieces of 16 KiB, each written and read by itself.
+/// No larger, since heartbeats wait for a piece that is on its way.
+pub(crate) const FRAME_BYTES: u32 = 256 << 10;
 
 /// The port could not be served.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(options.keepalive_timeout))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
         .max_connection_age(options.max_connection_age)
         .max_concurrent_streams(u32::try_from(options.max_calls).unwrap_or(u32::MAX).saturating_mul(4));
     let stopped = shutdown.clone();

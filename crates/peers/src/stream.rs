@@ -2,8 +2,10 @@
 //!
 //! What always holds: once a port is closed, nothing is written to the connections it has accepted. What answers calls is dropped
 //! then in no particular order, and a stream that was cut off must not look like one that is complete.
+//!
+//! A frame's head and its contents are written at once: each by itself would be a packet.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,6 +38,24 @@ impl AsyncWrite for PeerStream {
         match self.get_mut() {
             PeerStream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             PeerStream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            PeerStream::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+            PeerStream::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, parts),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            PeerStream::Plain(stream) => stream.is_write_vectored(),
+            PeerStream::Tls(stream) => stream.is_write_vectored(),
         }
     }
 
@@ -92,6 +112,19 @@ impl AsyncWrite for Accepted {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.open()?;
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.open()?;
         Pin::new(&mut self.get_mut().stream).poll_flush(cx)
@@ -123,9 +156,12 @@ mod tests {
             closed: Arc::clone(&closed),
             _place: places.acquire_owned().await.unwrap(),
         };
-        accepted.write_all(b"rows").await.unwrap();
+        assert!(accepted.is_write_vectored());
+        assert_eq!(accepted.write_vectored(&[IoSlice::new(b"ro"), IoSlice::new(b"ws")]).await.unwrap(), 4);
         closed.store(true, Ordering::Release);
         assert_eq!(accepted.write_all(b"the end").await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        let parts = [IoSlice::new(b"the"), IoSlice::new(b" end")];
+        assert_eq!(accepted.write_vectored(&parts).await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
         drop(accepted);
         let mut heard = Vec::new();
         peer.read_to_end(&mut heard).await.unwrap();
