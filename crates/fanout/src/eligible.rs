@@ -60,6 +60,17 @@ pub(crate) fn bytes_to_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
     bytes
 }
 
+/// About how many bytes of files the scan of a plan reads that reads the most.
+pub(crate) fn most_to_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
+    let mut most = 0;
+    // The closure cannot fail.
+    let _ = plan.apply(|node| {
+        most = most.max(wharf_lake::bytes_read(node).unwrap_or_default());
+        Ok(TreeNodeRecursion::Continue)
+    });
+    most
+}
+
 /// Why a plan has to stay on one node, as far as its operators tell.
 pub(crate) fn obstacle(plan: &Arc<dyn ExecutionPlan>) -> Option<&'static str> {
     let (mut found, mut scans) = (None, false);

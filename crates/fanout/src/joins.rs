@@ -5,6 +5,7 @@
 //! right for a small side, beside which the other one need not be moved. A large one is better divided by the keys of the join, as the
 //! other side is then, too: each row moves once, and is put into one table.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use datafusion::error::Result;
@@ -65,11 +66,22 @@ fn may_be_divided(join: &HashJoinExec) -> bool {
         && join.on().iter().all(|(left, right)| is_column(left) && is_column(right))
 }
 
-/// By the rows that move and are built into tables: of the one side on every node, or of both once.
+/// Whether it costs less to divide both sides than to send the first to every node, where each puts it into a table.
 fn costs_less_divided(join: &HashJoinExec, nodes: usize) -> bool {
     let (Some(build), Some(probe)) = (rows(join.left()), rows(join.right())) else { return false };
     tracing::debug!(build, probe, "sides of a join");
-    build > FEW_ROWS && build.saturating_mul(nodes.saturating_sub(1)) > probe
+    build > FEW_ROWS && costs(build, probe, nodes).is_lt()
+}
+
+/// What a join costs divided, compared with what it costs where the first side is sent to every node. That a row is put into a table is
+/// half of what it costs to move it: it is not written down, sent and read.
+fn costs(build: usize, probe: usize, nodes: usize) -> Ordering {
+    let (build, probe, nodes) = (build as u128, probe as u128, nodes as u128);
+    let others = nodes.saturating_sub(1);
+    // In halves of what it costs to move a row, times the nodes: of rows that are divided, one of so many stays where it is.
+    let divided = 2 * others * (build + probe) + nodes * build;
+    let sent = 2 * others * nodes * build + nodes * nodes * build;
+    divided.cmp(&sent)
 }
 
 /// About how many rows a plan gives, where that is known.
@@ -91,4 +103,23 @@ fn divided_by_keys(join: &HashJoinExec, partitions: usize) -> Result<Arc<dyn Exe
     let divided =
         join.builder().reset_state().with_partition_mode(PartitionMode::Partitioned).with_new_children(sides)?;
     divided.build_exec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_three_nodes_a_side_is_divided_from_two_sevenths_of_the_other_on() {
+        assert_eq!(costs(200_000, 700_000, 3), Ordering::Equal);
+        assert_eq!(costs(200_001, 700_000, 3), Ordering::Less);
+        assert_eq!(costs(199_999, 700_000, 3), Ordering::Greater);
+    }
+
+    #[test]
+    fn the_more_nodes_there_are_the_smaller_it_may_be() {
+        assert_eq!(costs(150_000, 500_000, 2), Ordering::Greater);
+        assert_eq!(costs(150_000, 500_000, 3), Ordering::Less);
+        assert_eq!(costs(usize::MAX, usize::MAX, 1_000), Ordering::Less);
+    }
 }

@@ -16,7 +16,7 @@ use arrow::ipc::CompressionType;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SessionState, SessionStateBuilder, TaskContext};
@@ -36,7 +36,7 @@ use futures::future::BoxFuture;
 use url::{Host, Url};
 use uuid::Uuid;
 
-use crate::eligible::{Distribute, Wanted, bytes_to_read, obstacle};
+use crate::eligible::{Distribute, Wanted, bytes_to_read, most_to_read, obstacle};
 use crate::fanout::Fanout;
 use crate::filters::{self, Exchange};
 use crate::joins::divide_large_sides;
@@ -54,14 +54,22 @@ const BYTES_PER_NODE: u64 = 64 << 20;
 #[derive(Debug)]
 struct Team {
     nodes: Vec<Url>,
-    forced: bool,
+    /// Where a query is divided whatever it reads: from how many bytes on a scan is divided among all nodes. Others are as far as they have
+    /// parts.
+    forced_from: Option<u64>,
 }
 
 impl Team {
-    /// How many of the nodes read this much of a table.
-    fn readers(&self, bytes: u64) -> usize {
-        let all = self.nodes.len();
-        if self.forced { all } else { usize::try_from(bytes.div_ceil(BYTES_PER_NODE)).unwrap_or(all).clamp(1, all) }
+    /// How many of the nodes take part in a scan of a table.
+    fn readers(&self, scan: &Arc<dyn ExecutionPlan>) -> usize {
+        let (all, bytes) = (self.nodes.len(), bytes_to_read(scan));
+        let wanted = match self.forced_from {
+            Some(most) if bytes >= most => all,
+            // Who has nothing to read is no help.
+            Some(_) => wharf_lake::parts_read(scan).unwrap_or(1),
+            None => usize::try_from(bytes.div_ceil(BYTES_PER_NODE)).unwrap_or(all),
+        };
+        wanted.clamp(1, all)
     }
 }
 
@@ -81,8 +89,8 @@ pub(crate) fn session(
     let headers = worker::headers(&config, wanted, fanout.codec().vocabulary().as_ref(), exchange, nodes)?;
     let exchange = Exchange::new(exchange, nodes.to_vec(), fanout.channels(), Arc::clone(fanout.filters()));
     config.set_extension(Arc::new(exchange));
-    let forced = wanted.distribute == Distribute::On;
-    config.set_extension(Arc::new(Team { nodes: nodes.to_vec(), forced }));
+    let forced_from = (wanted.distribute == Distribute::On).then(|| most_to_read(plan));
+    config.set_extension(Arc::new(Team { nodes: nodes.to_vec(), forced_from }));
     config.set_extension(Arc::new(Losses::default()));
     let state = SessionStateBuilder::new()
         .with_config(config)
@@ -238,7 +246,7 @@ fn nodes_wanted(event: DesiredTaskCountEvent<'_>) -> Option<Result<DesiredTaskCo
     let plan = event.plan;
     if plan.children().is_empty() {
         // What is no scan of a table runs on one node: that is the library's answer.
-        let readers = wharf_lake::is_scan(plan).then(|| team.readers(bytes_to_read(plan)))?;
+        let readers = wharf_lake::is_scan(plan).then(|| team.readers(plan))?;
         return Some(Ok(DesiredTaskCountEventResponse::desired(readers)));
     }
     // Its rows were spread over the partitions of all nodes.
@@ -277,12 +285,32 @@ fn deal(event: ScaleUpLeafNodeEvent<'_>) -> Option<Result<ScaleUpLeafNodeEventRe
     Some(leaf.map(|leaf| ScaleUpLeafNodeEventResponse::new(Arc::new(leaf))))
 }
 
-/// Part `i` of a scan was dealt to node `i`.
+/// Part `i` of a scan was dealt to node `i`; what one task reads, to the node that has it in its caches.
 fn route(event: RouteTasksEvent<'_>) -> Option<Result<RouteTasksEventResponse>> {
     let team = event.task_ctx.session_config().get_extension::<Team>()?;
-    // One task alone is placed beside the one it gets its rows from.
-    let nodes = team.nodes.get(..event.task_count).filter(|nodes| nodes.len() > 1)?;
-    Some(Ok(RouteTasksEventResponse::new(nodes.to_vec())))
+    let nodes = match event.task_count {
+        // One that reads no table is placed beside the one it gets its rows from.
+        1 => vec![team.nodes.get(reader(event.plan, &team.nodes)?)?.clone()],
+        count => team.nodes.get(..count)?.to_vec(),
+    };
+    Some(Ok(RouteTasksEventResponse::new(nodes)))
+}
+
+/// Which node is to read the tables of a stage of one task: that of the largest part of the first. None when it reads none.
+fn reader(stage: &Arc<dyn ExecutionPlan>, nodes: &[Url]) -> Option<usize> {
+    let mut found = None;
+    // The closure cannot fail.
+    let _ = stage.apply(|node| {
+        let part =
+            node.downcast_ref::<DistributedLeafExec>().and_then(|leaf| wharf_lake::largest_part(leaf.original()));
+        if let Some((path, begins)) = part {
+            found = routing::preferred(nodes, &path, begins).first().copied();
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        // What is below it is of another stage.
+        Ok(if node.is_network_boundary() { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue })
+    });
+    found
 }
 
 #[cfg(test)]

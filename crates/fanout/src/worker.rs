@@ -111,8 +111,12 @@ impl WorkerSessionBuilder for Sessions {
             Some(end) => config.set_extension(Arc::new(end)),
             None => return Err(refusal("the query is over")),
         }
+        // What comes is planned already.
         let state = SessionStateBuilder::new()
             .with_config(config)
+            .with_analyzer_rules(Vec::new())
+            .with_optimizer_rules(Vec::new())
+            .with_physical_optimizer_rules(Vec::new())
             .with_runtime_env(Arc::clone(fanout.runtime()))
             .with_distributed_channel_resolver(fanout.channels())
             .with_distributed_user_codec_arc(Arc::clone(fanout.codec()) as _)

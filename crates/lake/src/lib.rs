@@ -49,8 +49,8 @@ pub use folder::Folder;
 pub use inspect::{Inspection, inspect};
 pub use scan::{
     ColumnSample, FILE_NUMBER, LakeProvider, POSITION, ParquetFiles, PlaceRuntimeFilters, QueriedTable, RowPlaces,
-    SampleOf, SpreadScans, TouchedFile, bytes_read, column_sample, deal, failed_in_filter, is_scan, may_have_changed,
-    put_together, take_apart,
+    SampleOf, SpreadScans, TouchedFile, bytes_read, column_sample, deal, failed_in_filter, is_scan, largest_part,
+    may_have_changed, parts_read, put_together, take_apart,
 };
 pub use store::{
     CacheOptions, CacheStatistics, MIN_DISK_BYTES, StoreOptions, TableCredentials, VENDING_LIFETIMES, VendingOptions,

@@ -57,3 +57,19 @@ async fn joins_have_the_rows_they_have_on_one_node() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_a_whole_large_table_are_not_gathered() {
+    let (engine, _folder) = engine().await;
+    engine.fanout().join(engine.fanout().in_process(WORKERS));
+    let mut session = session(&engine).await;
+    let large = "CREATE TABLE large AS SELECT g::bigint AS k, g % 7 AS v FROM generate_series(1, 140000) AS g(g)";
+    run(&mut session, &format!("{TABLES}; {large}; SET wharf.distribute = 'on'")).await.unwrap();
+    let join = "SELECT count(*) FROM large JOIN (SELECT k, count(*) AS n FROM f GROUP BY k) AS s ON s.k = large.k";
+    for (sql, gathers, rows) in [(join, false, 999), (&*format!("{join} WHERE large.v = 3"), true, 143)] {
+        let plan = lines(&mut session, &format!("EXPLAIN {sql}")).await;
+        assert!(plan.iter().any(|line| line.contains("Stage 1")), "{plan:#?}");
+        assert_eq!(plan.iter().any(|line| line.contains("GatherKeysExec: keys=[k]")), gathers, "{plan:#?}");
+        assert_eq!(number(&mut session, sql).await, rows, "{sql}");
+    }
+}

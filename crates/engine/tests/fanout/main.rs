@@ -6,6 +6,7 @@
 mod filters;
 mod memory;
 mod places;
+mod readers;
 mod skew;
 
 use std::path::Path;

@@ -9,7 +9,9 @@ use datafusion::error::Result;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, DynamicFilterPhysicalExpr};
 use datafusion::physical_plan::coalesce_partitions::CoalescePartitionsExec;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::repartition::RepartitionExec;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{
@@ -19,7 +21,8 @@ use datafusion_distributed::NetworkBoundaryExt;
 
 use super::exchange::Awaited;
 use super::gather::{GatherKeysExec, Gathered};
-use super::keys::can_be_told;
+use super::keys::{MOST_KEYS, can_be_told};
+use crate::joins::rows;
 
 /// The filters whose keys are gathered, by their ids, with the columns that each is over.
 pub(crate) type Planted = BTreeMap<u64, Vec<(String, usize)>>;
@@ -59,7 +62,7 @@ fn gathered(plan: &Arc<dyn ExecutionPlan>) -> Option<Gathered> {
     }
     let mut wanted = BTreeSet::new();
     filters_of_scans(join.right(), &mut |found| wanted.extend(found.expression_id()));
-    if !wanted.contains(&filter) {
+    if !wanted.contains(&filter) || leaves_nothing_out(join.left()) {
         return None;
     }
     let (mut keys, mut probe) = (Vec::new(), Vec::new());
@@ -76,6 +79,24 @@ fn gathered(plan: &Arc<dyn ExecutionPlan>) -> Option<Gathered> {
         probe.push((right.name().to_owned(), right.index()));
     }
     Some(Gathered { filter, keys, probe })
+}
+
+/// Whether a side is a whole table of so many rows that only the least and the greatest key would be told, unless keys come again and
+/// again: hardly a row of the other side is beyond these.
+fn leaves_nothing_out(side: &Arc<dyn ExecutionPlan>) -> bool {
+    let mut whole = true;
+    // The closure cannot fail.
+    let _ = side.apply(|node| {
+        let passes_on = node.is::<ProjectionExec>()
+            || node.is::<CooperativeExec>()
+            || node.is::<GatherKeysExec>()
+            || node.is::<RepartitionExec>()
+            || node.is::<CoalescePartitionsExec>();
+        whole &= node.fetch().is_none() && (passes_on || wharf_lake::is_scan(node));
+        Ok(if whole { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
+    });
+    filters_of_scans(side, &mut |_| whole = false);
+    whole && rows(side).is_some_and(|rows| rows > MOST_KEYS)
 }
 
 /// The side with its keys gathered, before they are sent anywhere.

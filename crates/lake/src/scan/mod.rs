@@ -36,4 +36,4 @@ pub use runtime_filters::PlaceRuntimeFilters;
 pub use sample::{ColumnSample, SampleOf, column_sample};
 pub use source::failed_in_filter;
 pub(crate) use statistics::{column_statistics, file_statistics, merged_statistics, scalar};
-pub use wire::{bytes_read, deal, is_scan, put_together, take_apart};
+pub use wire::{bytes_read, deal, is_scan, largest_part, parts_read, put_together, take_apart};

@@ -214,6 +214,22 @@ pub fn is_scan(plan: &Arc<dyn ExecutionPlan>) -> bool {
     lake_scan(plan).is_some()
 }
 
+/// How many parts of files a scan reads, which is among how many tasks it can be [dealt](deal). None when the plan is no scan of a table.
+pub fn parts_read(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
+    let (config, _) = lake_scan(plan)?;
+    Some(unbundled(config.file_groups.iter().flat_map(FileGroup::iter)).ok()?.len())
+}
+
+/// The largest part of a file that a scan of a table reads: the path, and where the part begins. None when the plan is no such scan, or one
+/// of no files.
+pub fn largest_part(plan: &Arc<dyn ExecutionPlan>) -> Option<(String, i64)> {
+    let (config, _) = lake_scan(plan)?;
+    let parts = unbundled(config.file_groups.iter().flat_map(FileGroup::iter)).ok()?;
+    let largest = parts.into_iter().max_by_key(PartitionedFile::effective_size)?;
+    let begins = largest.range.as_ref().map_or(0, |range| range.start);
+    Some((largest.path().to_string(), begins))
+}
+
 fn file_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
     plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()
 }
