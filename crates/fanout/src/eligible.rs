@@ -51,24 +51,22 @@ const MAX_ROWS_SENT: usize = 10_000;
 
 /// About how many bytes of files a plan reads.
 pub(crate) fn bytes_to_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let mut bytes = 0;
-    // The closure cannot fail.
-    let _ = plan.apply(|node| {
-        bytes += wharf_lake::bytes_read(node).unwrap_or_default();
-        Ok(TreeNodeRecursion::Continue)
-    });
-    bytes
+    bytes_of_scans(plan).into_iter().sum()
 }
 
 /// About how many bytes of files the scan of a plan reads that reads the most.
 pub(crate) fn most_to_read(plan: &Arc<dyn ExecutionPlan>) -> u64 {
-    let mut most = 0;
+    bytes_of_scans(plan).into_iter().max().unwrap_or_default()
+}
+
+fn bytes_of_scans(plan: &Arc<dyn ExecutionPlan>) -> Vec<u64> {
+    let mut bytes = Vec::new();
     // The closure cannot fail.
     let _ = plan.apply(|node| {
-        most = most.max(wharf_lake::bytes_read(node).unwrap_or_default());
+        bytes.extend(wharf_lake::bytes_read(node));
         Ok(TreeNodeRecursion::Continue)
     });
-    most
+    bytes
 }
 
 /// Why a plan has to stay on one node, as far as its operators tell.

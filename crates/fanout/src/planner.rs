@@ -54,8 +54,8 @@ const BYTES_PER_NODE: u64 = 64 << 20;
 #[derive(Debug)]
 struct Team {
     nodes: Vec<Url>,
-    /// Where a query is divided whatever it reads: from how many bytes on a scan is divided among all nodes. Others are as far as they have
-    /// parts.
+    /// Where a query is divided whatever it reads: from how many bytes on a scan is divided among all nodes; others are divided as far as they
+    /// have parts.
     forced_from: Option<u64>,
 }
 

@@ -174,7 +174,7 @@ pub fn deal(
 ) -> Option<Vec<Arc<dyn ExecutionPlan>>> {
     let (config, _) = lake_scan(plan)?;
     let partitions = config.file_groups.len();
-    let mut parts = unbundled(config.file_groups.iter().flat_map(FileGroup::iter)).ok()?;
+    let mut parts = parts_of(config)?;
     let total: u64 = parts.iter().map(|part| part.effective_size().max(1)).sum();
     // Nobody gets more than a little beyond the others, whomever the parts would like best: all wait for who reads the most.
     let fair = total.div_ceil(owners.max(1) as u64);
@@ -217,17 +217,21 @@ pub fn is_scan(plan: &Arc<dyn ExecutionPlan>) -> bool {
 /// How many parts of files a scan reads, which is among how many tasks it can be [dealt](deal). None when the plan is no scan of a table.
 pub fn parts_read(plan: &Arc<dyn ExecutionPlan>) -> Option<usize> {
     let (config, _) = lake_scan(plan)?;
-    Some(unbundled(config.file_groups.iter().flat_map(FileGroup::iter)).ok()?.len())
+    Some(parts_of(config)?.len())
 }
 
 /// The largest part of a file that a scan of a table reads: the path, and where the part begins. None when the plan is no such scan, or one
 /// of no files.
 pub fn largest_part(plan: &Arc<dyn ExecutionPlan>) -> Option<(String, i64)> {
     let (config, _) = lake_scan(plan)?;
-    let parts = unbundled(config.file_groups.iter().flat_map(FileGroup::iter)).ok()?;
-    let largest = parts.into_iter().max_by_key(PartitionedFile::effective_size)?;
+    let largest = parts_of(config)?.into_iter().max_by_key(PartitionedFile::effective_size)?;
     let begins = largest.range.as_ref().map_or(0, |range| range.start);
     Some((largest.path().to_string(), begins))
+}
+
+/// The parts of files that a scan reads, one by one. None where those of a bundle cannot be told.
+fn parts_of(config: &FileScanConfig) -> Option<Vec<PartitionedFile>> {
+    unbundled(config.file_groups.iter().flat_map(FileGroup::iter)).ok()
 }
 
 fn file_scan(plan: &Arc<dyn ExecutionPlan>) -> Option<&FileScanConfig> {
