@@ -24,6 +24,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def binary():
+    """The server's program."""
+    built = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "release", "wharf")
+    return os.environ.get("WHARF_BIN") or shutil.which("wharf") or built
+
+
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory):
     """The address of an S3 server with a bucket `lake`."""
@@ -66,12 +72,9 @@ class Wharf:
         self.start()
 
     def start(self):
-        binary = os.environ.get("WHARF_BIN") or shutil.which("wharf") or os.path.join(
-            os.environ.get("CARGO_TARGET_DIR", "target"), "release", "wharf"
-        )
         self.port = free_port()
         self.process = subprocess.Popen(
-            [binary, "serve", "--data", str(self.folder), "--listen", f"127.0.0.1:{self.port}", "--auth", "trust"],
+            [binary(), "serve", "--data", str(self.folder), "--listen", f"127.0.0.1:{self.port}", "--auth", "trust"],
             env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=(self.folder.parent / "wharf.log").open("a"),
