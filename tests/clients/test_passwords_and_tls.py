@@ -14,7 +14,7 @@ import asyncpg
 import psycopg
 import pytest
 
-from test_object_store import free_port
+from test_object_store import binary, free_port
 
 pytestmark = [pytest.mark.usefixtures("wharf_only"), pytest.mark.timeout(120)]
 
@@ -33,9 +33,6 @@ def secured(tmp_path_factory):
         check=True, capture_output=True,
     )  # fmt: skip
     port = free_port()
-    binary = os.environ.get("WHARF_BIN") or shutil.which("wharf") or os.path.join(
-        os.environ.get("CARGO_TARGET_DIR", "target"), "release", "wharf"
-    )
     environment = {
         **os.environ,
         "WHARF_HTTP__ENABLED": "false",
@@ -45,7 +42,7 @@ def secured(tmp_path_factory):
     }
     log = folder / "wharf.log"
     process = subprocess.Popen(
-        [binary, "serve", "--data", str(folder / "data"), "--listen", f"127.0.0.1:{port}"],
+        [binary(), "serve", "--data", str(folder / "data"), "--listen", f"127.0.0.1:{port}"],
         env=environment, stdout=log.open("w"), stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
