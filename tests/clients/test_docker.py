@@ -39,7 +39,7 @@ def of_image():
 
 
 def of_stateful_set():
-    """The settings of the pods' container, by pod."""
+    """The settings of the container, by pod, and the paths of its probes."""
     kinds = {document["kind"]: document for path in MANIFESTS for document in documents(path)}
     (container,) = kinds["StatefulSet"]["spec"]["template"]["spec"]["containers"]
     secrets = {"password": PASSWORD, "access-key": "access", "secret-key": "very-secret"}
